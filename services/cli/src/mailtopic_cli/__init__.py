@@ -1,0 +1,1 @@
+"""The mailtopic command: the whole pipeline on one machine, and its tools."""

@@ -1,0 +1,1 @@
+"""Publish a mail from any service: MailSender over a BrokerClient."""

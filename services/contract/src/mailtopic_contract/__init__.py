@@ -1,0 +1,1 @@
+"""What travels through Kafka: records, headers, topic names, outcomes, sealing."""

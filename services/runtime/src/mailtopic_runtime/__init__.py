@@ -1,0 +1,1 @@
+"""What every MailTopic process does the same way: settings, logs, signals, probes."""

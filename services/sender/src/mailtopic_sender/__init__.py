@@ -1,0 +1,1 @@
+"""The consumer group that delivers mails by SMTP."""

@@ -1,1 +1,59 @@
-"""What travels through Kafka: records, headers, topic names, outcomes, sealing."""
+"""What travels through Kafka: records, headers, topic names, outcomes, sealing and addresses.
+
+Pure: nothing here opens a connection; only `KeyRing.load` reads a file. Everyone may import it.
+"""
+
+from mailtopic_contract.address import MAX_ADDRESS_OCTETS, Address, parse_address
+from mailtopic_contract.errors import (
+    BadAddress,
+    ContractError,
+    HeaderError,
+    KeyRingError,
+    RecordError,
+    SealingError,
+)
+from mailtopic_contract.headers import ErrorInfo, MailHeaders, decode_headers, redact
+from mailtopic_contract.outcome import Outcome, StatusEvent, decode_status
+from mailtopic_contract.record import (
+    MAX_VALUE_BYTES,
+    LegacyDefaults,
+    MailRecord,
+    RecordOrigin,
+    decode_record,
+    new_record,
+    open_variables,
+)
+from mailtopic_contract.sealing import KeyRing, Sealed
+from mailtopic_contract.topics import DEFAULT_TIERS, RetryTier, TopicNames, parse_tier
+
+__all__ = [
+    "DEFAULT_TIERS",
+    "MAX_ADDRESS_OCTETS",
+    "MAX_VALUE_BYTES",
+    "Address",
+    "BadAddress",
+    "ContractError",
+    "ErrorInfo",
+    "HeaderError",
+    "KeyRing",
+    "KeyRingError",
+    "LegacyDefaults",
+    "MailHeaders",
+    "MailRecord",
+    "Outcome",
+    "RecordError",
+    "RecordOrigin",
+    "RetryTier",
+    "Sealed",
+    "SealingError",
+    "StatusEvent",
+    "TopicNames",
+    "decode_headers",
+    "decode_record",
+    "decode_status",
+    "new_record",
+    "open_variables",
+    "parse_address",
+    "parse_tier",
+    "redact",
+]

@@ -1,0 +1,151 @@
+"""E-mail addresses: parsed once, compared and keyed in one normal form.
+
+The grammar is written out here because an address becomes an SMTP command: what passes must be safe
+between angle brackets, whichever service or foreign client wrote it. Reserved names (``.test``,
+``.local``, a bare host name) pass as well: whether a domain exists is the relay's business.
+"""
+
+import hashlib
+import ipaddress
+import re
+import unicodedata
+from dataclasses import dataclass
+
+import idna
+
+from mailtopic_contract.errors import BadAddress
+
+MAX_ADDRESS_OCTETS = 254
+"""RFC 5321 §4.5.3.1.3 allows a path of 256 octets, of which two are the angle brackets."""
+
+MAX_LOCAL_OCTETS = 64
+"""RFC 5321 §4.5.3.1.1."""
+
+MAX_DOMAIN_OCTETS = 253
+"""RFC 1035 §2.3.4 allows 255 octets on the wire, which are 253 characters as text."""
+
+_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]"  # RFC 5322 §3.2.3, RFC 6532 §3.2
+_DOT_ATOM = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)+)"', re.DOTALL)
+_QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
+_HOST = re.compile(
+    r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*"
+)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Address:
+    """A mailbox: a local part as it was given, a domain as lower-case A-labels.
+
+    Two texts that differ only in the domain's case or script are the same address. The local part
+    keeps its case, because only the receiving host may interpret it (RFC 5321 §2.4).
+    """
+
+    local: str
+    domain: str
+
+    @property
+    def normalised(self) -> str:
+        """``local@domain``; what addresses are compared, keyed and sent by."""
+        return f"{self.local}@{self.domain}"
+
+    @property
+    def envelope(self) -> str:
+        """What stands between the angle brackets of RCPT TO."""
+        return self.normalised
+
+    @property
+    def needs_smtputf8(self) -> bool:
+        """Whether only a relay that offers SMTPUTF8 (RFC 6531) can take it."""
+        return not self.local.isascii()
+
+    @property
+    def partition_key(self) -> bytes:
+        """The record's key: the first 16 hex digits of SHA-256 of the normalised address."""
+        return hashlib.sha256(self.normalised.encode()).hexdigest()[:16].encode()
+
+    @property
+    def redacted(self) -> str:
+        """A form for people who may not see the address: ``b***@example.com``."""
+        return f"{self.local[0]}***@{self.domain}"
+
+    def __repr__(self) -> str:
+        return f"Address({self.redacted})"
+
+
+def parse_address(text: str) -> Address:
+    """Return the address that a text holds, and nothing else than it.
+
+    Accepts quoted local parts, plus tags, IDN domains, domain literals, host names without a dot
+    and non-ASCII local parts (RFC 5321 §4.1.2, RFC 6531 §3.3). It doesn't look whether the domain
+    exists.
+
+    Raises:
+        BadAddress: the text is no address, is too long, or holds a character that isn't printable
+            (CR and LF among them, which could inject SMTP commands or header fields).
+    """
+    # An all-ASCII text is printable throughout; a space is, too, and may stand between quotes.
+    if not text.isprintable():
+        raise BadAddress("the address holds a character that is not printable")
+    if len(text.encode()) > MAX_ADDRESS_OCTETS:
+        raise BadAddress(f"the address is longer than {MAX_ADDRESS_OCTETS} octets")
+    raw_local, at, raw_domain = text.rpartition("@")
+    if not at:
+        raise BadAddress("the address has no @")
+    address = Address(local=_normalise_local(raw_local), domain=_normalise_domain(raw_domain))
+    if len(address.normalised.encode()) > MAX_ADDRESS_OCTETS:
+        # An IDN domain grows when it becomes A-labels.
+        raise BadAddress(f"the address is longer than {MAX_ADDRESS_OCTETS} octets")
+    return address
+
+
+def _normalise_local(text: str) -> str:
+    local = text if text.isascii() else unicodedata.normalize("NFC", text)
+    quoted = _QUOTED.fullmatch(local)
+    if quoted:
+        local = _unquote_where_possible(_QUOTED_PAIR.sub(r"\1", quoted[1]))
+    elif not _DOT_ATOM.fullmatch(local):
+        raise BadAddress("the part before the @ is not valid")
+    if len(local.encode()) > MAX_LOCAL_OCTETS:
+        raise BadAddress(f"the part before the @ is longer than {MAX_LOCAL_OCTETS} octets")
+    if unicodedata.combining(local[0]):
+        raise BadAddress("the part before the @ begins with a combining character")
+    return local
+
+
+def _unquote_where_possible(content: str) -> str:
+    # RFC 5321 §4.1.2: "jo\hn" and john are one mailbox, to be written in the shortest form.
+    if _DOT_ATOM.fullmatch(content):
+        return content
+    escaped = content.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _normalise_domain(text: str) -> str:
+    if text.startswith("[") and text.endswith("]"):
+        return _normalise_literal(text[1:-1])
+    domain = text.lower()
+    if not domain.isascii() or "xn--" in domain:
+        domain = _to_a_labels(domain)
+    if len(domain) > MAX_DOMAIN_OCTETS or not _HOST.fullmatch(domain):
+        raise BadAddress("the part after the @ is not a valid domain")
+    if domain.rpartition(".")[2].isdigit():
+        raise BadAddress("the part after the @ is a number; an IP address goes in square brackets")
+    return domain
+
+
+def _to_a_labels(domain: str) -> str:
+    try:
+        return idna.encode(domain, uts46=True, std3_rules=True).decode("ascii").lower()
+    except (idna.IDNAError, UnicodeError, ValueError, IndexError):
+        raise BadAddress("the part after the @ is not a valid internationalised domain") from None
+
+
+def _normalise_literal(text: str) -> str:
+    # RFC 5321 §4.1.3
+    try:
+        if text[:5].lower() == "ipv6:" and "%" not in text:  # a zone (RFC 4007) is local to a host
+            return f"[IPv6:{ipaddress.IPv6Address(text[5:])}]"
+        return f"[{ipaddress.IPv4Address(text)}]"
+    except ValueError:
+        raise BadAddress("the part after the @ is not a valid address literal") from None

@@ -1,0 +1,181 @@
+"""The record's headers: the course of a mail's attempts, in ASCII, without addresses and codes."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from mailtopic_contract.errors import HeaderError
+from mailtopic_contract.record import MAX_TIME_MS, RecordOrigin
+
+MAX_ERROR_MESSAGE_BYTES = 512
+MAX_ATTEMPT = 1_000_000
+_MAX_OFFSET = 2**63 - 1
+
+_ID = "mt-id"
+_ATTEMPT = "mt-attempt"
+_NOT_BEFORE = "mt-not-before"
+_FIRST_FAILURE_AT = "mt-first-failure-at"
+_ORIGIN = "mt-origin-"
+_ERROR = "mt-error-"
+_TRACEPARENT = "traceparent"
+_DIGITS = re.compile(r"[0-9]{1,19}")
+_ADDRESS_LIKE = re.compile(r"\S+@\S+")
+_CODE_LIKE = re.compile(r"(?<![0-9.])[0-9]{4,10}(?![0-9.])")
+
+
+def redact(text: str) -> str:
+    """Return an error's text without anything that looks like an address or a code."""
+    return _CODE_LIKE.sub("***", _ADDRESS_LIKE.sub("***", text))
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorInfo:
+    """Why the last attempt failed.
+
+    Attributes:
+        error_class: the class that decides what happens, such as ``poison`` or ``transient``.
+        error_type: the error's type, such as ``RecordError``.
+        message: words for people; redacted, ASCII and cut to 512 bytes when it is encoded.
+        smtp: reply code and enhanced code, such as ``451 4.7.1``.
+    """
+
+    error_class: str
+    error_type: str
+    message: str
+    smtp: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MailHeaders:
+    """All headers of a record.
+
+    Attributes:
+        attempt: the attempt to be made, from 1.
+        not_before_ms: it isn't due earlier (epoch milliseconds).
+        others: headers that aren't MailTopic's, kept as they are.
+    """
+
+    mail_id: UUID | None = None
+    attempt: int = 1
+    not_before_ms: int | None = None
+    first_failure_at_ms: int | None = None
+    origin: RecordOrigin | None = None
+    error: ErrorInfo | None = None
+    traceparent: str | None = None
+    others: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
+
+    def encode(self) -> list[tuple[str, bytes]]:
+        """Return the headers as they travel, foreign ones first."""
+        texts: dict[str, object] = {
+            _ID: self.mail_id,
+            _ATTEMPT: self.attempt,
+            _NOT_BEFORE: self.not_before_ms,
+            _FIRST_FAILURE_AT: self.first_failure_at_ms,
+            _TRACEPARENT: self.traceparent,
+        }
+        if self.origin:
+            texts |= {
+                f"{_ORIGIN}topic": self.origin.topic,
+                f"{_ORIGIN}partition": self.origin.partition,
+                f"{_ORIGIN}offset": self.origin.offset,
+                f"{_ORIGIN}timestamp": self.origin.timestamp_ms,
+            }
+        if self.error:
+            texts |= {
+                f"{_ERROR}class": self.error.error_class,
+                f"{_ERROR}type": self.error.error_type,
+                f"{_ERROR}message": redact(self.error.message),
+                f"{_ERROR}smtp": self.error.smtp,
+            }
+        ours = [(name, _to_ascii(text)) for name, text in texts.items() if text is not None]
+        return [*self.others, *ours]
+
+
+def decode_headers(headers: Sequence[tuple[str, bytes | None]]) -> MailHeaders:
+    """Return a record's headers; one that is given twice counts as given last.
+
+    Raises:
+        HeaderError: and nothing else, whatever an ``mt-*`` header holds. A ``traceparent`` that
+            isn't ASCII is ignored, as W3C Trace Context §3.2 asks.
+    """
+    ours: dict[str, str] = {}
+    others: list[tuple[str, bytes]] = []
+    traceparent: str | None = None
+    for name, value in headers:
+        if name.startswith("mt-"):
+            ours[name] = _from_ascii(name, value)
+        elif name == _TRACEPARENT:
+            traceparent = value.decode("ascii") if value and value.isascii() else None
+        else:
+            others.append((name, value if value is not None else b""))
+    attempt = _number(ours, _ATTEMPT, 1, MAX_ATTEMPT)
+    return MailHeaders(
+        mail_id=_mail_id(ours),
+        attempt=1 if attempt is None else attempt,
+        not_before_ms=_number(ours, _NOT_BEFORE, 0, MAX_TIME_MS),
+        first_failure_at_ms=_number(ours, _FIRST_FAILURE_AT, 0, MAX_TIME_MS),
+        origin=_origin(ours),
+        error=_error(ours),
+        traceparent=traceparent,
+        others=tuple(others),
+    )
+
+
+def _to_ascii(value: object) -> bytes:
+    printable = "".join(char if char.isprintable() else " " for char in str(value))
+    return printable.encode("ascii", "backslashreplace")[:MAX_ERROR_MESSAGE_BYTES]
+
+
+def _from_ascii(name: str, value: bytes | None) -> str:
+    if value is None or not value.isascii():
+        raise HeaderError(f"the header {_short(name)} is not ASCII text")
+    return value.decode("ascii")
+
+
+def _short(name: str) -> str:
+    # A header's name is foreign text as well.
+    return name if name.isascii() and name.isprintable() and len(name) <= 32 else "mt-…"  # noqa: PLR2004
+
+
+def _number(texts: dict[str, str], name: str, least: int, most: int) -> int | None:
+    text = texts.get(name)
+    if text is None:
+        return None
+    if not _DIGITS.fullmatch(text) or not least <= int(text) <= most:
+        raise HeaderError(f"the header {name} is not a number from {least} to {most}")
+    return int(text)
+
+
+def _mail_id(texts: dict[str, str]) -> UUID | None:
+    text = texts.get(_ID)
+    if text is None:
+        return None
+    try:
+        return UUID(text)
+    except ValueError:
+        raise HeaderError(f"the header {_ID} is not a UUID") from None
+
+
+def _origin(texts: dict[str, str]) -> RecordOrigin | None:
+    topic = texts.get(f"{_ORIGIN}topic")
+    partition = _number(texts, f"{_ORIGIN}partition", 0, 2**31 - 1)
+    offset = _number(texts, f"{_ORIGIN}offset", 0, _MAX_OFFSET)
+    timestamp_ms = _number(texts, f"{_ORIGIN}timestamp", 0, MAX_TIME_MS)
+    if topic is None and partition is None and offset is None and timestamp_ms is None:
+        return None
+    if topic is None or partition is None or offset is None or timestamp_ms is None:
+        raise HeaderError("the mt-origin-* headers are not complete")
+    return RecordOrigin(topic, partition, offset, timestamp_ms)
+
+
+def _error(texts: dict[str, str]) -> ErrorInfo | None:
+    error_class = texts.get(f"{_ERROR}class")
+    if error_class is None:
+        return None
+    return ErrorInfo(
+        error_class=error_class,
+        error_type=texts.get(f"{_ERROR}type", ""),
+        message=texts.get(f"{_ERROR}message", ""),
+        smtp=texts.get(f"{_ERROR}smtp"),
+    )

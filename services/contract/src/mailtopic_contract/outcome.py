@@ -1,0 +1,84 @@
+"""What became of a mail: the events of N.status."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mailtopic_contract.errors import RecordError
+from mailtopic_contract.record import MAX_VALUE_BYTES, TimeMs
+
+
+class Outcome(StrEnum):
+    """What became of a mail. Every one but DEFERRED is final."""
+
+    ACCEPTED = "accepted"
+    """A relay answered 250 to the final dot."""
+    DEFERRED = "deferred"
+    """Another attempt will follow."""
+    BOUNCED = "bounced"
+    """A relay refused it for good, because of the recipient or the content."""
+    EXPIRED = "expired"
+    """Its time was over before a relay took it; nothing was sent after that."""
+    SUPERSEDED = "superseded"
+    """A newer mail with the same purpose for the same address made it pointless."""
+    SUPPRESSED = "suppressed"
+    """The recipient is on the suppression list; nothing was sent."""
+    UNKNOWN = "unknown"
+    """The final dot was sent, the reply was lost, and the MailTopic says Hold."""
+    DEAD = "dead"
+    """It is in the DLQ: nobody could make a mail of it."""
+
+    @property
+    def final(self) -> bool:
+        """Whether no other outcome follows."""
+        return self is not Outcome.DEFERRED
+
+
+class StatusEvent(BaseModel):
+    """One outcome of one mail, keyed in N.status by the mail's id.
+
+    Attributes:
+        attempt: which attempt had this outcome, from 1.
+        relay: the name of the relay that answered, if one did.
+        reply_class: the class of its reply.
+        smtp: its reply code and enhanced code, such as ``250 2.0.0``; never its text.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True, strict=True)
+
+    v: Literal[1] = 1
+    id: Annotated[UUID, Field(strict=False)]
+    outcome: Annotated[Outcome, Field(strict=False)]
+    at: TimeMs
+    attempt: int = Field(ge=1)
+    purpose: str = Field(max_length=64)
+    relay: str | None = Field(default=None, max_length=253)
+    reply_class: str | None = Field(default=None, max_length=64)
+    smtp: str | None = Field(default=None, max_length=32)
+
+    @property
+    def key(self) -> bytes:
+        """The event's record key."""
+        return str(self.id).encode("ascii")
+
+    def encode(self) -> bytes:
+        """Return the event's value: compact UTF-8 JSON."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+
+def decode_status(value: bytes | None) -> StatusEvent:
+    """Return the event that a record of N.status holds.
+
+    Raises:
+        RecordError: and nothing else, whatever the bytes are.
+    """
+    if value is None or not value:
+        raise RecordError("empty", "the status record has no value")
+    if len(value) > MAX_VALUE_BYTES:
+        raise RecordError("too-large", f"the value has more than {MAX_VALUE_BYTES} bytes")
+    try:
+        return StatusEvent.model_validate_json(value)
+    except (ValidationError, UnicodeError):
+        raise RecordError("bad-field", "the value is not a status event") from None

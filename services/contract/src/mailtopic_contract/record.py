@@ -1,0 +1,231 @@
+"""The record's value: a mail as it travels from a service to a sender."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Literal, NoReturn, Self
+from uuid import UUID, uuid4, uuid5
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mailtopic_contract.address import Address, parse_address
+from mailtopic_contract.errors import BadAddress, RecordError, SealingError
+from mailtopic_contract.sealing import KeyRing, Sealed
+
+MAX_VALUE_BYTES = 262_144
+"""A longer value is refused unread: no transactional mail needs it."""
+
+MAX_TIME_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999: what every language's date type still holds."""
+
+LEGACY_NAMESPACE = UUID("0f6a3d0e-6f0b-5d3c-9c55-3f3f8b1f5a10")
+"""Namespace of the ids that records without one get from where they were first stored."""
+
+TimeMs = Annotated[int, Field(ge=0, le=MAX_TIME_MS)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
+Locale = Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$")]
+
+
+def _reject_surrogates(text: str) -> str:
+    # A lone surrogate can arrive as \ud800 in JSON, and then no mail can be written from it.
+    text.encode("utf-8")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_reject_surrogates)]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOrigin:
+    """Where a record was first stored; ``timestamp_ms`` is the record's own time."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LegacyDefaults:
+    """What the original payload ``{"email", "code"}`` doesn't say."""
+
+    locale: str
+    max_age_ms: int
+
+
+class MailRecord(BaseModel):
+    """A mail, version 1. Unknown fields are kept and travel on.
+
+    Exactly one of ``variables`` and ``sealed`` is set. Times are epoch milliseconds. Neither repr
+    nor any error shows the address or the variables.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True, strict=True)
+
+    v: Literal[1] = 1
+    id: Annotated[UUID, Field(strict=False)]
+    email: str = Field(repr=False)
+    purpose: Name
+    locale: Locale
+    variables: dict[Name, Text] | None = Field(default=None, repr=False)
+    sealed: Sealed | None = Field(default=None, repr=False)
+    accepted_at: TimeMs
+    expires_at: TimeMs
+
+    @model_validator(mode="after")
+    def _has_one_kind_of_variables(self) -> Self:
+        if (self.variables is None) == (self.sealed is None):
+            raise ValueError("exactly one of variables and sealed must be given")
+        return self
+
+    @cached_property
+    def address(self) -> Address:
+        """The recipient. Raises BadAddress; never for a record from `decode_record`."""
+        return parse_address(self.email)
+
+    def encode(self) -> bytes:
+        """Return the record's value: compact UTF-8 JSON."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+    def __repr__(self) -> str:
+        return f"MailRecord(id={self.id}, purpose={self.purpose!r}, locale={self.locale!r})"
+
+    __str__ = __repr__
+
+
+def new_record(
+    *,
+    email: str,
+    variables: Mapping[str, str],
+    purpose: str,
+    locale: str,
+    accepted_at_ms: int,
+    expires_at_ms: int,
+    keyring: KeyRing | None,
+    mail_id: UUID | None = None,
+) -> MailRecord:
+    """Return a mail to publish, its variables sealed when a key ring is given.
+
+    Raises:
+        RecordError: an argument contradicts the contract (BadAddress for the address).
+    """
+    mail_id = mail_id or uuid4()
+    plain = dict(variables)
+    try:
+        record = MailRecord(
+            id=mail_id,
+            email=parse_address(email).normalised,
+            purpose=purpose,
+            locale=locale,
+            variables=plain,
+            accepted_at=accepted_at_ms,
+            expires_at=expires_at_ms,
+        )
+    except ValidationError as error:
+        _raise_bad_field(error)
+    if keyring is None:
+        return record
+    return record.model_copy(update={"variables": None, "sealed": keyring.seal(mail_id, plain)})
+
+
+def open_variables(record: MailRecord, keyring: KeyRing | None) -> Mapping[str, str]:
+    """Return a mail's variables, opened when they are sealed.
+
+    Raises:
+        SealingError: they are sealed, and there is no key or not the right one.
+    """
+    if record.sealed is None:
+        return record.variables or {}
+    if keyring is None:
+        raise SealingError("the variables are sealed, and no key ring is set")
+    return keyring.open(record.id, record.sealed)
+
+
+def decode_record(
+    value: bytes | None, *, origin: RecordOrigin, legacy: LegacyDefaults
+) -> MailRecord:
+    """Return the mail that a record's value holds: version 1, or the original payload.
+
+    The original payload is ``{"email", "code"}``: its id derives from where it was first stored,
+    so that every reading of the same record gives the same mail.
+
+    Raises:
+        RecordError: and nothing else, whatever the bytes are.
+    """
+    if value is None or not value:
+        raise RecordError("empty", "the record has no value")
+    if len(value) > MAX_VALUE_BYTES:
+        raise RecordError("too-large", f"the value has more than {MAX_VALUE_BYTES} bytes")
+    data = _parse_object(value)
+    if "v" not in data and "code" in data:
+        data = _from_original_payload(data, origin, legacy)
+    elif data.get("v") != 1 or isinstance(data["v"], bool):
+        raise RecordError("unknown-version", "the record's version is not 1")
+    try:
+        record = MailRecord.model_validate(data)
+    except ValidationError as error:
+        _raise_bad_field(error)
+    _ = record.address  # parsed here, so that a bad one is found where records are refused
+    return record
+
+
+def _parse_object(value: bytes) -> dict[str, object]:
+    try:
+        data = json.loads(value.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):  # UnicodeDecodeError is a ValueError
+        raise RecordError("bad-json", "the value is not valid JSON in UTF-8") from None
+    if not isinstance(data, dict):
+        raise RecordError("bad-json", "the value is not a JSON object")
+    return data
+
+
+def _refuse_constant(_name: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are not JSON (RFC 8259 §6)")
+
+
+def _from_original_payload(
+    data: dict[str, object], origin: RecordOrigin, legacy: LegacyDefaults
+) -> dict[str, object]:
+    rest = dict(data)
+    code, email = rest.pop("code"), rest.pop("email", None)
+    # The original consumer put numbers into its text as they came.
+    if isinstance(code, bool) or not isinstance(code, str | int):
+        raise RecordError("bad-field", "code: must be a text or a whole number")
+    if email is None:
+        raise RecordError("bad-field", "email: is missing")
+    accepted_at = max(origin.timestamp_ms, 0)
+    place = f"{origin.topic}/{origin.partition}/{origin.offset}"
+    # What is left over is kept, but can't speak for the fields of version 1.
+    return rest | {
+        "v": 1,
+        "id": uuid5(LEGACY_NAMESPACE, place),
+        "email": email,
+        "purpose": "signup",
+        "locale": legacy.locale,
+        "variables": {"code": str(code)},
+        "sealed": None,
+        "accepted_at": accepted_at,
+        "expires_at": min(accepted_at + legacy.max_age_ms, MAX_TIME_MS),
+    }
+
+
+def _raise_bad_field(error: ValidationError) -> NoReturn:
+    first = error.errors(include_input=False, include_context=False, include_url=False)[0]
+    # Field names of the contract only: an unknown key is the sender's own text.
+    known = [str(part) for part in first["loc"] if part in MailRecord.model_fields]
+    where = known[0] if known else "record"
+    raise RecordError("bad-field", f"{where}: {first['msg']}") from None
+
+
+__all__ = [
+    "LEGACY_NAMESPACE",
+    "MAX_VALUE_BYTES",
+    "BadAddress",
+    "LegacyDefaults",
+    "MailRecord",
+    "RecordOrigin",
+    "decode_record",
+    "new_record",
+    "open_variables",
+]

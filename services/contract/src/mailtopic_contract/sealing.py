@@ -1,0 +1,134 @@
+"""Sealing: a mail's variables encrypted, so that no code is readable in a topic or a backup.
+
+AES-256-GCM (NIST SP 800-38D) with a random 96-bit nonce; the mail's id is the associated data, so
+sealed variables can't be moved to another mail. Keys have ids, so they can be rotated: give every
+reader the new key first, then make it active at the writers.
+"""
+
+import base64
+import binascii
+import json
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic import BaseModel, ConfigDict, Field
+
+from mailtopic_contract.errors import KeyRingError, SealingError
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+
+
+class Sealed(BaseModel):
+    """Sealed variables as they travel: key id, nonce and ciphertext (both base64)."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True, strict=True)
+
+    kid: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")
+    n: str = Field(max_length=64)
+    ct: str = Field(max_length=262_144)
+
+
+class KeyRing:
+    """Sealing keys by id, one of them active: it seals, all of them open.
+
+    Its repr names key ids only, never a key.
+    """
+
+    def __init__(self, *, active: str, keys: Mapping[str, bytes]) -> None:
+        if active not in keys:
+            raise KeyRingError("the active key is not among the keys")
+        if any(len(key) != KEY_BYTES for key in keys.values()):
+            raise KeyRingError(f"every key must have {KEY_BYTES} bytes")
+        self.active = active
+        self._keys = dict(keys)
+        self._ciphers = {kid: AESGCM(key) for kid, key in keys.items()}
+
+    @classmethod
+    def generate(cls, kid: str = "k1") -> Self:
+        """Return a ring with one new random key."""
+        return cls(active=kid, keys={kid: secrets.token_bytes(KEY_BYTES)})
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read a ring from a file: ``{"active": "k1", "keys": {"k1": "<base64, 32 bytes>"}}``.
+
+        Raises:
+            KeyRingError: the file can't be read or holds something else; the text is one line.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise KeyRingError(f"the key file {path} can't be read: {reason}") from None
+        try:
+            return cls.parse(text)
+        except KeyRingError as error:
+            raise KeyRingError(f"the key file {path} is not usable: {error}") from None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a ring from the text of a key file.
+
+        Raises:
+            KeyRingError: the text is something else.
+        """
+        try:
+            data = json.loads(text)
+            active, encoded = data["active"], data["keys"]
+            keys = {kid: base64.b64decode(key, validate=True) for kid, key in encoded.items()}
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise KeyRingError(
+                'it must hold {"active": "k1", "keys": {"k1": "<base64 of 32 bytes>"}}'
+            ) from None
+        return cls(active=active, keys=keys)
+
+    def dump(self) -> str:
+        """Return the text of a key file that holds this ring: a secret."""
+        keys = {kid: base64.b64encode(key).decode() for kid, key in self._keys.items()}
+        return json.dumps({"active": self.active, "keys": keys}, indent=2) + "\n"
+
+    def seal(self, mail_id: UUID, variables: Mapping[str, str]) -> Sealed:
+        """Encrypt a mail's variables with the active key and a fresh nonce."""
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        plain = json.dumps(dict(variables), ensure_ascii=False, separators=(",", ":")).encode()
+        sealed = self._ciphers[self.active].encrypt(nonce, plain, _associated_data(mail_id))
+        return Sealed(
+            kid=self.active,
+            n=base64.b64encode(nonce).decode(),
+            ct=base64.b64encode(sealed).decode(),
+        )
+
+    def open(self, mail_id: UUID, sealed: Sealed) -> dict[str, str]:
+        """Decrypt a mail's variables.
+
+        Raises:
+            SealingError: the key isn't in the ring, or the ciphertext was changed, is another
+                mail's, or doesn't hold variables.
+        """
+        cipher = self._ciphers.get(sealed.kid)
+        if cipher is None:
+            raise SealingError("the variables are sealed with a key that is not in the key ring")
+        try:
+            nonce = base64.b64decode(sealed.n, validate=True)
+            ciphertext = base64.b64decode(sealed.ct, validate=True)
+            variables = json.loads(cipher.decrypt(nonce, ciphertext, _associated_data(mail_id)))
+        except (binascii.Error, ValueError, InvalidTag, RecursionError):
+            raise SealingError("the sealed variables can't be opened") from None
+        if not isinstance(variables, dict) or not all(
+            isinstance(value, str) for value in variables.values()
+        ):
+            raise SealingError("the sealed variables are not texts by name")
+        return variables
+
+    def __repr__(self) -> str:
+        return f"KeyRing(active={self.active!r}, ids={sorted(self._keys)!r})"
+
+
+def _associated_data(mail_id: UUID) -> bytes:
+    return str(mail_id).encode("ascii")

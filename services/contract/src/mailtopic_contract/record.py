@@ -1,6 +1,7 @@
 """The record's value: a mail as it travels from a service to a sender."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,9 +29,14 @@ Locale = Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$"
 
 
 def _reject_surrogates(text: str) -> str:
-    # A lone surrogate can arrive as \ud800 in JSON, and then no mail can be written from it.
-    text.encode("utf-8")
+    if not _is_unicode(text):
+        raise ValueError("must be valid Unicode text")
     return text
+
+
+def _is_unicode(text: str) -> bool:
+    # Python's texts can hold lone surrogates; no mail and no record can be written from them.
+    return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 Text = Annotated[str, AfterValidator(_reject_surrogates)]
@@ -172,7 +178,10 @@ def decode_record(
 
 def _parse_object(value: bytes) -> dict[str, object]:
     try:
-        data = json.loads(value.decode("utf-8"), parse_constant=_refuse_constant)
+        text = value.decode("utf-8")
+        data = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        if "\\u" in text:  # only an escape can hide a lone surrogate in valid UTF-8
+            json.dumps(data, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):  # UnicodeDecodeError is a ValueError
         raise RecordError("bad-json", "the value is not valid JSON in UTF-8") from None
     if not isinstance(data, dict):
@@ -182,6 +191,13 @@ def _parse_object(value: bytes) -> dict[str, object]:
 
 def _refuse_constant(_name: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON (RFC 8259 §6)")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("a number is out of range")
+    return number
 
 
 def _from_original_payload(

@@ -1,1 +1,43 @@
-"""What every MailTopic process does the same way: settings, logs, signals, probes."""
+"""What every MailTopic process does the same way: settings, logs, exit codes, probes, time."""
+
+from mailtopic_runtime.clock import Clock, ManualClock, SystemClock
+from mailtopic_runtime.errors import EXIT_CONFIG, EXIT_OK, EXIT_WEDGED, SettingError
+from mailtopic_runtime.logs import Logger, configure_logging, get_logger, redact_addresses
+from mailtopic_runtime.probes import Check, ProbeServer
+from mailtopic_runtime.process import run_program, stop_on_signals
+from mailtopic_runtime.settings import (
+    LogSettings,
+    MailTopicSettings,
+    MetricsSettings,
+    SettingsGroup,
+    describe_settings,
+    load_settings,
+    walk_settings,
+)
+from mailtopic_runtime.state import StateLog
+
+__all__ = [
+    "EXIT_CONFIG",
+    "EXIT_OK",
+    "EXIT_WEDGED",
+    "Check",
+    "Clock",
+    "LogSettings",
+    "Logger",
+    "MailTopicSettings",
+    "ManualClock",
+    "MetricsSettings",
+    "ProbeServer",
+    "SettingError",
+    "SettingsGroup",
+    "StateLog",
+    "SystemClock",
+    "configure_logging",
+    "describe_settings",
+    "get_logger",
+    "load_settings",
+    "redact_addresses",
+    "run_program",
+    "stop_on_signals",
+    "walk_settings",
+]

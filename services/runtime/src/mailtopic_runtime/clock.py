@@ -1,0 +1,49 @@
+"""Time as a dependency, so that tests own it."""
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Tells the time. Wall time may jump; only monotonic time never goes back."""
+
+    def now_ms(self) -> int:
+        """Return the wall time in epoch milliseconds."""
+        ...
+
+    def monotonic_s(self) -> float:
+        """Return seconds since an unspecified moment; only differences mean something."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now_ms(self) -> int:
+        """Return the wall time in epoch milliseconds."""
+        return time.time_ns() // 1_000_000
+
+    def monotonic_s(self) -> float:
+        """Return the machine's monotonic time in seconds."""
+        return time.monotonic()
+
+
+class ManualClock:
+    """The shipped fake: time passes only when it is told to."""
+
+    def __init__(self, now_ms: int = 1_790_000_000_000) -> None:
+        self._now_ms = now_ms
+        self._monotonic_s = 0.0
+
+    def now_ms(self) -> int:
+        """Return the wall time that was set."""
+        return self._now_ms
+
+    def monotonic_s(self) -> float:
+        """Return the seconds that were let pass."""
+        return self._monotonic_s
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self._monotonic_s += seconds
+        self._now_ms += round(seconds * 1000)

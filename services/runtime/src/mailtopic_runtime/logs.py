@@ -54,6 +54,7 @@ def configure_logging(settings: LogSettings) -> None:
         else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
     )
     handler = logging.StreamHandler(sys.stdout)
+    handler.addFilter(_is_ours_or_serious)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -63,6 +64,14 @@ def configure_logging(settings: LogSettings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
+    # aiokafka writes records' values at debug level and a line a second while a broker is away;
+    # what a person needs to know of that, a StateLog says once.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+def _is_ours_or_serious(record: logging.LogRecord) -> bool:
+    # Libraries may log what they handle, and they handle mails.
+    return record.name.startswith("mailtopic") or record.levelno >= logging.WARNING
 
 
 def redact_addresses(text: str) -> str:

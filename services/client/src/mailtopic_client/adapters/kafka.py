@@ -1,0 +1,197 @@
+"""aiokafka's producer as a BrokerClient."""
+
+import asyncio
+import contextlib
+from typing import NoReturn
+
+import aiokafka
+from aiokafka import errors
+
+from mailtopic_client.errors import BrokerUnavailable, RecordRefused
+from mailtopic_client.ports import HeaderList, RecordMetadata
+from mailtopic_client.settings import KafkaSettings
+from mailtopic_runtime import StateLog, get_logger
+
+DEFAULT_MAX_REQUEST_BYTES = 1_048_576
+SILENCE_S = 2.0
+"""A broker that hasn't acknowledged a record for so long is reported as unavailable, once."""
+
+_RETRY_S = 1.0
+_REFUSED = {
+    errors.MessageSizeTooLargeError: ("too-large", "the record is larger than its topic allows"),
+    errors.RecordListTooLargeError: ("too-large", "the record is larger than its topic allows"),
+    errors.UnknownTopicOrPartitionError: ("unknown-topic", "the topic does not exist"),
+    errors.InvalidTopicError: ("unknown-topic", "the topic's name is not valid"),
+    errors.TopicAuthorizationFailedError: ("not-allowed", "writing to the topic is not allowed"),
+    errors.ClusterAuthorizationFailedError: ("not-allowed", "writing is not allowed"),
+    errors.InvalidTimestampError: ("invalid", "the topic refuses the record's timestamp"),
+    errors.PolicyViolationError: ("invalid", "the record violates the broker's policy"),
+}
+# After a batch was refused, its sequence number is missing: the broker then refuses everything
+# that follows on the partition, and only a new producer id (KIP-98) helps.
+_SPOILED = (
+    errors.OutOfOrderSequenceNumber,
+    errors.UnknownProducerId,
+    errors.InvalidProducerEpoch,
+    errors.InvalidProducerIdMapping,
+    errors.ProducerFenced,
+    errors.ProducerClosed,
+)
+
+
+class KafkaClient:
+    """Publishes records through one idempotent producer with acks=all.
+
+    Records of one partition are stored in the order in which `publish` was called, as long as
+    none of them was refused.
+
+    Args:
+        settings: how to reach Kafka.
+        client_id: how the broker's logs and quotas call this client.
+        publish_timeout_s: when `publish` gives up waiting for the acknowledgement; the record can
+            still be stored later. None waits as long as it takes.
+        max_request_bytes: the largest record that is sent.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        *,
+        client_id: str = "mailtopic",
+        publish_timeout_s: float | None = 30.0,
+        max_request_bytes: int = DEFAULT_MAX_REQUEST_BYTES,
+    ) -> None:
+        self._kwargs = settings.client_kwargs() | {"client_id": client_id}
+        self._publish_timeout_s = publish_timeout_s
+        self._max_request_bytes = max_request_bytes
+        self._producer: aiokafka.AIOKafkaProducer | None = None
+        self._lock = asyncio.Lock()
+        self._state = StateLog(get_logger(__name__), "broker")
+
+    @property
+    def problem(self) -> str | None:
+        """Why records can't be published just now, in words; None while they can."""
+        if self._producer is None:
+            return self._state.reason or "not connected"
+        return self._state.reason
+
+    async def connect(self) -> None:
+        """Wait until a broker answers; one log line says so if none does."""
+        await self._connected()
+
+    async def publish(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: HeaderList = (),
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+    ) -> RecordMetadata:
+        """See `BrokerClient.publish`."""
+        if key is None and value is None:
+            raise RecordRefused("invalid", "a record needs a key or a value")
+        try:
+            async with asyncio.timeout(self._publish_timeout_s):
+                return await self._publish(
+                    topic,
+                    key=key,
+                    value=value,
+                    headers=list(headers),
+                    partition=partition,
+                    timestamp_ms=timestamp_ms,
+                )
+        except TimeoutError:
+            raise BrokerUnavailable("the broker did not acknowledge the record in time") from None
+
+    async def close(self) -> None:
+        """Wait for what is on its way, then disconnect."""
+        async with self._lock:
+            producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.stop()
+
+    async def _publish(self, topic: str, **record: object) -> RecordMetadata:
+        while True:
+            producer = await self._connected()
+            try:
+                stored = await self._acknowledged(producer, topic, record)
+            except _SPOILED:
+                # Nothing of this record was stored, so it may be sent again under a new id.
+                await self._replace(producer)
+            except errors.KafkaError as error:
+                _raise_ours(error)
+            else:
+                self._state.up()
+                return RecordMetadata(stored.topic, stored.partition, stored.offset)
+
+    async def _acknowledged(
+        self, producer: aiokafka.AIOKafkaProducer, topic: str, record: dict[str, object]
+    ) -> aiokafka.structs.RecordMetadata:
+        sending = asyncio.ensure_future(producer.send_and_wait(topic, **record))
+        try:
+            await asyncio.wait({sending}, timeout=SILENCE_S)
+            if not sending.done():
+                self._state.down("the broker does not acknowledge records")
+            return await sending
+        except asyncio.CancelledError:
+            sending.cancel()
+            raise
+
+    async def _connected(self) -> aiokafka.AIOKafkaProducer:
+        producer = self._producer
+        if producer is None:
+            async with self._lock:
+                producer = self._producer or await self._start()
+                self._producer = producer
+        return producer
+
+    async def _start(self) -> aiokafka.AIOKafkaProducer:
+        while True:
+            producer = aiokafka.AIOKafkaProducer(
+                **self._kwargs,
+                acks="all",
+                enable_idempotence=True,
+                linger_ms=0,
+                max_request_size=self._max_request_bytes,
+            )
+            try:
+                await producer.start()
+            except errors.KafkaError as error:
+                self._state.down(describe_connection_error(error))
+            except BaseException:
+                await _stop_quietly(producer)
+                raise
+            else:
+                self._state.up()
+                return producer
+            await _stop_quietly(producer)
+            await asyncio.sleep(_RETRY_S)
+
+    async def _replace(self, spoiled: aiokafka.AIOKafkaProducer) -> None:
+        async with self._lock:
+            if self._producer is spoiled:
+                self._producer = None
+        await _stop_quietly(spoiled)
+
+
+def describe_connection_error(error: errors.KafkaError) -> str:
+    """Return in words why a broker can't be used; one line without secrets."""
+    if isinstance(error, errors.AuthenticationFailedError | errors.SaslAuthenticationFailed):
+        return "the broker refuses the login"
+    if isinstance(error, errors.UnsupportedSaslMechanismError):
+        return "the broker does not offer the SASL mechanism"
+    return "no broker answers"
+
+
+async def _stop_quietly(producer: aiokafka.AIOKafkaProducer) -> None:
+    with contextlib.suppress(errors.KafkaError):
+        await producer.stop()
+
+
+def _raise_ours(error: errors.KafkaError) -> NoReturn:
+    for kind, (reason, message) in _REFUSED.items():
+        if isinstance(error, kind):
+            raise RecordRefused(reason, message) from None
+    raise BrokerUnavailable("the broker did not acknowledge the record") from error

@@ -1,0 +1,66 @@
+"""The shipped fake of the BrokerClient port."""
+
+import zlib
+from dataclasses import dataclass, field
+
+from mailtopic_client.errors import BrokerUnavailable
+from mailtopic_client.ports import HeaderList, RecordMetadata
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A record as the fake keeps it."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+    timestamp_ms: int | None
+
+
+@dataclass(slots=True)
+class MemoryBroker:
+    """Keeps records in memory; fails like a broker that is away while ``available`` is False.
+
+    It chooses partitions by another hash than Kafka does.
+    """
+
+    partitions: int = 6
+    available: bool = True
+    records: list[StoredRecord] = field(default_factory=list)
+    connected: bool = False
+
+    async def connect(self) -> None:
+        """Mark the fake as connected."""
+        self.connected = True
+
+    async def publish(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: HeaderList = (),
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+    ) -> RecordMetadata:
+        """See `BrokerClient.publish`."""
+        if not self.available:
+            raise BrokerUnavailable("the broker is away")
+        if partition is None:
+            partition = zlib.crc32(key or b"") % self.partitions
+        offset = sum(1 for r in self.records if (r.topic, r.partition) == (topic, partition))
+        self.records.append(
+            StoredRecord(topic, partition, offset, key, value, tuple(headers), timestamp_ms)
+        )
+        return RecordMetadata(topic, partition, offset)
+
+    async def close(self) -> None:
+        """Mark the fake as disconnected."""
+        self.connected = False
+
+    def stored(self, topic: str) -> list[StoredRecord]:
+        """Return a topic's records in the order in which they were published."""
+        return [record for record in self.records if record.topic == topic]

@@ -1,0 +1,28 @@
+"""Errors of publishing.
+
+The tree::
+
+    PublishError(Exception)
+    ├── BrokerUnavailable(ConnectionError)   nobody answered in time; may be tried again
+    └── RecordRefused                        this very record is refused; never try it again
+"""
+
+
+class PublishError(Exception):
+    """A record was not acknowledged. It may have been stored all the same."""
+
+
+class BrokerUnavailable(PublishError, ConnectionError):  # noqa: N818 - it says what is the matter
+    """No broker acknowledged in time; the same record may be published again."""
+
+
+class RecordRefused(PublishError):  # noqa: N818 - it says what is the matter
+    """The broker refuses this record for good.
+
+    Attributes:
+        reason: a short code: ``too-large``, ``unknown-topic``, ``not-allowed`` or ``invalid``.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason

@@ -1,0 +1,88 @@
+// One opened mail. What a mail says is shown as text only; its HTML lives in a sandboxed frame.
+
+const byId = (id) => document.getElementById(id);
+
+/** "Name <address>" of one or several people, as plain text. */
+export function people(list) {
+  return [list ?? []]
+    .flat()
+    .map(({ Name: name, Address: address }) => (name ? `${name} <${address}>` : address))
+    .join(", ");
+}
+
+export function moment(text, language, options) {
+  const date = new Date(text);
+  return Number.isNaN(date.getTime()) ? "" : new Intl.DateTimeFormat(language, options).format(date);
+}
+
+/**
+ * The document for the frame. The frame's sandbox already stops scripts, forms and pop-ups; the
+ * policy also stops everything that would leave this host, such as tracking images and styles.
+ */
+function framed(html) {
+  const look = new URL("static/mail.css", document.baseURI).href;
+  const policy = `default-src 'none'; img-src data:; style-src 'unsafe-inline' ${look}`;
+  const head = document.createElement("head");
+  const meta = head.appendChild(document.createElement("meta"));
+  meta.httpEquiv = "Content-Security-Policy";
+  meta.content = policy;
+  const sheet = head.appendChild(document.createElement("link"));
+  sheet.rel = "stylesheet";
+  sheet.href = look;
+  return `<!doctype html><html>${head.outerHTML}<body>${html}`;
+}
+
+export class Reader {
+  #language;
+  #mail = null;
+  #open = false;
+
+  constructor(language) {
+    this.#language = language;
+  }
+
+  close() {
+    this.#open = false;
+    this.#mail = null;
+    byId("mail").hidden = true;
+    this.#frame("");
+  }
+
+  /** Shows a mail, or says that it is gone when it is null. */
+  show(mail) {
+    this.#open = true;
+    this.#mail = mail;
+    byId("letter").hidden = !mail;
+    byId("mail").hidden = false;
+    byId("html-section").hidden = !mail?.HTML;
+    this.#frame(mail?.HTML ? framed(mail.HTML) : "");
+    this.translate();
+  }
+
+  /** A new frame for every mail: a navigation inside the old one would enter the tab's history. */
+  #frame(html) {
+    const frame = byId("html").cloneNode();
+    frame.srcdoc = html;
+    byId("html").replaceWith(frame);
+  }
+
+  focus() {
+    byId("subject").focus();
+  }
+
+  translate() {
+    if (!this.#open) return;
+    const text = (key) => this.#language.text(key);
+    const mail = this.#mail;
+    byId("subject").textContent = mail ? mail.Subject || text("noSubject") : text("gone");
+    byId("html").title = text("htmlPart");
+    if (!mail) return;
+    byId("from").textContent = people(mail.From);
+    byId("to").textContent = people(mail.To);
+    byId("date").textContent = moment(mail.Date, this.#language.current, {
+      dateStyle: "long",
+      timeStyle: "medium",
+    });
+    byId("text").textContent = mail.Text?.trimEnd() || text("noText");
+  }
+}

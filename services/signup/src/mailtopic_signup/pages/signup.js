@@ -1,0 +1,330 @@
+// The signup page: address → code → confirmed. The running signup survives a reload: its id, and
+// nothing else, is kept in the tab's sessionStorage.
+
+import { newIdempotencyKey, readSignup, resendCode, startSignup, verifyCode } from "./api.js";
+import { Language } from "./language.js";
+import { strings } from "./strings.js";
+
+const RUNNING = "mailtopic.signup";
+const POLL_MS = 1_000;
+const CODE_LENGTH = 6;
+
+const byId = (id) => document.getElementById(id);
+const language = new Language(strings);
+const steps = ["address", "code", "done"].map((name) => byId(`${name}-step`));
+
+let signup = null; // {id, email, expiresAtMs, resendAfterMs, state, delivery}
+let idempotencyKey = newIdempotencyKey();
+let pollTimer = 0;
+let offline = false;
+const fieldErrors = new Map(); // field id → () => text, so that a switch of language renews it
+
+const store = {
+  get() {
+    try {
+      return sessionStorage.getItem(RUNNING);
+    } catch {
+      return null;
+    }
+  },
+  set(id) {
+    try {
+      if (id) sessionStorage.setItem(RUNNING, id);
+      else sessionStorage.removeItem(RUNNING);
+    } catch {
+      // a reload then starts over, that is all
+    }
+  },
+};
+
+function showStep(name, focus) {
+  for (const step of steps) step.hidden = step.id !== `${name}-step`;
+  focus?.focus();
+}
+
+// ---- errors at a field ----
+
+function showError(field, describe) {
+  const input = byId(field);
+  fieldErrors.set(field, describe);
+  byId(`${field}-error`).textContent = describe();
+  input.setAttribute("aria-invalid", "true");
+  input.focus();
+  input.select();
+}
+
+function clearError(field) {
+  fieldErrors.delete(field);
+  byId(`${field}-error`).textContent = "";
+  byId(field).removeAttribute("aria-invalid");
+}
+
+function clockTime(seconds) {
+  const whole = Math.max(0, Math.ceil(seconds));
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+}
+
+/** Words for a problem that is about no field in particular. */
+function describeCommon(problem) {
+  if (problem.status === 0) return language.text("offline");
+  if (problem.status === 429 && problem.retryAfterS !== null) {
+    return language.text("tooOftenFor", { time: clockTime(problem.retryAfterS) });
+  }
+  if (problem.status === 429) return language.text("tooOften");
+  if (problem.status === 404) return language.text("signupGone");
+  return language.text("serverError");
+}
+
+function describeAddressProblem(problem) {
+  if (problem.status === 422 || problem.status === 400) {
+    const said = problem.wordsFor("email");
+    // The server's own words are English and more exact than ours.
+    return language.current === "en" && said ? said : language.text("emailBad");
+  }
+  return describeCommon(problem);
+}
+
+function describeCodeProblem(problem) {
+  const left = problem.triesLeft;
+  if (left === 0) return language.text("codeLocked");
+  if (problem.status === 422 && left !== null) return language.text("codeWrong", { count: left });
+  if (problem.status === 422) return language.text("codeWrongPlain");
+  if (problem.status === 409) return language.text("codeUsed");
+  if (problem.status === 410) return language.text("codeExpired");
+  return describeCommon(problem);
+}
+
+// ---- the code step ----
+
+function deliveryWord() {
+  if (offline) return "offline";
+  if (signup.state === "locked") return "locked";
+  if (signup.state === "expired" || Date.now() >= (signup.expiresAtMs ?? Infinity)) return "expired";
+  return Object.hasOwn(strings.en, `delivery.${signup.delivery}`) ? signup.delivery : "queued";
+}
+
+function renderLead() {
+  const lead = byId("on-its-way");
+  if (!signup.email) {
+    lead.textContent = language.text("onItsWay");
+    return;
+  }
+  const [before, after] = language.text("onItsWayTo", { email: "\0" }).split("\0");
+  const address = document.createElement("strong");
+  address.textContent = signup.email;
+  lead.replaceChildren(before, address, after);
+}
+
+function renderDelivery() {
+  const word = deliveryWord();
+  const line = byId("delivery");
+  const text = language.text(`delivery.${word}`);
+  line.dataset.state = word;
+  if (line.textContent !== text) line.textContent = text; // a status region speaks on every write
+}
+
+function renderResend() {
+  const waitS = ((signup.resendAfterMs ?? 0) - Date.now()) / 1_000;
+  const button = byId("resend");
+  button.disabled = waitS > 0;
+  button.textContent =
+    waitS > 0 ? language.text("resendIn", { time: clockTime(waitS) }) : language.text("resend");
+}
+
+function renderCodeStep() {
+  if (!signup) return;
+  renderLead();
+  renderDelivery();
+  renderResend();
+}
+
+function adopt(answer) {
+  signup = {
+    ...signup,
+    ...answer,
+    id: answer.id ?? signup?.id,
+    expiresAtMs: answer.expiresAtMs ?? signup?.expiresAtMs ?? null,
+    resendAfterMs: answer.resendAfterMs ?? signup?.resendAfterMs ?? null,
+  };
+  store.set(signup.id);
+}
+
+function waitsForNews() {
+  return signup.state === "pending" && ["queued", "deferred", "offline"].includes(deliveryWord());
+}
+
+function pollSoon() {
+  clearTimeout(pollTimer);
+  if (signup && waitsForNews()) pollTimer = setTimeout(poll, POLL_MS);
+}
+
+async function poll() {
+  const { id } = signup;
+  try {
+    const answer = await readSignup(id);
+    if (signup?.id !== id) return;
+    offline = false;
+    adopt(answer);
+    if (signup.state === "verified") {
+      finish();
+      return;
+    }
+  } catch (problem) {
+    if (signup?.id !== id) return;
+    if (problem.status === 404) {
+      restart(problem);
+      return;
+    }
+    offline = true;
+  }
+  renderCodeStep();
+  pollSoon();
+}
+
+function tick() {
+  if (!signup) return;
+  renderResend();
+  renderDelivery();
+}
+
+function enterCodeStep() {
+  clearError("code");
+  byId("code").value = "";
+  renderCodeStep();
+  showStep("code", byId("code"));
+  pollSoon();
+}
+
+function finish() {
+  clearTimeout(pollTimer);
+  signup = null;
+  store.set(null);
+  showStep("done", byId("done-title"));
+}
+
+/** Back to the first step; `problem` says there why, if there is something to say. */
+function restart(problem = null) {
+  clearTimeout(pollTimer);
+  const email = signup?.email ?? "";
+  signup = null;
+  offline = false;
+  store.set(null);
+  idempotencyKey = newIdempotencyKey();
+  clearError("email");
+  byId("email").value = email;
+  showStep("address", byId("email"));
+  byId("email").select();
+  if (problem) showError("email", () => describeCommon(problem));
+}
+
+// ---- what the person does ----
+
+/** Runs `action` unless the button's last action still runs; the button keeps its focus. */
+async function once(button, action) {
+  if (button.ariaBusy === "true") return;
+  button.ariaBusy = "true";
+  try {
+    await action();
+  } finally {
+    button.ariaBusy = null;
+  }
+}
+
+async function submitAddress() {
+  const email = byId("email").value.trim();
+  clearError("email");
+  if (!email) {
+    showError("email", () => language.text("emailMissing"));
+    return;
+  }
+  try {
+    const answer = await startSignup(email, language.current, idempotencyKey);
+    idempotencyKey = newIdempotencyKey();
+    signup = { email };
+    adopt(answer);
+    enterCodeStep();
+  } catch (problem) {
+    // After a lost answer the same key is sent again, so that no second code goes out.
+    if (problem.status !== 0) idempotencyKey = newIdempotencyKey();
+    showError("email", () => describeAddressProblem(problem));
+  }
+}
+
+async function submitCode() {
+  const code = byId("code").value;
+  clearError("code");
+  if (code.length !== CODE_LENGTH) {
+    showError("code", () => language.text("codeIncomplete"));
+    return;
+  }
+  try {
+    await verifyCode(signup.id, code);
+    finish();
+  } catch (problem) {
+    showError("code", () => describeCodeProblem(problem));
+    if (problem.triesLeft === 0) signup.state = "locked";
+    if (problem.status === 410) signup.state = "expired";
+    renderDelivery();
+  }
+}
+
+async function submitResend() {
+  clearError("code");
+  try {
+    const answer = await resendCode(signup.id);
+    adopt(answer);
+    enterCodeStep();
+  } catch (problem) {
+    if (problem.retryAfterS !== null) {
+      signup.resendAfterMs = Date.now() + problem.retryAfterS * 1_000;
+      renderResend();
+    }
+    showError("code", () => describeCodeProblem(problem));
+  }
+}
+
+function keepDigits() {
+  const input = byId("code");
+  const digits = input.value.replace(/\D/g, "").slice(0, CODE_LENGTH);
+  if (digits !== input.value) input.value = digits; // so a pasted "123 456" is taken
+  clearError("code");
+}
+
+function offerInbox() {
+  const address = document.querySelector('meta[name="mailtopic-inbox"]').content;
+  if (!/^https?:\/\//.test(address)) return; // only where the service names one: the devstack does
+  byId("inbox-link").href = address;
+  byId("inbox").hidden = false;
+}
+
+function onSubmit(formId, action) {
+  const form = byId(formId);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    once(form.querySelector("button"), action);
+  });
+}
+
+onSubmit("address-form", submitAddress);
+onSubmit("code-form", submitCode);
+byId("email").addEventListener("input", () => {
+  idempotencyKey = newIdempotencyKey();
+  clearError("email");
+});
+byId("code").addEventListener("input", keepDigits);
+byId("resend").addEventListener("click", (event) => once(event.currentTarget, submitResend));
+byId("restart").addEventListener("click", () => restart());
+byId("again").addEventListener("click", () => restart());
+language.onChange(() => {
+  renderCodeStep();
+  for (const [field, describe] of fieldErrors) byId(`${field}-error`).textContent = describe();
+});
+offerInbox();
+setInterval(tick, 250);
+
+const running = store.get();
+if (running) {
+  signup = { id: running, email: "", state: "pending", delivery: "queued", expiresAtMs: null, resendAfterMs: null };
+  enterCodeStep();
+  poll();
+}

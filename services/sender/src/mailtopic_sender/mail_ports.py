@@ -6,7 +6,6 @@ from typing import Protocol
 from uuid import UUID
 
 from mailtopic_contract import Address
-
 from mailtopic_sender.domain.replies import ReplyClass
 
 

@@ -57,11 +57,8 @@ class MemoryMailer:
         """Keep the mail and return the next scripted result."""
         await self.gate.wait()
         self.sent.append(mail)
-        own = self._by_address.get(mail.recipient.normalised)
-        if own:
-            result = own.popleft()
-        else:
-            result = self._script.popleft() if self._script else ACCEPTED
+        results = self._by_address.get(mail.recipient.normalised) or self._script
+        result = results.popleft() if results else ACCEPTED
         if result.reply_class is ReplyClass.ACCEPTED:
             self.accepted.append(mail)
         if result.reply_class.blames_relay and not self._stays_available:

@@ -1,0 +1,167 @@
+"""Templates, compiled once into segments; a mail only fills in its variables.
+
+A placeholder is ``{name}``. Any other brace is text, so style sheets need no doubling.
+"""
+
+import html
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+ANY_PURPOSE = "*"
+"""Templates under this purpose serve the purposes that have none of their own."""
+
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+class TemplateError(ValueError):
+    """A mail can't be rendered, however often it is tried: it belongs into the DLQ.
+
+    There is no template for its purpose, a variable that the template needs is missing, or a time
+    is out of range. The text names the purpose's or variable's name at most, never a value.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A template as it is written: a subject, and the body as text and as HTML."""
+
+    subject: str
+    text: str
+    html: str
+
+
+BUILT_IN: Mapping[str, Template] = {
+    "ru": Template(
+        subject="Ваш одноразовый код",
+        text="Ваш код: {code}",
+        html="<p>Ваш код: <b>{code}</b></p>",
+    ),
+    "en": Template(
+        subject="Your one-time code",
+        text="Your code: {code}",
+        html="<p>Your code: <b>{code}</b></p>",
+    ),
+}
+"""The templates that are always there, by locale, for any purpose."""
+
+
+class Segments:
+    """A text with placeholders, split once. Immutable."""
+
+    __slots__ = ("_fixed", "_names", "_quote")
+
+    def __init__(self, source: str, *, quote: Callable[[str], str] | None = None) -> None:
+        parts = _PLACEHOLDER.split(source)
+        self._fixed = tuple(parts[0::2])
+        self._names = tuple(parts[1::2])
+        self._quote = quote
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The placeholders' names, in order."""
+        return self._names
+
+    def fill(self, variables: Mapping[str, str]) -> str:
+        """Return the text with its placeholders filled in.
+
+        Raises:
+            TemplateError: a variable is missing.
+        """
+        pieces = [self._fixed[0]]
+        for name, fixed in zip(self._names, self._fixed[1:], strict=True):
+            value = variables.get(name)
+            if value is None:
+                raise TemplateError(f"the variable {name} is missing")
+            pieces.append(self._quote(value) if self._quote else value)
+            pieces.append(fixed)
+        return "".join(pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledTemplate:
+    """A template ready to be filled in; `locale` is the one it is written in."""
+
+    locale: str
+    subject: Segments
+    text: Segments
+    html: Segments
+
+
+def compile_template(template: Template, locale: str) -> CompiledTemplate:
+    """Split a template once. Values are HTML-escaped in the HTML part, and only there."""
+    return CompiledTemplate(
+        locale=locale,
+        subject=Segments(template.subject),
+        text=Segments(template.text),
+        html=Segments(template.html, quote=html.escape),
+    )
+
+
+def with_crlf(text: str) -> str:
+    """Return a text whose every line end is CRLF, as MIME wants text (RFC 2046 §4.1.1)."""
+    return _LINE_END.sub("\r\n", text) if "\n" in text or "\r" in text else text
+
+
+class TemplateSet:
+    """Templates by purpose and locale.
+
+    A locale is looked up as it is, then by its language alone (``ru-RU`` → ``ru``), then as the
+    default locale. A purpose's own templates come before those of ANY_PURPOSE in each step of
+    that: a mail is never written in another language than its own as long as there is a template
+    for its purpose in it.
+    """
+
+    def __init__(
+        self,
+        templates: Mapping[tuple[str, str], Template] | None = None,
+        *,
+        default_locale: str = "ru",
+    ) -> None:
+        """Compile.
+
+        Args:
+            templates: by (purpose, locale), in place of or beside the built-in ones, which stand
+                under (ANY_PURPOSE, "ru") and (ANY_PURPOSE, "en").
+            default_locale: for mails in a locale that has no template.
+
+        Raises:
+            TemplateError: no template of ANY_PURPOSE is written in default_locale.
+        """
+        every = {(ANY_PURPOSE, locale): template for locale, template in BUILT_IN.items()}
+        every.update(templates or {})
+        self._compiled = {
+            (purpose, _normal(locale)): compile_template(template, locale)
+            for (purpose, locale), template in every.items()
+        }
+        self._default_locale = _normal(default_locale)
+        self._found: dict[tuple[str, str], CompiledTemplate] = {}
+        if (ANY_PURPOSE, self._default_locale) not in self._compiled:
+            raise TemplateError("no template is written in the default locale")
+
+    def select(self, purpose: str, locale: str) -> CompiledTemplate:
+        """Return the template for a mail; there always is one."""
+        found = self._found.get((purpose, locale))
+        if found is None:
+            found = self._search(purpose, locale)
+            if len(self._found) < _REMEMBERED:
+                self._found[purpose, locale] = found
+        return found
+
+    def _search(self, purpose: str, locale: str) -> CompiledTemplate:
+        wanted = _normal(locale)
+        for candidate in (wanted, wanted.partition("-")[0], self._default_locale):
+            for owner in (purpose, ANY_PURPOSE):
+                found = self._compiled.get((owner, candidate))
+                if found is not None:
+                    return found
+        raise AssertionError("the default locale is always there")
+
+
+_REMEMBERED = 1024
+"""Look-ups kept; bounded because purposes and locales come from records."""
+
+
+def _normal(locale: str) -> str:
+    return locale.replace("_", "-").lower()

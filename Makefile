@@ -1,0 +1,64 @@
+# One command for each intent. `make help` lists them.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+# A uv that is there already serves as well; else one is put into .uv/, and nowhere else.
+UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+BIN := .venv/bin
+TEST_ARGS ?=
+
+export UV_PYTHON_DOWNLOADS := never
+export UV_PYTHON := $(PYTHON)
+export UV_PROJECT_ENVIRONMENT := .venv
+unexport VIRTUAL_ENV
+
+##@ Use
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(UV) ## Run the whole pipeline on this machine: Kafka, signup, senders, an inbox
+	@$(UV) sync --frozen --all-packages --no-dev --inexact --quiet
+	@$(BIN)/mailtopic up $(DEMO_ARGS)
+
+##@ Develop
+
+.PHONY: setup
+setup: $(UV) ## Install everything into .venv, the console scripts among it
+	@$(UV) sync --frozen --all-packages --quiet
+	@echo "Ready: $(BIN)/mailtopic, $(BIN)/mailtopic-signup, $(BIN)/mailtopic-sender"
+
+.PHONY: check
+check: setup ## Format, lint, types, import contracts, lock
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(UV) lock --check --quiet
+
+.PHONY: fmt
+fmt: setup ## Format the code and mend what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: test
+test: setup ## Run every tier of tests that this machine can run
+	$(BIN)/python -m pytest $(TEST_ARGS)
+
+.PHONY: clean
+clean: ## Drop what was built here; the demo's data stays
+	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis artefacts
+
+.uv/bin/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "MailTopic needs Python 3.11 or newer; name one with: make PYTHON=python3.12 …" >&2; exit 2; }
+	@echo "Installing uv $(UV_VERSION) into .uv/ …"
+	@$(PYTHON) -m venv .uv || \
+	  { echo "python3 can't make virtual environments; on Debian: apt install python3-venv" >&2; exit 2; }
+	@.uv/bin/pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"

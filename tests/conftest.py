@@ -1,0 +1,32 @@
+"""What all tests share: unit tests may not open sockets, and tiers are marked by their folder."""
+
+from pathlib import Path
+
+import pytest
+from pytest_socket import disable_socket, enable_socket
+
+TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        tier = item.path.relative_to(TESTS).parts[0]
+        if tier in {"integration", "browser", "faults"}:
+            item.add_marker(tier)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> object:
+    is_unit = item.path.is_relative_to(TESTS / "unit")
+    if is_unit:
+        # asyncio's event loop needs a socket pair of its own.
+        disable_socket(allow_unix_socket=True)
+    try:
+        return (yield)
+    finally:
+        if not is_unit:
+            enable_socket()
+
+
+def pytest_runtest_teardown() -> None:
+    enable_socket()

@@ -33,6 +33,10 @@ def broker_properties(
         "transaction.state.log.num.partitions": "4",
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",
+        # After a crash the broker may register again only when its old session is over; there is
+        # no other broker that a short session could upset (9 s otherwise).
+        "broker.session.timeout.ms": "3000",
+        "broker.heartbeat.interval.ms": "500",
         # A lone developer's group has nobody else to wait for.
         "group.initial.rebalance.delay.ms": "0",
         # Each partition's index files are mapped at this size; 10 MB is for busy clusters.

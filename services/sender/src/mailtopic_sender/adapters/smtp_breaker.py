@@ -1,0 +1,176 @@
+"""Keeps mails away from a relay that can't take any, and finds out when it can again."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from mailtopic_runtime import Clock, StateLog
+from mailtopic_sender.adapters.smtp_session import Answer
+from mailtopic_sender.domain.replies import SESSION_PHASES, ReplyClass
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long a probe waits after the one before, seconds, ±10 % so that processes spread.
+
+    Attributes:
+        steps_s: the pauses in order; the last one repeats.
+        quota_s: while an allowance is used up; asking more often brings nothing.
+    """
+
+    steps_s: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0)
+    quota_s: float = 60.0
+
+    def pause_s(self, failures: int, reply_class: ReplyClass) -> float:
+        """Return the pause after this many failures (from 1)."""
+        step_s = self.steps_s[min(failures, len(self.steps_s)) - 1]
+        if reply_class is ReplyClass.QUOTA:
+            step_s = max(step_s, self.quota_s)
+        return step_s * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, guards nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A mail that was let in, and when (monotonic seconds)."""
+
+    entered_at_s: float
+    is_trial: bool
+
+
+class Gate(Enum):
+    """What the breaker lets through."""
+
+    ALL = "all"
+    """Closed: the relay works as far as is known."""
+    ONE = "one"
+    """Half open: a session could be opened, but it was a mail that failed, so one mail tries."""
+    NONE = "none"
+    """Open: a probe is at it."""
+
+
+class RelayBreaker:
+    """The breaker of one relay.
+
+    It opens at the first answer that blames the relay. Then a probe opens a session, again and
+    again. If it was the session that failed before, the probe's success closes the breaker; if a
+    transaction was refused (a login wanted at MAIL, an allowance used up), one mail has to pass
+    first. One log line tells of opening, one of closing.
+    """
+
+    def __init__(
+        self,
+        probe: Callable[[], Awaitable[Answer | None]],
+        *,
+        state_log: StateLog,
+        clock: Clock,
+        backoff: Backoff,
+        on_change: Callable[[], None],
+        relay: str,
+    ) -> None:
+        """Start closed.
+
+        Args:
+            probe: opens a session and returns None, or the answer that refused it.
+            state_log: gets one line on each change.
+            clock: tells old news from new.
+            backoff: the pauses between probes.
+            on_change: called whenever `admits` may have changed.
+            relay: the relay's name.
+        """
+        self._probe = probe
+        self._state_log = state_log
+        self._clock = clock
+        self._backoff = backoff
+        self._on_change = on_change
+        self._relay = relay
+        self._gate = Gate.ALL
+        self._trial_runs = False
+        self._failures = 0
+        self._closed_at_s = float("-inf")
+        self._last: Answer | None = None
+        self._prober: asyncio.Task[None] | None = None
+
+    @property
+    def gate(self) -> Gate:
+        """What it lets through."""
+        return self._gate
+
+    @property
+    def admits(self) -> bool:
+        """Whether `enter` would let a mail through now."""
+        return self._gate is Gate.ALL or (self._gate is Gate.ONE and not self._trial_runs)
+
+    @property
+    def last_answer(self) -> Answer | None:
+        """The answer that keeps it open; None while it is closed."""
+        return self._last
+
+    def enter(self) -> Admission | None:
+        """Let a mail in; None if it must stay out. Who entered must `leave`."""
+        if not self.admits:
+            return None
+        is_trial = self._gate is Gate.ONE
+        if is_trial:
+            self._trial_runs = True
+            self._on_change()
+        return Admission(self._clock.monotonic_s(), is_trial)
+
+    def leave(self, admission: Admission, answer: Answer | None) -> None:
+        """Report what became of a mail that was let in; None if it was given up."""
+        if admission.is_trial:
+            self._trial_runs = False
+        if answer is not None and answer.reply_class.blames_relay:
+            if admission.entered_at_s >= self._closed_at_s:  # else it tells of an outage now over
+                self.trip(answer)
+        elif answer is not None and admission.is_trial and self._gate is Gate.ONE:
+            self._close()
+        if admission.is_trial:
+            self._on_change()
+
+    def trip(self, answer: Answer) -> None:
+        """Open, and begin to probe; nothing new if it is open already."""
+        if self._gate is Gate.NONE:
+            return
+        self._gate = Gate.NONE
+        self._last = answer
+        self._failures += 1
+        self._report_down(answer)
+        self._on_change()
+        self._prober = asyncio.create_task(self._keep_probing(), name=f"probe {self._relay}")
+
+    async def stop(self) -> None:
+        """End the probe."""
+        if self._prober is not None:
+            self._prober.cancel()
+            await asyncio.gather(self._prober, return_exceptions=True)
+            self._prober = None
+
+    async def _keep_probing(self) -> None:
+        while self._last is not None:
+            await asyncio.sleep(self._backoff.pause_s(self._failures, self._last.reply_class))
+            refused = await self._probe()
+            if refused is None:
+                break
+            self._failures += 1
+            self._last = refused
+        if self._last is None or self._last.phase in SESSION_PHASES:
+            self._close()
+        else:
+            self._gate = Gate.ONE
+        self._on_change()
+
+    def _close(self) -> None:
+        self._gate = Gate.ALL
+        self._last = None
+        self._failures = 0
+        self._closed_at_s = self._clock.monotonic_s()
+        self._state_log.up(relay=self._relay)
+
+    def _report_down(self, answer: Answer) -> None:
+        reason = answer.problem or answer.reply_class.value
+        codes = answer.reply.codes if answer.reply is not None else None
+        if codes is not None:
+            reason = f"{reason} ({codes})"
+        self._state_log.down(reason, relay=self._relay)

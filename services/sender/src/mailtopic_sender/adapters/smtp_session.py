@@ -1,0 +1,238 @@
+"""One SMTP session: mails over an open link, pipelined where the relay offers it (RFC 2920)."""
+
+from dataclasses import dataclass
+
+from mailtopic_sender.adapters.smtp_link import (
+    BadReply,
+    LinkError,
+    ReplyTimeout,
+    SmtpLink,
+    SmtpReply,
+)
+from mailtopic_sender.adapters.smtp_settings import SmtpTimeouts
+from mailtopic_sender.domain.message import Message
+from mailtopic_sender.domain.replies import ReplyClass, classify
+
+_ONE_WRITE_OCTETS = 49_152
+"""A message up to this fits the transport's buffer together with its final dot."""
+_CLOSING = 421
+_SEND_IT = 354
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What the relay offered in its answer to EHLO, and whether we are logged in."""
+
+    pipelining: bool = False
+    smtputf8: bool = False
+    eight_bit_mime: bool = False
+    size: bool = False
+    max_octets: int = 0
+    """Largest message, octets; 0 if the relay names none (RFC 1870)."""
+    logged_in: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one transaction.
+
+    Attributes:
+        reply: what decided it; None if no reply came.
+        problem: why there is no reply.
+        stale: the connection had died before this mail reached the relay: trying again at once on
+            a fresh one can't make a second copy.
+    """
+
+    reply_class: ReplyClass
+    phase: str
+    reply: SmtpReply | None = None
+    problem: str = ""
+    stale: bool = False
+
+
+class SmtpSession:
+    """An open session. One transaction at a time; never a second use after it broke.
+
+    Attributes:
+        capabilities: what the relay offered.
+        opened_at_s: when it was opened, monotonic seconds.
+        mails: how many mails were offered on it.
+    """
+
+    def __init__(
+        self,
+        link: SmtpLink,
+        capabilities: Capabilities,
+        timeouts: SmtpTimeouts,
+        *,
+        opened_at_s: float,
+    ) -> None:
+        self.capabilities = capabilities
+        self.opened_at_s = opened_at_s
+        self.mails = 0
+        self._link = link
+        self._timeouts = timeouts
+        self._phase = "mail"
+        self._needs_reset = False
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether another mail may be tried on it."""
+        return self._link.is_usable
+
+    def close(self) -> None:
+        """Say QUIT and close, without waiting for the answer."""
+        self._link.close(b"QUIT\r\n")
+
+    async def transmit(self, message: Message) -> Answer:
+        """Offer one mail. Never raises for what the relay does; cancelled, it drops the link."""
+        refused = self._refuse_locally(message)
+        if refused is not None:
+            return refused
+        reused = self.mails > 0
+        self.mails += 1
+        self._phase = "mail"
+        try:
+            if self.capabilities.pipelining:
+                return self._judged(await self._pipelined(message), reused=reused)
+            return self._judged(await self._lock_step(message), reused=reused)
+        except LinkError as error:
+            self._link.abort()
+            return self._broken(error, reused=reused)
+        except BaseException:
+            self._link.abort()
+            raise
+
+    def _refuse_locally(self, message: Message) -> Answer | None:
+        """What this relay has told us that it can't take costs no traffic."""
+        offered = self.capabilities
+        if message.needs_smtputf8 and not offered.smtputf8:
+            reply = SmtpReply(553, "5.6.7", "the relay takes no non-ASCII addresses (SMTPUTF8)")
+            return Answer(ReplyClass.CONTENT, "local", reply)
+        if 0 < offered.max_octets < len(message.content):
+            reply = SmtpReply(552, "5.3.4", "the message is larger than the relay takes")
+            return Answer(ReplyClass.CONTENT, "local", reply)
+        return None
+
+    async def _pipelined(self, message: Message) -> SmtpReply:
+        """MAIL, RCPT and DATA in one write; the message follows only if all three agreed."""
+        link, patience_s = self._link, self._timeouts.envelope_s
+        reset = b"RSET\r\n" if self._needs_reset else b""
+        link.write(reset + b"".join(self._envelope(message)), replies=4 if reset else 3)
+        if reset:
+            await self._confirm_reset()
+        refused: tuple[str, SmtpReply] | None = None
+        reply = None
+        for phase in ("mail", "rcpt", "data"):
+            if refused is None:
+                self._phase = phase
+            reply = await self._follow_up(refused, patience_s)
+            if reply is None:
+                break
+            if refused is None and not _agrees(phase, reply):
+                refused = (phase, reply)
+                if reply.code == _CLOSING:
+                    break
+        if refused is None:
+            return await self._body(message)
+        self._needs_reset = True
+        if reply is not None and reply.code == _SEND_IT:
+            await self._send_nothing(refused)
+        self._phase = refused[0]
+        return refused[1]
+
+    async def _follow_up(
+        self, refused: tuple[str, SmtpReply] | None, patience_s: float
+    ) -> SmtpReply | None:
+        """The next reply; None if it never came but the mail had been refused before anyway."""
+        try:
+            return await self._link.reply(patience_s)
+        except LinkError:
+            if refused is None:
+                raise
+            self._link.abort()
+            return None
+
+    async def _send_nothing(self, refused: tuple[str, SmtpReply]) -> None:
+        """DATA was granted although the recipient wasn't: end it empty (RFC 2920 §3.1)."""
+        self._link.write(b".\r\n", replies=1)
+        await self._follow_up(refused, self._timeouts.dot_s)
+
+    async def _lock_step(self, message: Message) -> SmtpReply:
+        """Each command after the reply to the one before."""
+        if self._needs_reset:
+            self._link.write(b"RSET\r\n", replies=1)
+            await self._confirm_reset()
+        for phase, command in zip(("mail", "rcpt", "data"), self._envelope(message), strict=True):
+            self._phase = phase
+            self._link.write(command, replies=1)
+            reply = await self._link.reply(self._timeouts.envelope_s)
+            if not _agrees(phase, reply):
+                self._needs_reset = phase != "mail"
+                return reply
+        return await self._body(message)
+
+    async def _confirm_reset(self) -> None:
+        reply = await self._link.reply(self._timeouts.envelope_s)
+        if not reply.is_positive:
+            raise BadReply("RSET was refused")
+        self._needs_reset = False
+
+    def _envelope(self, message: Message) -> tuple[bytes, bytes, bytes]:
+        offered = self.capabilities
+        options = b""
+        if offered.size:
+            options += b" SIZE=%d" % len(message.content)
+        if message.needs_smtputf8:
+            options += b" BODY=8BITMIME SMTPUTF8" if offered.eight_bit_mime else b" SMTPUTF8"
+        return (
+            b"MAIL FROM:<" + message.sender.encode() + b">" + options + b"\r\n",
+            b"RCPT TO:<" + message.recipient.encode() + b">\r\n",
+            b"DATA\r\n",
+        )
+
+    async def _body(self, message: Message) -> SmtpReply:
+        content = dot_stuffed(message.content)
+        if len(content) <= _ONE_WRITE_OCTETS:
+            self._phase = "body"
+            self._link.write(content + b".\r\n", replies=1)
+        else:
+            # As long as the dot isn't written, a broken link can't have delivered anything.
+            self._link.write(content, replies=0)
+            await self._link.drain(self._timeouts.block_s)
+            self._phase = "body"
+            self._link.write(b".\r\n", replies=1)
+        return await self._link.reply(self._timeouts.dot_s)
+
+    def _judged(self, reply: SmtpReply, *, reused: bool) -> Answer:
+        phase = self._phase
+        reply_class = classify(
+            reply.code,
+            reply.enhanced,
+            phase,
+            reply.text,
+            logged_in=self.capabilities.logged_in,
+        )
+        if reply.code == _CLOSING or reply_class in {ReplyClass.PROTOCOL, ReplyClass.CLOSING}:
+            self._link.close()
+        stale = reused and phase == "mail" and reply_class is ReplyClass.CLOSING
+        return Answer(reply_class, phase, reply, stale=stale)
+
+    def _broken(self, error: LinkError, *, reused: bool) -> Answer:
+        phase = self._phase
+        if phase == "body":
+            return Answer(ReplyClass.UNKNOWN, phase, problem=str(error))
+        if isinstance(error, BadReply):
+            return Answer(ReplyClass.PROTOCOL, phase, problem=str(error))
+        stale = reused and phase == "mail" and not isinstance(error, ReplyTimeout)
+        return Answer(ReplyClass.CLOSING, phase, problem=str(error), stale=stale)
+
+
+def dot_stuffed(content: bytes) -> bytes:
+    """Return a message with every leading dot doubled (RFC 5321 §4.5.2)."""
+    stuffed = content.replace(b"\r\n.", b"\r\n..") if b"\r\n." in content else content
+    return b"." + stuffed if stuffed.startswith(b".") else stuffed
+
+
+def _agrees(phase: str, reply: SmtpReply) -> bool:
+    return reply.code == _SEND_IT if phase == "data" else reply.is_positive

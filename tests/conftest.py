@@ -1,11 +1,30 @@
 """What all tests share: unit tests may not open sockets, and tiers are marked by their folder."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pytest_socket import disable_socket, enable_socket
 
 TESTS = Path(__file__).parent
+FIGURES = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Report what a test measured; the run's end lists all of it."""
+    lines = request.config.stash.setdefault(FIGURES, [])
+    return lambda text: lines.append(f"{request.node.name}: {text}")
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    lines = config.stash.get(FIGURES, [])
+    if lines:
+        terminalreporter.section("figures")
+        for line in lines:
+            terminalreporter.line(line)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,6 +1,7 @@
 """The whole pipeline as processes that a test starts, kills and starts again.
 
-Kafka, signup and senders are the real programs; where mails go is the test's choice.
+Kafka, signup, senders and the inbox are the real programs. A test can give another relay instead
+of the inbox.
 """
 
 import os
@@ -10,7 +11,7 @@ import sys
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
@@ -21,6 +22,7 @@ from support.conditions import until
 from support.ports import free_ports
 
 TOPIC = "mails"
+_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,28 +36,36 @@ class RelayAddress:
 
 @dataclass
 class Pipeline:
-    """A broker, a signup service and senders in a directory of their own.
+    """A broker, a signup service, senders and an inbox in a directory of their own.
 
     ``async with Pipeline(...) as pipeline`` starts all of it and ends it again.
     """
 
     directory: Path
-    relay: RelayAddress
+    relay: RelayAddress | None = None
     senders: int = 2
     settings: dict[str, str] = field(default_factory=dict)
     processes: dict[str, Child] = field(default_factory=dict)
 
     async def __aenter__(self) -> Self:
         self.directory.mkdir(parents=True, exist_ok=True)
-        kafka_port, controller_port, self.signup_port, *self.metrics_ports = free_ports(
-            3 + self.senders
-        )
+        (
+            kafka_port,
+            controller_port,
+            self.signup_port,
+            self.inbox_port,
+            self.smtp_port,
+            *self.metrics_ports,
+        ) = free_ports(5 + self.senders)
         self.kafka = KafkaNode(
             self.directory / "kafka", port=kafka_port, controller_port=controller_port
         )
         for name in ("sealing", "pepper"):
             (self.directory / f"{name}.json").write_text(KeyRing.generate("k1").dump())
         await self.kafka.start()
+        if self.relay is None:
+            self.start("inbox")
+            await until((self.directory / "inbox" / "ca.pem").exists, "the inbox has made its CA")
         self.start("signup")
         for number in range(self.senders):
             self.start(f"sender-{number}")
@@ -75,18 +85,27 @@ class Pipeline:
         return f"http://127.0.0.1:{self.signup_port}"
 
     @property
+    def inbox_url(self) -> str:
+        return f"http://127.0.0.1:{self.inbox_port}"
+
+    @property
     def sender_names(self) -> list[str]:
         return [f"sender-{number}" for number in range(self.senders)]
 
     def start(self, name: str) -> None:
-        """Start a process that doesn't run: ``signup`` or ``sender-N``."""
-        module = "mailtopic_signup" if name == "signup" else "mailtopic_sender"
+        """Start a process that doesn't run: ``inbox``, ``signup`` or ``sender-N``."""
         self.processes[name] = Child(
-            [sys.executable, "-m", module],
+            [sys.executable, "-m", *self._command(name)],
             log_file=self.log_file(name),
             env=self.environment(name),
             cwd=self.directory,
         )
+
+    def _command(self, name: str) -> list[str]:
+        if name != "inbox":
+            return [f"mailtopic_{name.partition('-')[0]}"]
+        ports = ["--http-port", str(self.inbox_port), "--smtp-port", str(self.smtp_port)]
+        return ["mailtopic_cli", "inbox", "--data-dir", str(self.directory / "inbox"), *ports]
 
     async def kill(self, name: str) -> None:
         """End a process as a crash would (SIGKILL)."""
@@ -117,12 +136,13 @@ class Pipeline:
                 "MAILTOPIC_DATABASE__URL": f"sqlite+aiosqlite:///{self.directory}/signup.db",
                 "MAILTOPIC_PEPPER__KEYS_FILE": str(self.directory / "pepper.json"),
             }
-        else:
+        if name.startswith("sender"):
             number = int(name.removeprefix("sender-"))
+            relay = self.relay or RelayAddress(self.smtp_port, self.directory / "inbox" / "ca.pem")
             env |= {
-                "MAILTOPIC_SMTP__HOST": self.relay.host,
-                "MAILTOPIC_SMTP__PORT": str(self.relay.port),
-                "MAILTOPIC_SMTP__CA_FILE": str(self.relay.ca_file),
+                "MAILTOPIC_SMTP__HOST": relay.host,
+                "MAILTOPIC_SMTP__PORT": str(relay.port),
+                "MAILTOPIC_SMTP__CA_FILE": str(relay.ca_file),
                 "MAILTOPIC_FROM__NAME": "MailTopic",
                 "MAILTOPIC_FROM__ADDRESS": "noreply@mailtopic.test",
                 "MAILTOPIC_METRICS__PORT": str(self.metrics_ports[number]),
@@ -154,6 +174,22 @@ class Pipeline:
         urls += [f"http://127.0.0.1:{port}/metrics" for port in self.metrics_ports]
         async with httpx.AsyncClient() as client:
             return "".join([(await client.get(url)).text for url in urls])
+
+    async def mails(self) -> list[dict[str, Any]]:
+        """The inbox's mails as its list shows them, the newest first."""
+        async with httpx.AsyncClient(base_url=self.inbox_url, timeout=30) as client:
+            found: list[dict[str, Any]] = []
+            while True:
+                params = {"start": len(found), "limit": _PAGE}
+                page = (await client.get("/api/v1/messages", params=params)).json()["messages"]
+                found += page
+                if len(page) < _PAGE:
+                    return found
+
+    async def mail_text(self, mail_id: str) -> str:
+        """The text part of a mail in the inbox."""
+        async with httpx.AsyncClient(base_url=self.inbox_url) as client:
+            return str((await client.get(f"/api/v1/message/{mail_id}")).json()["Text"])
 
 
 async def _is_ok(client: httpx.AsyncClient, url: str) -> bool:

@@ -176,6 +176,9 @@ byId("back").addEventListener("click", (event) => {
   event.preventDefault();
   location.hash = "";
 });
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && openedId() && !byId("confirm").open) location.hash = "";
+});
 byId("newer").addEventListener("click", () => turnTo(page.start - PAGE_SIZE));
 byId("older").addEventListener("click", () => turnTo(page.start + PAGE_SIZE));
 byId("delete-all").addEventListener("click", askToDelete);

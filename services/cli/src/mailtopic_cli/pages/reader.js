@@ -15,22 +15,15 @@ export function moment(text, language, options) {
   return Number.isNaN(date.getTime()) ? "" : new Intl.DateTimeFormat(language, options).format(date);
 }
 
-/**
- * The document for the frame. The frame's sandbox already stops scripts, forms and pop-ups; the
- * policy also stops everything that would leave this host, such as tracking images and styles.
- */
-function framed(html) {
-  const look = new URL("static/mail.css", document.baseURI).href;
-  const policy = `default-src 'none'; img-src data:; style-src 'unsafe-inline' ${look}`;
-  const head = document.createElement("head");
-  const meta = head.appendChild(document.createElement("meta"));
-  meta.httpEquiv = "Content-Security-Policy";
-  meta.content = policy;
-  const sheet = head.appendChild(document.createElement("link"));
-  sheet.rel = "stylesheet";
-  sheet.href = look;
-  return `<!doctype html><html>${head.outerHTML}<body>${html}`;
-}
+// The frame's sandbox already stops scripts, forms and pop-ups; this policy also stops everything
+// that would leave this host, such as tracking images. A mail's own styles override the plain look.
+const FRAME_HEAD = `<!doctype html><html><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<style>
+  body { margin: 1rem; font: 1rem/1.5 system-ui, sans-serif; color: #1d1c1a; overflow-wrap: anywhere; }
+  img { max-width: 100%; }
+</style></head><body>`;
 
 export class Reader {
   #language;
@@ -55,7 +48,7 @@ export class Reader {
     byId("letter").hidden = !mail;
     byId("mail").hidden = false;
     byId("html-section").hidden = !mail?.HTML;
-    this.#frame(mail?.HTML ? framed(mail.HTML) : "");
+    this.#frame(mail?.HTML ? FRAME_HEAD + mail.HTML : "");
     this.translate();
   }
 

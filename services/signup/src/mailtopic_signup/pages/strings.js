@@ -2,11 +2,11 @@
 
 export const strings = {
   en: {
-    documentTitle: "Confirm your e-mail address",
+    documentTitle: "Confirm your email address",
     language: "Language",
-    addressTitle: "Confirm your e-mail address",
+    addressTitle: "Confirm your email address",
     addressLead: "We send a six-digit code to it. The code is valid for ten minutes.",
-    emailLabel: "E-mail address",
+    emailLabel: "Email address",
     sendCode: "Send the code",
     codeTitle: "Enter the code",
     onItsWayTo: "The code is on its way to {email}.",
@@ -27,8 +27,8 @@ export const strings = {
     "delivery.expired": "The code has expired. Ask for a new one.",
     "delivery.offline": "No connection. We try again by ourselves.",
     "delivery.locked": "Too many wrong codes. Ask for a new one.",
-    emailMissing: "Enter your e-mail address.",
-    emailBad: "This is not a complete e-mail address. Example: name@example.com",
+    emailMissing: "Enter your email address.",
+    emailBad: "This is not a complete email address. Example: name@example.com",
     codeIncomplete: "The code has six digits.",
     codeWrong: {
       one: "Wrong code. {count} try left.",

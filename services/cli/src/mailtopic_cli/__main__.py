@@ -1,5 +1,7 @@
 """The `mailtopic` command. Each command imports its own parts, so that `--help` stays quick."""
 
+import asyncio
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -7,17 +9,85 @@ import typer
 
 app = typer.Typer(
     name="mailtopic",
-    help="The whole mail pipeline on one machine: Kafka, signup, senders and an inbox.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where data, keys and logs are kept.",
+        show_default="$XDG_STATE_HOME/mailtopic or ~/.local/state/mailtopic",
+    ),
+]
+
 
 @app.callback()
 def _mailtopic() -> None:
     """The whole mail pipeline on one machine: Kafka, signup, senders and an inbox."""
+
+
+@app.command()
+def up(
+    senders: Annotated[int, typer.Option(min=1, max=20, help="How many senders to run.")] = 2,
+    data_dir: DataDir = None,
+    port_base: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            help="Take the ports from this one on: signup, inbox, SMTP, Kafka, its controller, "
+            "then one for each sender's metrics.",
+            show_default="8080, 8025, 1025, 9092, 9093, 9100…",
+        ),
+    ] = None,
+    *,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Delete the data of earlier runs first.")
+    ] = False,
+) -> None:
+    """Run the whole pipeline: real Kafka, the signup service, senders and an inbox page.
+
+    The first start fetches Apache Kafka (45 MB) into a cache; later ones need no network.
+    Everything listens on 127.0.0.1. Ctrl-C stops it in good order, a second Ctrl-C at once;
+    the data stays for the next start.
+    """
+    from mailtopic_cli.devstack.console import open_console  # noqa: PLC0415
+    from mailtopic_cli.devstack.errors import DevstackError  # noqa: PLC0415
+    from mailtopic_cli.devstack.ports import Ports  # noqa: PLC0415
+    from mailtopic_cli.devstack.state_dir import default_state_dir  # noqa: PLC0415
+    from mailtopic_cli.devstack.up import UpOptions  # noqa: PLC0415
+    from mailtopic_cli.devstack.up import up as run  # noqa: PLC0415
+
+    ports = Ports.from_base(port_base, senders) if port_base else Ports.default(senders)
+    options = UpOptions(data_dir or default_state_dir(), ports, fresh)
+    try:
+        with open_console() as console:
+            code = asyncio.run(run(options, console))
+    except DevstackError as error:
+        typer.echo(f"mailtopic up: {error}", err=True)
+        code = error.exit_code
+    raise typer.Exit(code)
+
+
+@app.command()
+def status(
+    data_dir: DataDir = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what runs, since when, and whether it is ready.
+
+    The exit code is 0 when everything is ready, otherwise 1.
+    """
+    from mailtopic_cli.devstack.state_dir import StateDir, default_state_dir  # noqa: PLC0415
+    from mailtopic_cli.devstack.status import read_status  # noqa: PLC0415
+
+    found = asyncio.run(read_status(StateDir(data_dir or default_state_dir())))
+    typer.echo(json.dumps(found.document(), indent=2) if as_json else "\n".join(found.lines()))
+    raise typer.Exit(0 if found.ready else 1)
 
 
 @app.command()

@@ -91,22 +91,28 @@ def load_distribution() -> Distribution:
 
 
 def ensure_distribution(
-    distribution: Distribution, repository: Path, progress: Progress | None = None
+    distribution: Distribution,
+    repository: Path,
+    progress: Progress | None = None,
+    cancelled: threading.Event | None = None,
 ) -> None:
     """Make every jar of `distribution` present and intact below `repository`.
 
     Works offline when nothing is missing. Several processes may call it at the same time: one
-    fetches, the others wait for it.
+    fetches, the others wait for it. Setting `cancelled` from another thread ends a download.
 
     Raises:
-        DistributionError: a jar cannot be fetched, or its bytes are not the pinned ones.
+        DistributionError: a jar cannot be fetched, its bytes are not the pinned ones, or the
+            download was cancelled.
     """
     if not distribution.missing(repository):
         return
     with _exclusive(repository):
         missing = distribution.missing(repository)
         if missing:
-            _fetch(distribution, missing, repository, progress or _silent)
+            title = f"Fetching Apache Kafka {distribution.version}"
+            meter = _Meter(title, len(missing), progress or _silent, cancelled or threading.Event())
+            _fetch(missing, repository, meter)
 
 
 def _silent(_: str) -> None:
@@ -131,8 +137,11 @@ def _exclusive(repository: Path) -> Iterator[None]:
 class _Meter:
     """Counts files and bytes of a download and reports them, not more often than useful."""
 
-    def __init__(self, title: str, files: int, progress: Progress) -> None:
+    def __init__(
+        self, title: str, files: int, progress: Progress, cancelled: threading.Event
+    ) -> None:
         self._title, self._files, self._progress = title, files, progress
+        self._cancelled = cancelled
         self._lock = threading.Lock()
         self._done = 0
         self._bytes = 0
@@ -143,7 +152,13 @@ class _Meter:
         """What jgo calls for each download; yields the function that takes byte counts."""
         yield self.add_bytes
 
+    def check(self) -> None:
+        """Raise DistributionError if the download was cancelled."""
+        if self._cancelled.is_set():
+            raise DistributionError("the download was stopped")
+
     def add_bytes(self, count: int) -> None:
+        self.check()
         with self._lock:
             self._bytes += count
             self._report()
@@ -163,10 +178,7 @@ class _Meter:
             )
 
 
-def _fetch(
-    distribution: Distribution, missing: list[LockedJar], repository: Path, progress: Progress
-) -> None:
-    meter = _Meter(f"Fetching Apache Kafka {distribution.version}", len(missing), progress)
+def _fetch(missing: list[LockedJar], repository: Path, meter: _Meter) -> None:
     fetch = _downloader(repository, meter)
     with ThreadPoolExecutor(_PARALLEL_DOWNLOADS) as pool:
         jobs = [pool.submit(_fetch_one, jar, repository, fetch, meter) for jar in missing]
@@ -210,6 +222,7 @@ def _fetch_one(
 ) -> None:
     problem = ""
     for attempt in range(_TRIES):
+        meter.check()
         if attempt:
             time.sleep(_RETRY_PAUSE_S)
         jar.path(repository).unlink(missing_ok=True)

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import struct
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -93,12 +94,10 @@ class KafkaNode:
         """
         if self.pid is not None:
             return
-        distribution = load_distribution()
-        repository = cache_dir() / "maven"
-        await asyncio.to_thread(ensure_distribution, distribution, repository, progress)
+        class_path = await fetch_class_path(progress)
         if progress:
-            progress(f"Starting Apache Kafka {distribution.version}")
-        self._launch(distribution.class_path(repository))
+            progress("Starting Apache Kafka")
+        self._launch(class_path)
         try:
             await self._wait_until_ready(timeout_s)
         except BaseException:
@@ -190,13 +189,30 @@ class KafkaNode:
         return f"{self.last_error() or 'no reason given'} (see {self.log_file})"
 
 
+async def fetch_class_path(progress: Progress | None = None) -> str:
+    """Fetch what is missing of the broker; return its Java class path. Ends soon when cancelled.
+
+    Raises:
+        DistributionError: the broker's files cannot be fetched.
+    """
+    distribution, repository = load_distribution(), cache_dir() / "maven"
+    cancelled = threading.Event()
+    try:
+        await asyncio.to_thread(ensure_distribution, distribution, repository, progress, cancelled)
+    except asyncio.CancelledError:
+        cancelled.set()
+        raise
+    return distribution.class_path(repository)
+
+
 def _last_error(lines: Sequence[str]) -> str:
     """The message of the last error; the last line if there is none."""
     for at in range(len(lines) - 1, -1, -1):
         if " ERROR " in lines[at] or " FATAL " in lines[at]:
-            # The exception, on the line below, says more than the message above it.
-            below = lines[at + 1] if at + 1 < len(lines) else ""
-            return below.partition(": ")[2] or lines[at].partition(": ")[2]
+            # The deepest cause says more than the message and the exceptions around it.
+            below = lines[at + 1 :]
+            causes = [line for line in below if line.startswith("Caused by: ")] or below[:1]
+            return causes[-1].removeprefix("Caused by: ") if causes else lines[at]
     return lines[-1] if lines else ""
 
 

@@ -1,0 +1,17 @@
+"""What can keep the devstack from running.
+
+DevstackError(Exception)     one line that says what to do; exit code 1
+└── BadStart                 the command line or the machine has to change first; exit code 2
+"""
+
+
+class DevstackError(Exception):
+    """The devstack cannot run, or cannot go on; the text is one line that says what to do."""
+
+    exit_code = 1
+
+
+class BadStart(DevstackError):  # noqa: N818 - reads as what happened
+    """Nothing was started: a port, a directory or another devstack is in the way."""
+
+    exit_code = 2

@@ -64,7 +64,7 @@ def test_the_original_payload_becomes_a_mail_whose_id_depends_only_on_its_place(
     assert first.variables == {"code": "123456"}
     assert first.address.normalised == "someone@example.com"
     assert (first.accepted_at, first.expires_at) == (1_790_000_000_000, 1_790_000_600_000)
-    assert (first.locale, first.purpose) == ("ru", "signup")
+    assert (first.locale, first.purpose) == ("ru", "unspecified")
     elsewhere = RecordOrigin("mails", 3, 43, 0)
     assert decode_record(value, origin=elsewhere, legacy=LEGACY).id != first.id
 

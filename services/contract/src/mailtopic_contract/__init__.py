@@ -16,6 +16,7 @@ from mailtopic_contract.headers import ErrorInfo, MailHeaders, decode_headers, r
 from mailtopic_contract.outcome import Outcome, StatusEvent, decode_status
 from mailtopic_contract.record import (
     MAX_VALUE_BYTES,
+    UNSPECIFIED_PURPOSE,
     LegacyDefaults,
     MailRecord,
     RecordOrigin,
@@ -30,6 +31,7 @@ __all__ = [
     "DEFAULT_TIERS",
     "MAX_ADDRESS_OCTETS",
     "MAX_VALUE_BYTES",
+    "UNSPECIFIED_PURPOSE",
     "Address",
     "BadAddress",
     "ContractError",

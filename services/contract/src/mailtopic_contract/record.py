@@ -23,6 +23,10 @@ MAX_TIME_MS = 253_402_300_799_999
 LEGACY_NAMESPACE = UUID("0f6a3d0e-6f0b-5d3c-9c55-3f3f8b1f5a10")
 """Namespace of the ids that records without one get from where they were first stored."""
 
+UNSPECIFIED_PURPOSE = "unspecified"
+"""The purpose of a mail whose record doesn't say what it is for: nothing may supersede it, because
+a newer code for the same address can be for something else."""
+
 TimeMs = Annotated[int, Field(ge=0, le=MAX_TIME_MS)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 Locale = Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$")]
@@ -217,7 +221,7 @@ def _from_original_payload(
         "v": 1,
         "id": uuid5(LEGACY_NAMESPACE, place),
         "email": email,
-        "purpose": "signup",
+        "purpose": UNSPECIFIED_PURPOSE,
         "locale": legacy.locale,
         "variables": {"code": str(code)},
         "sealed": None,
@@ -237,6 +241,7 @@ def _raise_bad_field(error: ValidationError) -> NoReturn:
 __all__ = [
     "LEGACY_NAMESPACE",
     "MAX_VALUE_BYTES",
+    "UNSPECIFIED_PURPOSE",
     "BadAddress",
     "LegacyDefaults",
     "MailRecord",

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import EmailMessage
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import cast
@@ -17,7 +18,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from support.chromium import NewContext, Watch, keep_screenshot
 from support.ports import free_ports
-from support.programs import running
+from support.programs import answers, running
 
 PAGE_SIZE = 25
 
@@ -52,7 +53,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inbox]:
     arguments = ["inbox", "--data-dir", str(data_dir)]
     arguments += ["--http-port", str(http_port), "--smtp-port", str(smtp_port)]
     log = data_dir / "inbox.log"
-    with running("mailtopic", *arguments, log=log, ready_urls=[inbox.url], timeout_s=60):
+    is_ready = partial(answers, inbox.url)
+    with running("mailtopic", *arguments, log=log, is_ready=is_ready, timeout_s=60):
         yield inbox
 
 

@@ -13,5 +13,18 @@ def free_ports(count: int) -> list[int]:
         return [sock.getsockname()[1] for sock in sockets]
 
 
+def free_port_run(count: int) -> int:
+    """Return the first of ``count`` consecutive ports that nothing listens on."""
+    while True:
+        first = free_port()
+        with ExitStack() as stack:
+            try:
+                for port in range(first, first + count):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except (OSError, OverflowError):
+                continue
+        return first
+
+
 def free_port() -> int:
     return free_ports(1)[0]

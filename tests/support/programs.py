@@ -4,12 +4,12 @@ import subprocess
 import sysconfig
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _POLL_S = 0.05
-_STOP_TIMEOUT_S = 30
+_STOP_TIMEOUT_S = 60
 
 
 class ProgramError(Exception):
@@ -18,9 +18,9 @@ class ProgramError(Exception):
 
 @contextmanager
 def running(
-    program: str, *arguments: str, log: Path, ready_urls: Sequence[str], timeout_s: float
+    program: str, *arguments: str, log: Path, is_ready: Callable[[], bool], timeout_s: float
 ) -> Iterator[None]:
-    """Start a console script and wait until every URL answers 200; end it with SIGTERM.
+    """Start a console script and wait until it is ready; end it with SIGTERM.
 
     Raises:
         ProgramError: it ended early or was not ready in time.
@@ -31,30 +31,31 @@ def running(
             [script, *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
     try:
-        _wait_until_ready(process, log, ready_urls, timeout_s)
+        _wait_until_ready(process, log, is_ready, timeout_s)
         yield
     finally:
         _stop(process)
 
 
+def answers(url: str) -> bool:
+    """Whether a GET of a loopback URL is answered with 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - a loopback URL
+            return bool(response.status == 200)
+    except OSError:  # what urllib raises for a refusal, too
+        return False
+
+
 def _wait_until_ready(
-    process: "subprocess.Popen[bytes]", log: Path, ready_urls: Sequence[str], timeout_s: float
+    process: "subprocess.Popen[bytes]", log: Path, is_ready: Callable[[], bool], timeout_s: float
 ) -> None:
     deadline_s = time.monotonic() + timeout_s
-    while not all(_answers(url) for url in ready_urls):
+    while not is_ready():
         if process.poll() is not None:
             raise ProgramError(f"ended with {process.returncode}: {log.read_text()[-2000:]}")
         if time.monotonic() > deadline_s:
             raise ProgramError(f"not ready within {timeout_s:g} s: {log.read_text()[-2000:]}")
         time.sleep(_POLL_S)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - a loopback URL
-            return bool(response.status == 200)
-    except OSError:  # URLError and HTTPError are OSErrors
-        return False
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

@@ -4,6 +4,7 @@
 import { newIdempotencyKey, readSignup, resendCode, startSignup, verifyCode } from "./api.js";
 import { Language } from "./language.js";
 import { strings } from "./strings.js";
+import { clockTime, describeAddressProblem, describeCodeProblem, describeCommon } from "./words.js";
 
 const RUNNING = "mailtopic.signup";
 const POLL_MS = 1_000;
@@ -57,41 +58,6 @@ function clearError(field) {
   fieldErrors.delete(field);
   byId(`${field}-error`).textContent = "";
   byId(field).removeAttribute("aria-invalid");
-}
-
-function clockTime(seconds) {
-  const whole = Math.max(0, Math.ceil(seconds));
-  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
-}
-
-/** Words for a problem that is about no field in particular. */
-function describeCommon(problem) {
-  if (problem.status === 0) return language.text("offline");
-  if (problem.status === 429 && problem.retryAfterS !== null) {
-    return language.text("tooOftenFor", { time: clockTime(problem.retryAfterS) });
-  }
-  if (problem.status === 429) return language.text("tooOften");
-  if (problem.status === 404) return language.text("signupGone");
-  return language.text("serverError");
-}
-
-function describeAddressProblem(problem) {
-  if (problem.status === 422 || problem.status === 400) {
-    const said = problem.wordsFor("email");
-    // The server's own words are English and more exact than ours.
-    return language.current === "en" && said ? said : language.text("emailBad");
-  }
-  return describeCommon(problem);
-}
-
-function describeCodeProblem(problem) {
-  const left = problem.triesLeft;
-  if (left === 0) return language.text("codeLocked");
-  if (problem.status === 422 && left !== null) return language.text("codeWrong", { count: left });
-  if (problem.status === 422) return language.text("codeWrongPlain");
-  if (problem.status === 409) return language.text("codeUsed");
-  if (problem.status === 410) return language.text("codeExpired");
-  return describeCommon(problem);
 }
 
 // ---- the code step ----
@@ -214,7 +180,7 @@ function restart(problem = null) {
   byId("email").value = email;
   showStep("address", byId("email"));
   byId("email").select();
-  if (problem) showError("email", () => describeCommon(problem));
+  if (problem) showError("email", () => describeCommon(problem, language));
 }
 
 // ---- what the person does ----
@@ -246,7 +212,7 @@ async function submitAddress() {
   } catch (problem) {
     // After a lost answer the same key is sent again, so that no second code goes out.
     if (problem.status !== 0) idempotencyKey = newIdempotencyKey();
-    showError("email", () => describeAddressProblem(problem));
+    showError("email", () => describeAddressProblem(problem, language));
   }
 }
 
@@ -261,7 +227,7 @@ async function submitCode() {
     await verifyCode(signup.id, code);
     finish();
   } catch (problem) {
-    showError("code", () => describeCodeProblem(problem));
+    showError("code", () => describeCodeProblem(problem, language));
     if (problem.triesLeft === 0) signup.state = "locked";
     if (problem.status === 410) signup.state = "expired";
     renderDelivery();
@@ -279,7 +245,7 @@ async function submitResend() {
       signup.resendAfterMs = Date.now() + problem.retryAfterS * 1_000;
       renderResend();
     }
-    showError("code", () => describeCodeProblem(problem));
+    showError("code", () => describeCodeProblem(problem, language));
   }
 }
 

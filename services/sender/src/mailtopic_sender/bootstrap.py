@@ -1,0 +1,233 @@
+"""The composition root: settings in, a running sender out."""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from mailtopic_client import KafkaClient
+from mailtopic_contract import KeyRing, KeyRingError, LegacyDefaults
+from mailtopic_runtime import (
+    Clock,
+    ProbeServer,
+    SettingError,
+    SystemClock,
+    get_logger,
+    stop_on_signals,
+)
+from mailtopic_sender.adapters.kafka_monitor import KafkaMonitor, silence_client_logs
+from mailtopic_sender.adapters.kafka_source import KafkaSource
+from mailtopic_sender.adapters.kafka_status import KafkaStatusLog
+from mailtopic_sender.adapters.kafka_topics import HEADER_ROOM_BYTES, KafkaTopics
+from mailtopic_sender.adapters.smtp_mailer import SmtpMailer
+from mailtopic_sender.domain.message import MessageComposer
+from mailtopic_sender.domain.templates import TemplateError, TemplateSet
+from mailtopic_sender.engine.delivery import Delivery, DeliveryPolicy
+from mailtopic_sender.engine.lanes import Slots
+from mailtopic_sender.engine.ledger import Ledger
+from mailtopic_sender.engine.progress import Progress, Watchdog
+from mailtopic_sender.engine.pump import Pump, PumpSettings
+from mailtopic_sender.engine.recorder import Recorder
+from mailtopic_sender.engine.tiers import OpenGate, TierGate
+from mailtopic_sender.mail_ports import Mailer
+from mailtopic_sender.metrics import SenderMetrics
+from mailtopic_sender.ports import RecordSource
+from mailtopic_sender.settings import SenderSettings
+
+T = TypeVar("T")
+
+_BATCH_ROOM_BYTES = 4096
+"""What Kafka's framing adds to the largest record."""
+
+
+class Sender:
+    """One sender process.
+
+    Args:
+        settings: checked already, but for files: those are read here.
+
+    Raises:
+        SettingError: a file that a setting names can't be used.
+    """
+
+    def __init__(self, settings: SenderSettings) -> None:
+        self._settings = settings
+        self._kwargs = settings.kafka.client_kwargs()
+        self._clock: Clock = SystemClock()
+        self._keyring = _keyring(settings.sealing.keys_file)
+        self._mailer: Mailer = SmtpMailer([settings.smtp.relay()], _composer(settings))
+        self._monitor = KafkaMonitor(self._kwargs)
+        self._progress = Progress(self._clock, broker_answers=lambda: self._monitor.answers)
+        self._registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self._registry)
+        self._metrics = SenderMetrics(self._registry, settings.topic)
+        self._pumps: Sequence[Pump] = ()
+        self._log = get_logger(__name__)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver until stopped."""
+        async with AsyncExitStack() as stack:
+            probes = ProbeServer(
+                self._settings.metrics,
+                self._registry,
+                live=self._progress.unhealthy,
+                ready=self._problem,
+            )
+            probes.start()
+            stack.callback(probes.stop)
+            watchdog = Watchdog(self._progress)
+            watchdog.start()
+            stack.callback(watchdog.stop)
+            for work in (self._progress.tick(), self._monitor.watch()):
+                stack.push_async_callback(_end, asyncio.create_task(work))
+            self._log.info("sender.started", topic=self._settings.topic, metrics_port=probes.port)
+            await self._consume(stop)
+        self._log.info("sender.stopped")
+
+    async def _consume(self, stop: asyncio.Event) -> None:
+        settings = self._settings
+        topics = KafkaTopics(
+            self._kwargs,
+            settings.names,
+            partitions=settings.topics.partitions,
+            replication=settings.topics.replication,
+        )
+        facts = await _unless(stop, topics.ensure())
+        if facts is None:
+            return
+        broker = KafkaClient(
+            settings.kafka,
+            client_id="mailtopic-sender",
+            max_request_bytes=facts.max_record_bytes + HEADER_ROOM_BYTES + _BATCH_ROOM_BYTES,
+        )
+        self._pumps = self._make_pumps(broker)
+        await self._mailer.start()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for pump in self._pumps:
+                    tasks.create_task(pump.run(stop))
+        finally:
+            await self._mailer.close()
+            await broker.close()
+
+    def _make_pumps(self, broker: KafkaClient) -> tuple[Pump, ...]:
+        settings, names = self._settings, self._settings.names
+        ledger = Ledger(KafkaStatusLog(self._kwargs, names.status))
+        slots = Slots(settings.delivery.max_in_flight)
+        delivery = self._make_delivery(broker, ledger)
+        tier_gate = TierGate(dict(zip(names.retries, names.tiers, strict=True)))
+        return tuple(
+            Pump(
+                self._source(topics, group),
+                delivery,
+                gate=gate,
+                ledger=ledger,
+                slots=slots,
+                settings=PumpSettings(
+                    name=name,
+                    max_held_records=2 * settings.delivery.max_in_flight,
+                    drain_timeout_s=settings.delivery.drain_timeout_s,
+                ),
+                progress=self._progress,
+                metrics=self._metrics,
+                clock=self._clock,
+            )
+            for name, topics, group, gate in (
+                ("main", (names.main,), settings.group_id, OpenGate()),
+                ("retry", names.retries, f"{settings.group_id}.retry", tier_gate),
+            )
+        )
+
+    def _make_delivery(self, broker: KafkaClient, ledger: Ledger) -> Delivery:
+        delivery = self._settings.delivery
+        recorder = Recorder(
+            broker,
+            self._settings.names,
+            ledger=ledger,
+            metrics=self._metrics,
+            clock=self._clock,
+        )
+        policy = DeliveryPolicy(
+            tiers=delivery.tiers,
+            legacy=LegacyDefaults(
+                locale=self._settings.template.default_locale,
+                max_age_ms=round(delivery.max_age_s * 1000),
+            ),
+            resend_unknown=delivery.on_unknown == "Resend",
+            superseding_purposes=frozenset(delivery.superseding_purposes),
+        )
+        return Delivery(
+            self._mailer,
+            recorder,
+            policy=policy,
+            ledger=ledger,
+            keyring=self._keyring,
+            metrics=self._metrics,
+            clock=self._clock,
+        )
+
+    def _source(self, topics: Sequence[str], group: str) -> RecordSource:
+        return KafkaSource(
+            self._kwargs,
+            topics=topics,
+            group=group,
+            session_timeout_s=self._settings.consumer.session_timeout_s,
+            rebalance_timeout_s=self._settings.consumer.rebalance_timeout_s,
+        )
+
+    def _problem(self) -> str | None:
+        """Why this sender isn't ready, in words. A relay that is away is no reason."""
+        if self._monitor.problem:
+            return self._monitor.problem
+        if not self._pumps:
+            return "the topics are not there yet"
+        if not all(pump.is_ready for pump in self._pumps):
+            return "the consumer group has not assigned partitions yet"
+        return None
+
+
+def _keyring(keys_file: Path | None) -> KeyRing | None:
+    if keys_file is None:
+        return None
+    try:
+        return KeyRing.load(keys_file)
+    except KeyRingError as error:
+        raise SettingError("MAILTOPIC_SEALING__KEYS_FILE", str(error)) from None
+
+
+def _composer(settings: SenderSettings) -> MessageComposer:
+    address = settings.from_address()
+    try:
+        templates = TemplateSet(default_locale=settings.template.default_locale)
+    except TemplateError as error:
+        raise SettingError("MAILTOPIC_TEMPLATE__DEFAULT_LOCALE", str(error)) from None
+    return MessageComposer(templates, from_name=settings.mail_from.name, from_address=address)
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """Return what the work returns; None if the process is to stop before that."""
+    working = asyncio.create_task(work)
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        await _end(working)
+        await _end(stopping)
+
+
+async def _end(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError, Exception):
+        await task
+
+
+async def run_sender(settings: SenderSettings) -> int:
+    """Run one sender until SIGTERM or SIGINT; returns the exit code."""
+    silence_client_logs(settings.log.level)
+    await Sender(settings).run(stop_on_signals())
+    return 0

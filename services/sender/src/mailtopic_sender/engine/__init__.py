@@ -1,0 +1,1 @@
+"""The engine: from a polled record to a recorded outcome. asyncio, no client library."""

@@ -1,0 +1,287 @@
+"""One record: expired, superseded, sent, deferred, bounced or dead; its outcome is recorded."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from mailtopic_contract import (
+    ErrorInfo,
+    KeyRing,
+    LegacyDefaults,
+    MailRecord,
+    Outcome,
+    RecordError,
+    RetryTier,
+    SealingError,
+    open_variables,
+)
+from mailtopic_runtime import Clock, get_logger
+from mailtopic_sender.domain.replies import ReplyClass
+from mailtopic_sender.domain.schedule import next_attempt
+from mailtopic_sender.domain.templates import TemplateError
+from mailtopic_sender.engine.incoming import Incoming, NewestCodes, decode_incoming
+from mailtopic_sender.engine.lease import Abandoned, Lease
+from mailtopic_sender.engine.ledger import Ledger
+from mailtopic_sender.engine.recorder import Recorder
+from mailtopic_sender.mail_ports import DeliveryResult, Mailer, OutgoingMail
+from mailtopic_sender.metrics import SenderMetrics
+from mailtopic_sender.ports import ConsumedRecord
+
+BUG_ATTEMPTS = 3
+"""A mail on which this program fails is tried so often, then it is dead."""
+
+_RELAY_PAUSE_S = 0.2
+_LONGEST_RELAY_PAUSE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryPolicy:
+    """What the MailTopic's owner decides.
+
+    Attributes:
+        tiers: retry delays, the shortest first; at least one.
+        legacy: what the original payload doesn't say.
+        resend_unknown: send again when a reply was lost after the final dot; else hold the mail.
+        superseding_purposes: purposes of which a newer mail makes older ones pointless.
+    """
+
+    tiers: Sequence[RetryTier]
+    legacy: LegacyDefaults
+    resend_unknown: bool = True
+    superseding_purposes: frozenset[str] = field(default=frozenset({"signup"}))
+
+
+class Delivery:
+    """Brings records to their outcomes. Safe for many records at once.
+
+    It doesn't promise an outcome: when the lease ends while a mail only waits, `handle` raises
+    Abandoned, and whoever gets the partition next begins anew.
+    """
+
+    def __init__(
+        self,
+        mailer: Mailer,
+        recorder: Recorder,
+        *,
+        policy: DeliveryPolicy,
+        ledger: Ledger,
+        keyring: KeyRing | None,
+        metrics: SenderMetrics,
+        clock: Clock,
+    ) -> None:
+        self._mailer = mailer
+        self._recorder = recorder
+        self._policy = policy
+        self._ledger = ledger
+        self._keyring = keyring
+        self._metrics = metrics
+        self._clock = clock
+        self._newest = NewestCodes(policy.superseding_purposes)
+        self._handled: dict[UUID, asyncio.Event] = {}
+        self._log = get_logger(__name__)
+
+    def prepare(self, record: ConsumedRecord) -> Incoming:
+        """Decode a record when it is queued, so that older codes behind it are known as such."""
+        received_s = self._clock.monotonic_s()
+        incoming = decode_incoming(record, self._policy.legacy, received_s=received_s)
+        self._metrics.stage("queue", (self._clock.now_ms() - record.timestamp_ms) / 1000)
+        if incoming.mail is not None:
+            self._newest.note(incoming.mail)
+        return incoming
+
+    async def handle(self, incoming: Incoming, lease: Lease) -> None:
+        """Bring a record to its outcome; returns after the outcome is stored.
+
+        Raises:
+            Abandoned: the lease ended while the mail waited; nothing was decided.
+        """
+        async with self._alone(incoming.mail_id, lease):
+            if self._ledger.is_settled(incoming.mail_id, incoming.attempt):
+                self._metrics.replays_skipped.labels("ledger").inc()
+            elif incoming.mail is None:
+                await self._bury_unreadable(incoming)
+            else:
+                await self._deliver_or_report(incoming, incoming.mail, lease)
+
+    async def _deliver_or_report(self, incoming: Incoming, mail: MailRecord, lease: Lease) -> None:
+        try:
+            result = await self._send(incoming, mail, lease)
+        except (SealingError, TemplateError) as error:
+            reason = "sealing" if isinstance(error, SealingError) else "template"
+            await self._bury(incoming, reason, _poison(error))
+        except (MemoryError, Abandoned):
+            raise
+        except Exception as error:  # noqa: BLE001 - a bug must cost one mail, not the consumer
+            self._log.error("mail.bug", id=str(incoming.mail_id), exc_info=error)
+            await self._retry_bug(incoming, mail, _bug(error))
+        else:
+            if result is not None:
+                await self._record(incoming, mail, result)
+
+    async def _send(
+        self, incoming: Incoming, mail: MailRecord, lease: Lease
+    ) -> DeliveryResult | None:
+        """Send until a relay has said something about the mail; None: it needn't be sent."""
+        pause_s = _RELAY_PAUSE_S
+        while True:
+            now_ms = self._clock.now_ms()
+            if now_ms >= mail.expires_at:
+                await self._finish(incoming, Outcome.EXPIRED)
+                return None
+            if self._newest.supersedes(mail):
+                await self._finish(incoming, Outcome.SUPERSEDED)
+                return None
+            left_s = (mail.expires_at - now_ms) / 1000
+            if not self._mailer.is_available:
+                await lease.wait(self._mailer.wait_available(), timeout_s=left_s)
+                if self._clock.now_ms() < mail.expires_at and not self._mailer.is_available:
+                    await lease.wait(None, timeout_s=_RELAY_PAUSE_S)
+                continue
+            waited_s = self._clock.monotonic_s() - incoming.received_s
+            result = await self._mailer.send(self._outgoing(mail))
+            self._observe(result, waited_s)
+            if not result.reply_class.blames_relay:
+                return result
+            # The relay's fault: the mail keeps its place and its attempt.
+            await lease.wait(None, timeout_s=min(pause_s, left_s))
+            pause_s = min(pause_s * 2, _LONGEST_RELAY_PAUSE_S)
+
+    def _outgoing(self, mail: MailRecord) -> OutgoingMail:
+        return OutgoingMail(
+            mail_id=mail.id,
+            recipient=mail.address,
+            purpose=mail.purpose,
+            locale=mail.locale,
+            variables=open_variables(mail, self._keyring),
+            accepted_at_ms=mail.accepted_at,
+            expires_at_ms=mail.expires_at,
+        )
+
+    async def _record(self, incoming: Incoming, mail: MailRecord, result: DeliveryResult) -> None:
+        reply = result.reply_class
+        if reply is ReplyClass.ACCEPTED:
+            seconds = (self._clock.now_ms() - mail.accepted_at) / 1000
+            self._metrics.delivery_seconds.observe(max(seconds, 0.0))
+            await self._finish(incoming, Outcome.ACCEPTED, result, seconds=seconds)
+        elif reply.bounces:
+            await self._finish(incoming, Outcome.BOUNCED, result)
+        elif reply is ReplyClass.UNKNOWN and not self._policy.resend_unknown:
+            await self._bury(incoming, "unknown", _reply(result), Outcome.UNKNOWN, result)
+        elif reply is ReplyClass.PROTOCOL and incoming.attempt >= BUG_ATTEMPTS:
+            await self._bury(incoming, "protocol", _reply(result), result=result)
+        else:
+            await self._defer(incoming, mail, _reply(result), result)
+
+    async def _retry_bug(self, incoming: Incoming, mail: MailRecord, error: ErrorInfo) -> None:
+        if incoming.attempt < BUG_ATTEMPTS:
+            await self._defer(incoming, mail, error)
+        else:
+            await self._bury(incoming, "bug", error)
+
+    async def _defer(
+        self,
+        incoming: Incoming,
+        mail: MailRecord,
+        error: ErrorInfo,
+        result: DeliveryResult | None = None,
+    ) -> None:
+        following = next_attempt(
+            self._policy.tiers,
+            attempt=incoming.attempt,
+            now_ms=self._clock.now_ms(),
+            expires_at_ms=mail.expires_at,
+            retry_after_s=result.retry_after_s if result else None,
+            soon=result is not None and result.reply_class is ReplyClass.UNKNOWN,
+        )
+        if following is None:
+            await self._finish(incoming, Outcome.EXPIRED, result)
+            return
+        await self._recorder.defer(
+            incoming,
+            tier=following.tier,
+            not_before_ms=following.not_before_ms,
+            error=error,
+            result=result,
+        )
+        self._say(incoming, Outcome.DEFERRED, result, tier=following.tier.name)
+
+    async def _finish(
+        self,
+        incoming: Incoming,
+        outcome: Outcome,
+        result: DeliveryResult | None = None,
+        **details: float,
+    ) -> None:
+        await self._recorder.settle(incoming, outcome, result)
+        self._say(incoming, outcome, result, **details)
+
+    async def _bury_unreadable(self, incoming: Incoming) -> None:
+        error = incoming.error
+        if isinstance(error, RecordError):
+            await self._bury(incoming, error.reason, _poison(error))
+        elif error is not None:
+            self._log.error("mail.bug", id=str(incoming.mail_id), exc_info=error)
+            await self._bury(incoming, "bug", _bug(error))
+
+    async def _bury(
+        self,
+        incoming: Incoming,
+        reason: str,
+        error: ErrorInfo,
+        outcome: Outcome = Outcome.DEAD,
+        result: DeliveryResult | None = None,
+    ) -> None:
+        await self._recorder.bury(incoming, error, reason=reason, outcome=outcome, result=result)
+        self._say(incoming, outcome, result, reason=reason)
+
+    def _observe(self, result: DeliveryResult, waited_s: float) -> None:
+        self._metrics.reply(result.reply_class.value, result.relay)
+        self._metrics.stage("wait", waited_s)
+        self._metrics.stage("connect", result.connect_s)
+        self._metrics.stage("transmit", result.transmit_s)
+
+    def _say(
+        self,
+        incoming: Incoming,
+        outcome: Outcome,
+        result: DeliveryResult | None,
+        **details: float | str,
+    ) -> None:
+        # One line a mail; those that went well only matter to whoever looks for one.
+        quiet = outcome in {Outcome.ACCEPTED, Outcome.DEFERRED, Outcome.SUPERSEDED}
+        if result is not None:
+            details |= {"relay": result.relay, "smtp": result.smtp or "", "phase": result.phase}
+        say = self._log.debug if quiet else self._log.info
+        say(
+            f"mail.{outcome.value}",
+            id=str(incoming.mail_id),
+            attempt=incoming.attempt,
+            **details,
+        )
+
+    @asynccontextmanager
+    async def _alone(self, mail_id: UUID, lease: Lease) -> AsyncIterator[None]:
+        """Let only one record of a mail be handled at a time: an outbox may publish one twice."""
+        while mail_id in self._handled:
+            await lease.wait(self._handled[mail_id].wait(), timeout_s=60.0)
+        self._handled[mail_id] = asyncio.Event()
+        try:
+            yield
+        finally:
+            self._handled.pop(mail_id).set()
+
+
+def _poison(error: Exception) -> ErrorInfo:
+    # The contract's errors never quote what they were given.
+    return ErrorInfo("poison", type(error).__name__, str(error))
+
+
+def _bug(error: Exception) -> ErrorInfo:
+    # The text of an unforeseen error can hold anything, so only its type is told.
+    return ErrorInfo("bug", type(error).__name__, "the sender failed on this record; see its log")
+
+
+def _reply(result: DeliveryResult) -> ErrorInfo:
+    return ErrorInfo(result.reply_class.value, "Reply", result.detail or result.phase, result.smtp)

@@ -1,0 +1,48 @@
+"""The time during which this process owns a partition."""
+
+import asyncio
+from collections.abc import Awaitable
+
+
+class Abandoned(Exception):  # noqa: N818 - it says what happened
+    """The partition goes to somebody else; the record stays incomplete and comes again there."""
+
+
+class Lease:
+    """Ends when the partitions are being revoked or the process stops.
+
+    What has been handed to a relay is finished all the same; what only waits gives up.
+    """
+
+    def __init__(self) -> None:
+        self._ended = asyncio.Event()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing new may begin."""
+        return self._ended.is_set()
+
+    def end(self) -> None:
+        """Let nothing new begin."""
+        self._ended.set()
+
+    async def wait(self, awaited: Awaitable[object] | None, *, timeout_s: float) -> bool:
+        """Wait for something (or just for the time to pass); returns whether it came in time.
+
+        Raises:
+            Abandoned: the lease ended first.
+        """
+        ended = asyncio.ensure_future(self._ended.wait())
+        waits: set[asyncio.Future[object]] = {ended}  # type: ignore[arg-type] # result unused
+        if awaited is not None:
+            waits.add(asyncio.ensure_future(awaited))
+        try:
+            done, _ = await asyncio.wait(
+                waits, timeout=max(timeout_s, 0.0), return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            for waiting in waits:
+                waiting.cancel()
+        if self.is_over:
+            raise Abandoned
+        return bool(done)

@@ -1,0 +1,119 @@
+"""Whether the process still gets somewhere, and the end of one that doesn't."""
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mailtopic_runtime import EXIT_WEDGED, Clock
+
+_TICK_S = 0.5
+_LOOP = "event loop"
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressLimits:
+    """How long silence is believed.
+
+    Attributes:
+        loop_unhealthy_s: the event loop has not ticked for so long: liveness fails.
+        loop_wedged_s: ... and the process ends itself. Above the group's session timeout the
+            partitions have gone to somebody else anyway.
+        poll_unhealthy_s: a consumer's poll has not returned, although the broker answers. Above
+            the rebalance timeout, during which no poll returns.
+        poll_wedged_s: ... and the process ends itself.
+    """
+
+    loop_unhealthy_s: float = 10.0
+    loop_wedged_s: float = 30.0
+    poll_unhealthy_s: float = 120.0
+    poll_wedged_s: float = 180.0
+
+
+class Progress:
+    """Collects beats; read from any thread."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        broker_answers: Callable[[], bool],
+        limits: ProgressLimits | None = None,
+    ) -> None:
+        self._clock = clock
+        self._broker_answers = broker_answers
+        self._limits = limits or ProgressLimits()
+        self._beats: dict[str, float] = {}
+        self._excused_until_s = clock.monotonic_s()
+
+    def beat(self, name: str) -> None:
+        """Report that a loop went round."""
+        self._beats[name] = self._clock.monotonic_s()
+
+    async def tick(self) -> None:
+        """Beat for the event loop until cancelled."""
+        while True:
+            self.beat(_LOOP)
+            await asyncio.sleep(_TICK_S)
+
+    def unhealthy(self) -> str | None:
+        """Return what doesn't move, in words, for the liveness probe; None if all does."""
+        return self._problem(self._limits.loop_unhealthy_s, self._limits.poll_unhealthy_s)
+
+    def wedged(self) -> str | None:
+        """Return what has not moved for so long that only a new process helps."""
+        return self._problem(self._limits.loop_wedged_s, self._limits.poll_wedged_s)
+
+    def _problem(self, loop_limit_s: float, poll_limit_s: float) -> str | None:
+        now_s = self._clock.monotonic_s()
+        if not self._broker_answers():
+            # Without a broker no poll need return; time counts from when it is back.
+            self._excused_until_s = now_s
+        for name, beat_s in list(self._beats.items()):
+            since_s = beat_s if name == _LOOP else max(beat_s, self._excused_until_s)
+            limit_s = loop_limit_s if name == _LOOP else poll_limit_s
+            if now_s - since_s > limit_s:
+                what = name if name == _LOOP else f"{name} consumer"
+                return f"the {what} has not moved for {now_s - since_s:.0f} s"
+        return None
+
+
+class Watchdog:
+    """A thread that ends a wedged process with exit code 70 and a dump of its stacks."""
+
+    def __init__(self, progress: Progress, *, interval_s: float = 1.0) -> None:
+        self._progress = progress
+        self._interval_s = interval_s
+        self._stop = threading.Event()
+
+    def start(self) -> None:
+        """Begin to watch."""
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop watching."""
+        self._stop.set()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self._interval_s):
+            problem = self._progress.wedged()
+            if problem is not None:
+                sys.stderr.write(f"mailtopic-sender: {problem}; it ends itself\n{stacks()}")
+                sys.stderr.flush()
+                os._exit(EXIT_WEDGED)
+
+
+def stacks() -> str:
+    """Return where every thread stands: modules, functions and lines, never a value."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    lines: list[str] = []
+    for ident, frame in sys._current_frames().items():  # noqa: SLF001 - the documented way
+        lines.append(f"  thread {names.get(ident, '?')}:")
+        place = frame
+        while place is not None:
+            module = place.f_globals.get("__name__", "?")
+            lines.append(f"    {module}.{place.f_code.co_name}:{place.f_lineno}")
+            place = place.f_back  # type: ignore[assignment] # None ends the loop
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,407 @@
+"""The loop: poll → receive → dispatch → commit; pause and resume; drain."""
+
+import asyncio
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from mailtopic_client import BrokerUnavailable
+from mailtopic_runtime import Clock, get_logger
+from mailtopic_sender.engine.assignment import Assignment, Job, Partition
+from mailtopic_sender.engine.delivery import Delivery
+from mailtopic_sender.engine.lanes import Lanes, Slots
+from mailtopic_sender.engine.lease import Abandoned
+from mailtopic_sender.engine.ledger import Ledger
+from mailtopic_sender.engine.progress import Progress
+from mailtopic_sender.engine.tiers import Gate
+from mailtopic_sender.engine.watermark import (
+    WINDOW,
+    MetadataError,
+    Snapshot,
+    decode_snapshot,
+    encode_snapshot,
+)
+from mailtopic_sender.metrics import SenderMetrics
+from mailtopic_sender.ports import (
+    CommitRejected,
+    Committed,
+    ConsumedRecord,
+    RecordSource,
+    SourceBroken,
+    TopicPartition,
+)
+
+_MAX_POLL_RECORDS = 500
+_WINDOW_FULL = WINDOW - 2 * _MAX_POLL_RECORDS
+_WINDOW_ROOM = WINDOW * 3 // 4
+_RETRY_S = 1.0
+_LONGEST_RETRY_S = 60.0
+_FINAL_COMMIT_S = 10.0
+_LEAVE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class PumpSettings:
+    """How much a pump takes in, and how long things may take.
+
+    Attributes:
+        name: the consumer's name in logs and metrics.
+        max_held_records: intake pauses at so many dispatched records and resumes at half of it.
+        max_held_bytes: the same, in bytes.
+        commit_interval_s: how often progress is committed.
+        poll_timeout_s: how long one poll waits.
+        drain_timeout_s: how long running mails may take to end; below the rebalance timeout.
+    """
+
+    name: str
+    max_held_records: int = 400
+    max_held_bytes: int = 32 * 1024 * 1024
+    commit_interval_s: float = 0.5
+    poll_timeout_s: float = 0.2
+    drain_timeout_s: float = 25.0
+
+
+class Pump:
+    """One consumer from assignment to assignment: an AssignmentListener with a loop.
+
+    It promises that no offset is committed before its outcome is recorded. Records that were
+    received and not completed when a lease ends come again, at whoever owns the partition then.
+    """
+
+    def __init__(
+        self,
+        source: RecordSource,
+        delivery: Delivery,
+        *,
+        gate: Gate,
+        ledger: Ledger,
+        slots: Slots,
+        settings: PumpSettings,
+        progress: Progress,
+        metrics: SenderMetrics,
+        clock: Clock,
+    ) -> None:
+        self._source = source
+        self._delivery = delivery
+        self._gate = gate
+        self._ledger = ledger
+        self._slots = slots
+        self._settings = settings
+        self._progress = progress
+        self._metrics = metrics
+        self._clock = clock
+        self._lanes: Lanes[Job] = Lanes(self._run_job, slots=slots, crashed=self._crashed)
+        self._assignment: Assignment | None = None
+        self._paused: set[TopicPartition] = set()
+        self._held_records = 0
+        self._held_bytes = 0
+        self._is_full = False
+        self._commit_lock = asyncio.Lock()
+        self._crash: asyncio.Future[None] | None = None
+        self._log = get_logger(__name__).bind(consumer=settings.name)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the group has assigned partitions to this consumer, or none: standby."""
+        return self._assignment is not None and (
+            self._assignment.is_prepared or not self._assignment.places
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Consume until stopped; then finish what runs, commit, and leave the group.
+
+        Raises:
+            MemoryError: and whatever else must end the process.
+        """
+        self._crash = asyncio.get_running_loop().create_future()
+        tasks: set[asyncio.Future[object]] = {
+            asyncio.ensure_future(work)
+            for work in (self._take_in(), self._commit_regularly(), stop.wait(), self._crash)
+        }
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            await self._leave()
+
+    # --- the assignment's life ---------------------------------------------------------------
+
+    def assigned(self, partitions: Collection[TopicPartition]) -> None:
+        """Take over; what was committed is read by the loop, because this must not block."""
+        self._assignment = Assignment(partitions)
+        self._paused.clear()
+        self._metrics.rebalances.labels(self._settings.name).inc()
+        self._log.info("partitions.assigned", partitions=len(partitions))
+
+    async def revoked(self, partitions: Collection[TopicPartition]) -> None:
+        """Finish what runs, commit, and let go."""
+        del partitions  # it is always all of them
+        assignment = self._assignment
+        if assignment is None:
+            return
+        if assignment.closing is None:
+            assignment.closing = asyncio.create_task(self._close(assignment))
+        await asyncio.shield(assignment.closing)
+
+    async def _close(self, assignment: Assignment) -> None:
+        assignment.lease.end()
+        self._gate.clear()
+        try:
+            async with asyncio.timeout(self._settings.drain_timeout_s):
+                await assignment.idle()
+        except TimeoutError:
+            # Not cancelled: a relay may be taking the mail just now. They end outside the fence.
+            self._metrics.drain_timeouts.inc()
+            self._log.warning("drain.timeout", seconds=self._settings.drain_timeout_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FINAL_COMMIT_S):
+                await self._commit(assignment)
+        assignment.fence()
+        self._ledger.forget(self._settings.name)
+        self._forget_lag(assignment)
+        if self._assignment is assignment:
+            self._assignment = None
+
+    async def _leave(self) -> None:
+        await self.revoked(())
+        await self._lanes.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LEAVE_S):
+                await self._source.stop()
+
+    async def _prepare(self, assignment: Assignment) -> None:
+        """Learn what the group has done, and what of the rest already has an outcome."""
+        while not assignment.lease.is_over:
+            with suppress(BrokerUnavailable, Abandoned):
+                committed = await self._source.committed(assignment.places)
+                resumed = [
+                    Partition.resume(place, self._decode(place, committed.get(place)))
+                    for place in assignment.places
+                ]
+                await self._ledger.load(self._settings.name, _ledger_positions(resumed))
+                if not assignment.lease.is_over:
+                    assignment.begin(resumed)
+                return
+            with suppress(Abandoned):
+                await assignment.lease.wait(None, timeout_s=_RETRY_S)
+
+    def _decode(self, place: TopicPartition, committed: Committed | None) -> Snapshot | None:
+        if committed is None:
+            return None
+        try:
+            return decode_snapshot(committed)
+        except MetadataError as error:
+            self._log.warning(
+                "metadata.ignored", topic=place.topic, partition=place.partition, reason=str(error)
+            )
+            return Snapshot(committed.offset, frozenset(), 0)
+
+    # --- intake ------------------------------------------------------------------------------
+
+    async def _take_in(self) -> None:
+        while True:
+            try:
+                await self._source.start(self)
+                while True:
+                    await self._step()
+            except SourceBroken as error:
+                self._log.warning("consumer.restarts", reason=str(error))
+                await self.revoked(())
+                await self._source.stop()
+                await asyncio.sleep(_RETRY_S)
+
+    async def _step(self) -> None:
+        assignment = self._assignment
+        if assignment is not None and not assignment.is_prepared:
+            await self._prepare(assignment)
+        self._apply_pauses()
+        room = self._settings.max_held_records - self._held_records
+        records = await self._source.poll(
+            timeout_s=self._settings.poll_timeout_s,
+            max_records=max(1, min(room, _MAX_POLL_RECORDS)),
+        )
+        self._progress.beat(self._settings.name)
+        # A rebalance during the poll: what came belongs to the new assignment.
+        assignment = self._assignment
+        if assignment is not None and not assignment.is_prepared:
+            await self._prepare(assignment)
+        if assignment is None or assignment.lease.is_over:
+            return
+        self._receive(assignment, records)
+        await self._commit_first(assignment)
+        for record in self._gate.due(self._clock.now_ms()):
+            self._dispatch(assignment, record)
+
+    def _receive(self, assignment: Assignment, records: Iterable[ConsumedRecord]) -> None:
+        now_ms = self._clock.now_ms()
+        for record in records:
+            partition = assignment.partitions.get(record.place)
+            if partition is None:
+                continue
+            if partition.tracker.precedes(record.offset):
+                self._log.warning("log.replaced", topic=record.topic, partition=record.partition)
+                partition.restart()
+            is_new = partition.tracker.receive(
+                record.offset,
+                timestamp_ms=record.timestamp_ms,
+                ledger_position=self._ledger.position(record.partition),
+            )
+            if is_new:
+                self._gate.admit(record, now_ms)
+            else:
+                partition.is_dirty = True
+                self._metrics.replays_skipped.labels("metadata").inc()
+
+    async def _commit_first(self, assignment: Assignment) -> None:
+        """Commit a partition's start before anything of it is handled.
+
+        So a partition without a commit is one of which nothing was ever handled, and N.status
+        needn't be read for it.
+        """
+        fresh = [p for p in assignment.partitions.values() if p.needs_first_commit]
+        while fresh and not assignment.lease.is_over:
+            for partition in fresh:
+                partition.is_dirty = True
+            await self._commit(assignment)
+            fresh = [partition for partition in fresh if partition.needs_first_commit]
+            if fresh:
+                with suppress(Abandoned):
+                    await assignment.lease.wait(None, timeout_s=_RETRY_S)
+
+    def _dispatch(self, assignment: Assignment, record: ConsumedRecord) -> None:
+        partition = assignment.partitions.get(record.place)
+        if partition is None or assignment.lease.is_over:
+            return
+        self._held_records += 1
+        self._held_bytes += record.size
+        incoming = self._delivery.prepare(record)
+        job = Job(incoming, assignment, partition, partition.tracker)
+        self._lanes.put(record.key or None, job)
+
+    def _apply_pauses(self) -> None:
+        assignment = self._assignment
+        if assignment is None:
+            return
+        records = self._held_records / self._settings.max_held_records
+        held = max(records, self._held_bytes / self._settings.max_held_bytes)
+        self._is_full = held > 0.5 if self._is_full else held >= 1  # noqa: PLR2004 - half of it
+        wanted = set(assignment.places) if self._is_full else set(self._gate.holding)
+        for place, partition in assignment.partitions.items():
+            limit = _WINDOW_ROOM if place in self._paused else _WINDOW_FULL
+            if partition.tracker.window >= limit:
+                wanted.add(place)
+        self._source.pause(wanted - self._paused)
+        self._source.resume(self._paused - wanted)
+        self._paused = wanted
+
+    # --- jobs --------------------------------------------------------------------------------
+
+    async def _run_job(self, job: Job) -> None:
+        try:
+            if job.assignment.lease.is_over:
+                return
+            with job.assignment, suppress(Abandoned):
+                await self._handle(job)
+                self._complete(job)
+        finally:
+            self._held_records -= 1
+            self._held_bytes -= job.incoming.record.size
+
+    async def _handle(self, job: Job) -> None:
+        pause_s = _RETRY_S
+        while True:
+            try:
+                await self._delivery.handle(job.incoming, job.assignment.lease)
+            except (Abandoned, MemoryError):
+                raise
+            except Exception as error:  # noqa: BLE001 - a bug must not cost the record
+                self._log.error("record.stuck", offset=job.incoming.record.offset, exc_info=error)
+                await job.assignment.lease.wait(None, timeout_s=pause_s)
+                pause_s = min(pause_s * 2, _LONGEST_RETRY_S)
+            else:
+                return
+
+    def _complete(self, job: Job) -> None:
+        if job.assignment.is_fenced or job.tracker is not job.partition.tracker:
+            self._metrics.stale_completions.inc()
+            return
+        job.tracker.complete(job.incoming.record.offset)
+        job.partition.is_dirty = True
+
+    def _crashed(self, error: BaseException) -> None:
+        if self._crash is not None and not self._crash.done():
+            self._crash.set_exception(error)
+
+    # --- commits -----------------------------------------------------------------------------
+
+    async def _commit_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.commit_interval_s)
+            assignment = self._assignment
+            if assignment is not None and assignment.is_prepared:
+                await self._commit(assignment)
+                self._show(assignment)
+
+    async def _commit(self, assignment: Assignment) -> None:
+        async with self._commit_lock:
+            if assignment.is_fenced:
+                return
+            progress = self._progress_of(assignment)
+            if not progress:
+                return
+            try:
+                await self._source.commit(
+                    {partition.place: encode_snapshot(new) for partition, new in progress}
+                )
+            except CommitRejected:
+                assignment.fence()
+                self._metrics.commits_failed.inc()
+                self._log.info("commit.rejected")
+            except BrokerUnavailable:
+                self._metrics.commits_failed.inc()
+                for partition, _ in progress:
+                    partition.is_dirty = True
+            else:
+                for partition, new in progress:
+                    partition.committed = new
+
+    def _progress_of(self, assignment: Assignment) -> list[tuple[Partition, Snapshot]]:
+        progress: list[tuple[Partition, Snapshot]] = []
+        for partition in assignment.partitions.values():
+            if not partition.is_dirty:
+                continue
+            partition.is_dirty = False
+            position = self._ledger.position(partition.place.partition)
+            new = partition.tracker.snapshot(position)
+            if new is not None and new != partition.committed:
+                progress.append((partition, new))
+        return progress
+
+    def _show(self, assignment: Assignment) -> None:
+        now_ms = self._clock.now_ms()
+        self._metrics.in_flight.set(self._slots.running)
+        self._metrics.held_records.labels(self._settings.name).set(self._held_records)
+        for place, partition in assignment.partitions.items():
+            oldest_ms = partition.tracker.oldest_timestamp_ms
+            lag_s = max(now_ms - oldest_ms, 0) / 1000 if oldest_ms is not None else 0.0
+            self._metrics.lag_seconds.labels(place.topic, str(place.partition)).set(lag_s)
+
+    def _forget_lag(self, assignment: Assignment) -> None:
+        for place in assignment.partitions:
+            with suppress(KeyError):
+                self._metrics.lag_seconds.remove(place.topic, str(place.partition))
+
+
+def _ledger_positions(partitions: Iterable[Partition]) -> dict[int, int | None]:
+    positions: dict[int, int | None] = {}
+    for partition in partitions:
+        number = partition.place.partition
+        start = partition.committed.ledger_position if partition.committed else None
+        others = positions.get(number)
+        known = [position for position in (start, others) if position is not None]
+        positions[number] = min(known) if known else None
+    return positions

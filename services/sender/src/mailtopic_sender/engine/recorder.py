@@ -1,0 +1,160 @@
+"""Writes down what becomes of a mail: retry topics, the DLQ and N.status.
+
+Nothing is complete before its outcome is acknowledged, so every write is repeated until it is.
+"""
+
+import asyncio
+from dataclasses import replace
+
+from mailtopic_client import BrokerClient, PublishError, RecordMetadata
+from mailtopic_contract import (
+    ErrorInfo,
+    MailHeaders,
+    Outcome,
+    RetryTier,
+    StatusEvent,
+    TopicNames,
+)
+from mailtopic_runtime import Clock, StateLog, get_logger
+from mailtopic_sender.engine.incoming import Incoming
+from mailtopic_sender.engine.ledger import Ledger
+from mailtopic_sender.mail_ports import DeliveryResult
+from mailtopic_sender.metrics import SenderMetrics
+from mailtopic_sender.ports import ConsumedRecord
+
+_FIRST_RETRY_S = 0.5
+_LONGEST_RETRY_S = 5.0
+
+
+class Recorder:
+    """Records outcomes. Its methods return when the broker has stored what they wrote.
+
+    They wait as long as that takes. After a crash between two writes of one method, the record
+    comes again and the first write is repeated.
+    """
+
+    def __init__(
+        self,
+        broker: BrokerClient,
+        names: TopicNames,
+        *,
+        ledger: Ledger,
+        metrics: SenderMetrics,
+        clock: Clock,
+    ) -> None:
+        self._broker = broker
+        self._names = names
+        self._ledger = ledger
+        self._metrics = metrics
+        self._clock = clock
+        self._publishing = StateLog(get_logger(__name__), "publishing")
+
+    async def settle(
+        self, incoming: Incoming, outcome: Outcome, result: DeliveryResult | None = None
+    ) -> None:
+        """Record an outcome in N.status."""
+        event = StatusEvent(
+            id=incoming.mail_id,
+            outcome=outcome,
+            at=self._clock.now_ms(),
+            attempt=incoming.attempt,
+            purpose=incoming.purpose,
+            relay=result.relay if result else None,
+            reply_class=result.reply_class.value if result else None,
+            smtp=result.smtp if result else None,
+        )
+        stored = await self._publish(
+            self._names.status,
+            key=event.key,
+            value=event.encode(),
+            headers=[],
+            partition=incoming.record.partition,
+        )
+        self._ledger.note(event, partition=stored.partition, offset=stored.offset)
+        self._metrics.outcome(outcome.value, event.relay)
+
+    async def defer(
+        self,
+        incoming: Incoming,
+        *,
+        tier: RetryTier,
+        not_before_ms: int,
+        error: ErrorInfo,
+        result: DeliveryResult | None = None,
+    ) -> None:
+        """Hand a mail to a retry topic for its next attempt, then record ``deferred``."""
+        headers = replace(
+            self._headers(incoming, error),
+            attempt=incoming.attempt + 1,
+            not_before_ms=not_before_ms,
+        )
+        await self._publish(
+            self._names.retry(tier),
+            key=incoming.record.key,
+            value=incoming.record.value,
+            headers=headers.encode(),
+            partition=incoming.record.partition,
+        )
+        await self.settle(incoming, Outcome.DEFERRED, result)
+
+    async def bury(
+        self,
+        incoming: Incoming,
+        error: ErrorInfo,
+        *,
+        reason: str,
+        outcome: Outcome = Outcome.DEAD,
+        result: DeliveryResult | None = None,
+    ) -> None:
+        """Write a record to the DLQ as it came, then record its outcome."""
+        ours = self._headers(incoming, error).encode()
+        names = {name for name, _ in ours}
+        # What can't be decoded is kept as it was, so that nothing is lost for whoever looks.
+        kept = [(n, v or b"") for n, v in incoming.record.headers if n not in names]
+        await self._publish(
+            self._names.dlq,
+            key=_key(incoming.record),
+            value=incoming.record.value,
+            headers=[*kept, *ours],
+            partition=incoming.record.partition,
+        )
+        self._metrics.dead_letter(reason)
+        await self.settle(incoming, outcome, result)
+
+    def _headers(self, incoming: Incoming, error: ErrorInfo) -> MailHeaders:
+        first_failure_at_ms = incoming.headers.first_failure_at_ms
+        return replace(
+            incoming.headers,
+            mail_id=incoming.mail_id,
+            first_failure_at_ms=first_failure_at_ms or self._clock.now_ms(),
+            origin=incoming.origin,
+            error=error,
+        )
+
+    async def _publish(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: list[tuple[str, bytes]],
+        partition: int,
+    ) -> RecordMetadata:
+        delay_s = _FIRST_RETRY_S
+        while True:
+            try:
+                stored = await self._broker.publish(
+                    topic, key=key, value=value, headers=headers, partition=partition
+                )
+            except PublishError as error:
+                self._publishing.down(f"{error}: outcomes wait", topic=topic)
+                await asyncio.sleep(delay_s)
+                delay_s = min(delay_s * 2, _LONGEST_RETRY_S)
+            else:
+                self._publishing.up()
+                return stored
+
+
+def _key(record: ConsumedRecord) -> bytes | None:
+    # A record with neither key nor value can't be published; an empty key stands for none.
+    return b"" if record.key is None and record.value is None else record.key

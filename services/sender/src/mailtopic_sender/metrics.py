@@ -1,0 +1,99 @@
+"""The sender's metrics. No address, code or mail id is ever a label."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+
+
+class SenderMetrics:
+    """All metrics of the engine in one registry; ``topic`` is the MailTopic's main topic."""
+
+    def __init__(self, registry: CollectorRegistry, topic: str) -> None:
+        self.topic = topic
+        self._mails = Counter(
+            "mailtopic_mails",
+            "Recorded outcomes.",
+            ("topic", "relay", "outcome"),
+            registry=registry,
+        )
+        self._replies = Counter(
+            "mailtopic_smtp_replies",
+            "Results of attempts by reply class.",
+            ("topic", "relay", "class"),
+            registry=registry,
+        )
+        self.delivery_seconds = Histogram(
+            "mailtopic_delivery_seconds",
+            "From acceptance by the API to the relay's 250.",
+            ("topic",),
+            buckets=_SECONDS,
+            registry=registry,
+        ).labels(topic)
+        self._stage_seconds = Histogram(
+            "mailtopic_stage_seconds",
+            "Where an attempt's time goes.",
+            ("stage",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.lag_seconds = Gauge(
+            "mailtopic_lag_seconds",
+            "Age of the oldest record that was read and has no recorded outcome.",
+            ("topic", "partition"),
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "mailtopic_in_flight", "Mails that are being delivered.", registry=registry
+        )
+        self.held_records = Gauge(
+            "mailtopic_held_records",
+            "Records in memory that wait for a lane or for their time.",
+            ("consumer",),
+            registry=registry,
+        )
+        self._dead_letters = Counter(
+            "mailtopic_dead_letters",
+            "Records written to the DLQ.",
+            ("reason",),
+            registry=registry,
+        )
+        self.replays_skipped = Counter(
+            "mailtopic_replays_skipped",
+            "Records that came again and were already done.",
+            ("source",),
+            registry=registry,
+        )
+        self.stale_completions = Counter(
+            "mailtopic_stale_completions",
+            "Records completed after their partition had been revoked.",
+            registry=registry,
+        )
+        self.commits_failed = Counter(
+            "mailtopic_commits_failed",
+            "Commits that the broker refused or did not answer.",
+            registry=registry,
+        )
+        self.drain_timeouts = Counter(
+            "mailtopic_drain_timeouts",
+            "Revocations at which mails were still on their way after the drain timeout.",
+            registry=registry,
+        )
+        self.rebalances = Counter(
+            "mailtopic_rebalances", "Assignments received.", ("consumer",), registry=registry
+        )
+
+    def outcome(self, outcome: str, relay: str | None) -> None:
+        """Count a recorded outcome."""
+        self._mails.labels(self.topic, relay or "", outcome).inc()
+
+    def reply(self, reply_class: str, relay: str) -> None:
+        """Count the result of an attempt."""
+        self._replies.labels(self.topic, relay, reply_class).inc()
+
+    def stage(self, stage: str, seconds: float) -> None:
+        """Observe one stage of an attempt: queue, wait, connect or transmit."""
+        self._stage_seconds.labels(stage).observe(max(seconds, 0.0))
+
+    def dead_letter(self, reason: str) -> None:
+        """Count a record written to the DLQ."""
+        self._dead_letters.labels(reason).inc()

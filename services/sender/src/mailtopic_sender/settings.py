@@ -1,0 +1,259 @@
+"""The sender's settings; DESIGN §9 names them, and those of the original consumer work as well."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    create_model,
+    field_validator,
+    model_validator,
+)
+
+from mailtopic_client import KafkaSettings
+from mailtopic_contract import (
+    DEFAULT_TIERS,
+    Address,
+    ContractError,
+    RetryTier,
+    TopicNames,
+    parse_address,
+    parse_tier,
+)
+from mailtopic_runtime import (
+    LogSettings,
+    MailTopicSettings,
+    MetricsSettings,
+    SettingError,
+    SettingsGroup,
+)
+from mailtopic_sender.adapters.smtp_settings import RelaySettings, Security
+
+_TLS_PORT = 465
+_SECURITIES = {security.value.lower(): security for security in Security}
+
+
+def _security(value: Any) -> Any:
+    known = _SECURITIES.get(value.lower()) if isinstance(value, str) else value
+    if value is not None and known is None:
+        raise ValueError("must be StartTLS, TLS or None")
+    return known
+
+
+class SmtpSettings(SettingsGroup):
+    """The relay; below MAILTOPIC_SMTP__."""
+
+    host: str = Field(min_length=1)
+    """The relay's name or address; its certificate must be for it."""
+
+    port: int = Field(default=587, ge=1, le=65535)
+    """The relay's port: 587 for submission, 465 for TLS from the start (RFC 8314)."""
+
+    security: Annotated[Security | None, BeforeValidator(_security)] = None
+    """StartTLS, TLS or None (readable on the way); unset: TLS on port 465, StartTLS elsewhere."""
+
+    username: str | None = None
+    """Who logs in; unset: nobody does."""
+
+    password: SecretStr | None = None
+    """The password of the user who logs in."""
+
+    ca_file: Path | None = None
+    """PEM file of the authorities that sign the relay's certificate; unset: the system's."""
+
+    max_connections: int = Field(default=10, ge=1, le=1000)
+    """Connections that one process opens to the relay; providers limit them."""
+
+    def relay(self) -> RelaySettings:
+        """Return the relay as the adapter takes it."""
+        default = Security.TLS if self.port == _TLS_PORT else Security.STARTTLS
+        return RelaySettings(
+            host=self.host,
+            port=self.port,
+            name=self.host,
+            security=self.security or default,
+            username=self.username,
+            password=self.password.get_secret_value() if self.password else None,
+            ca_file=self.ca_file,
+            max_connections=self.max_connections,
+        )
+
+    @model_validator(mode="after")
+    def _login_is_complete(self) -> Self:
+        if self.username and self.password is None:
+            raise ValueError("a username needs a password: set MAILTOPIC_SMTP__PASSWORD")
+        return self
+
+
+class FromSettings(SettingsGroup):
+    """Who mails come from; below MAILTOPIC_FROM__."""
+
+    name: str = ""
+    """The name that readers see; unset: the address alone."""
+
+    address: str | None = None
+    """The address that mails come from; unset: the user who logs in at the relay."""
+
+
+class SealingSettings(SettingsGroup):
+    """How sealed codes are opened; below MAILTOPIC_SEALING__."""
+
+    keys_file: Path | None = None
+    """Key file that the publishers seal with; unset: sealed mails go to the DLQ."""
+
+
+class DeliverySettings(SettingsGroup):
+    """What happens to mails; below MAILTOPIC_DELIVERY__."""
+
+    max_age_s: float = Field(default=3600, gt=0, le=86_400)
+    """Seconds after which a mail of the original payload, which doesn't say, is not sent."""
+
+    retry_tiers: tuple[str, ...] = Field(
+        default=tuple(tier.name for tier in DEFAULT_TIERS), min_length=1
+    )
+    """Delays of the retry topics, growing, such as 10s,1m,5m."""
+
+    on_unknown: str = Field(default="Resend", pattern="^(Resend|Hold)$")
+    """Resend or Hold a mail whose final reply was lost: a second copy, or a person decides."""
+
+    superseding_purposes: tuple[str, ...] = ("signup",)
+    """Purposes of which a newer mail to the same address makes the older ones pointless."""
+
+    max_in_flight: int = Field(default=200, ge=1, le=10_000)
+    """Mails that are being delivered at once; it bounds what a restart repeats."""
+
+    drain_timeout_s: float = Field(default=25.0, gt=0, le=600)
+    """Seconds that mails on their way may take when partitions go or the process stops."""
+
+    @field_validator("retry_tiers")
+    @classmethod
+    def _are_tiers(cls, tiers: tuple[str, ...]) -> tuple[str, ...]:
+        delays = [parse_tier(tier).delay_ms for tier in tiers]
+        if delays != sorted(set(delays)):
+            raise ValueError("must grow from one to the next")
+        return tiers
+
+    @property
+    def tiers(self) -> tuple[RetryTier, ...]:
+        """The retry tiers, the shortest first."""
+        return tuple(parse_tier(tier) for tier in self.retry_tiers)
+
+
+class TemplateSettings(SettingsGroup):
+    """Which words mails consist of; below MAILTOPIC_TEMPLATE__."""
+
+    default_locale: str = Field(default="ru", pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$")
+    """The language of mails whose own has no template, and of the original payload."""
+
+
+class TopicsSettings(SettingsGroup):
+    """Topics that have to be created; below MAILTOPIC_TOPICS__."""
+
+    partitions: int = Field(default=6, ge=1, le=10_000)
+    """Partitions of a main topic that is missing: at most so many senders share the work."""
+
+    replication: int = Field(default=-1, ge=-1, le=100)
+    """Copies of each partition of a topic that is missing; -1 is the broker's default."""
+
+
+class ConsumerSettings(SettingsGroup):
+    """How a sender is a member of its group; below MAILTOPIC_CONSUMER__."""
+
+    session_timeout_s: float = Field(default=12.0, ge=6, le=300)
+    """Seconds after which others take over from a sender that died."""
+
+    rebalance_timeout_s: float = Field(default=60.0, ge=10, le=900)
+    """Seconds that members may take to hand over; above the drain timeout."""
+
+
+# A class body can't declare a field called "from", but MAILTOPIC_FROM__… is what users know.
+_FROM: Any = {"from": (FromSettings, Field(default_factory=FromSettings))}
+_WithFrom = create_model("_WithFrom", __base__=MailTopicSettings, **_FROM)
+
+
+class SenderSettings(_WithFrom):
+    """All settings of the sender."""
+
+    kafka: KafkaSettings
+    topic: str = Field(min_length=1)
+    """The main topic; its retry topics, DLQ and status topic are named after it."""
+
+    group: str | None = None
+    """The consumer group; unset: the topic's name."""
+
+    smtp: SmtpSettings
+    sealing: SealingSettings = Field(default_factory=SealingSettings)
+    delivery: DeliverySettings = Field(default_factory=DeliverySettings)
+    template: TemplateSettings = Field(default_factory=TemplateSettings)
+    topics: TopicsSettings = Field(default_factory=TopicsSettings)
+    consumer: ConsumerSettings = Field(default_factory=ConsumerSettings)
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+
+    @classmethod
+    def aliases(cls) -> Mapping[str, str]:
+        """The original consumer's variables."""
+        return {
+            "KAFKA_BROKERS": "MAILTOPIC_KAFKA__BOOTSTRAP_SERVERS",
+            "KAFKA_TOPIC": "MAILTOPIC_TOPIC",
+            "MAIL_HOST": "MAILTOPIC_SMTP__HOST",
+            "MAIL_PORT": "MAILTOPIC_SMTP__PORT",
+            "MAIL_USER": "MAILTOPIC_SMTP__USERNAME",
+            "MAIL_PASS": "MAILTOPIC_SMTP__PASSWORD",
+            "MAIL_FROM_NAME": "MAILTOPIC_FROM__NAME",
+        }
+
+    @field_validator("topic")
+    @classmethod
+    def _names_topics(cls, topic: str) -> str:
+        TopicNames(topic)
+        return topic
+
+    @model_validator(mode="after")
+    def _drains_in_time(self) -> Self:
+        if self.delivery.drain_timeout_s >= self.consumer.rebalance_timeout_s:
+            raise ValueError(
+                "MAILTOPIC_DELIVERY__DRAIN_TIMEOUT_S must be below"
+                " MAILTOPIC_CONSUMER__REBALANCE_TIMEOUT_S"
+            )
+        return self
+
+    @property
+    def mail_from(self) -> FromSettings:
+        """Who mails come from."""
+        value: FromSettings = getattr(self, "from")
+        return value
+
+    @property
+    def names(self) -> TopicNames:
+        """The topics of this MailTopic."""
+        return TopicNames(self.topic, self.delivery.tiers)
+
+    @property
+    def group_id(self) -> str:
+        """The consumer group."""
+        return self.group or self.topic
+
+    def from_address(self) -> Address:
+        """Return the address that mails come from.
+
+        Raises:
+            SettingError: it is missing, or is no address that every relay takes.
+        """
+        text = self.mail_from.address or self.smtp.username
+        name = "MAILTOPIC_FROM__ADDRESS"
+        if not text:
+            raise SettingError(name, "is required where nobody logs in at the relay")
+        try:
+            address = parse_address(text)
+        except ContractError as error:
+            problem = f"is not an e-mail address: {error}"
+            if not self.mail_from.address:
+                problem = "is required: the user who logs in at the relay is no e-mail address"
+            raise SettingError(name, problem) from None
+        if address.needs_smtputf8:
+            raise SettingError(name, "must be ASCII before the @")
+        return address

@@ -152,12 +152,17 @@ class SettingInfo:
 def walk_settings(cls: type[BaseModel], prefix: str = PREFIX) -> Iterator[SettingInfo]:
     """Yield every setting below a settings class, in the order in which they are declared."""
     for name, field in cls.model_fields.items():
-        full = f"{prefix}{name.upper()}"
+        full = f"{prefix}{_as_written(name)}"
         group = _group_of(field.annotation)
         if group:
             yield from walk_settings(group, f"{full}{DELIMITER}")
         else:
             yield SettingInfo(full, field)
+
+
+def _as_written(part: str) -> str:
+    # A field that can't bear its own name, such as from, carries an underscore or an alias.
+    return part.upper().removeprefix(PREFIX).rstrip("_")
 
 
 def _group_of(annotation: Any) -> type[BaseModel] | None:
@@ -202,7 +207,7 @@ def fail(program: str, error: SettingError) -> NoReturn:
 
 def _first_problem(cls: type[MailTopicSettings], error: ValidationError) -> SettingError:
     first = error.errors(include_input=False, include_context=False, include_url=False)[0]
-    name = PREFIX + DELIMITER.join(str(part).upper() for part in first["loc"])
+    name = PREFIX + DELIMITER.join(_as_written(str(part)) for part in first["loc"])
     alias = next((o for o, ours in cls.aliases().items() if ours == name and o in os.environ), None)
     if first["type"] == "missing":
         name = _first_required(cls, name)
@@ -212,6 +217,9 @@ def _first_problem(cls: type[MailTopicSettings], error: ValidationError) -> Sett
         problem = "is not a setting"
     else:
         problem = first["msg"].removeprefix("Value error, ")
+        # A rule over several settings begins with the name of the one to change.
+        if problem.startswith(PREFIX):
+            return SettingError(*problem.split(" ", 1))
     shown = alias if alias and name not in os.environ else name
     return SettingError(shown.rstrip("_"), problem)
 

@@ -65,7 +65,7 @@ def _signup(state: StateDir, ports: Ports) -> Service:
     env = {
         "MAILTOPIC_HTTP__HOST": HOST,
         "MAILTOPIC_HTTP__PORT": str(ports.signup),
-        "MAILTOPIC_DATABASE__URL": f"sqlite+aiosqlite:///{state.database}",
+        "MAILTOPIC_DATABASE__URL": f"sqlite:///{state.database}",
         "MAILTOPIC_PEPPER__KEYS_FILE": str(state.pepper_keys),
         **_shared(state, ports),
     }

@@ -7,6 +7,7 @@ can be.
 import email
 import email.message
 import email.policy
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 
 SNIPPET_CHARS = 250
 _POLICY = email.policy.default
+_MARKUP = re.compile(r"<(style|script)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 _T = TypeVar("_T")
 
 
@@ -34,7 +36,10 @@ class ReceivedMail:
 def summary_of(mail: ReceivedMail) -> dict[str, Any]:
     """What a list shows of a mail: an element of Mailpit's `messages`, but for `Read`."""
     headers = _headers_of(mail.raw)
-    text = _safely(lambda: _body(_parsed(mail.raw), "plain", "html"), "")
+    parsed = _parsed(mail.raw)
+    text = _safely(lambda: _body(parsed, "plain"), "")
+    if not text:
+        text = _MARKUP.sub(" ", _safely(lambda: _body(parsed, "html"), ""))
     return {
         "ID": mail.id,
         **_people_and_subject(headers, mail),
@@ -83,8 +88,8 @@ def _parsed(raw: bytes) -> email.message.EmailMessage:
     return _safely(lambda: parse(raw), email.message.EmailMessage())
 
 
-def _body(parsed: email.message.EmailMessage, *kinds: str) -> str:
-    part = parsed.get_body(preferencelist=tuple(kinds))
+def _body(parsed: email.message.EmailMessage, kind: str) -> str:
+    part = parsed.get_body(preferencelist=(kind,))
     return str(part.get_content()) if part is not None else ""
 
 

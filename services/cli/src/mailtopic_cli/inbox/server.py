@@ -18,9 +18,11 @@ from mailtopic_cli.inbox.tls import ensure_certificates, server_context
 from mailtopic_runtime import (
     EXIT_OK,
     LogSettings,
+    MailTopicSettings,
     SettingError,
     configure_logging,
     get_logger,
+    load_settings,
     stop_on_signals,
 )
 
@@ -36,14 +38,20 @@ class InboxOptions:
     smtp_port: int = 1025
 
 
+class InboxSettings(MailTopicSettings):
+    """What the inbox takes from the environment; the rest are options of its command."""
+
+    log: LogSettings = LogSettings()
+
+
 async def run_inbox(options: InboxOptions) -> int:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
         SettingError: a port is taken or the directory cannot be used.
     """
-    configure_logging(LogSettings())
-    log = get_logger("inbox")
+    configure_logging(load_settings(InboxSettings, "mailtopic inbox").log)
+    log = get_logger("mailtopic.inbox")
     asyncio.get_running_loop().set_exception_handler(_on_loop_error)
     stopping = stop_on_signals()
     try:

@@ -144,7 +144,8 @@ _NO_USER_TEXT = re.compile(
 )
 _RELAY_TEXT = re.compile(
     r"relay(?:ing)? (?:access )?(?:denied|not (?:permitted|allowed))|unable to relay"
-    r"|authenticat\w+ (?:is )?required|not authenticated|log ?in (?:first|required)",
+    r"|authenticat\w+ (?:is )?required|client (?:was )?not authenticated"
+    r"|log ?in (?:first|required)",
     re.IGNORECASE,
 )
 _TLS_TEXT = re.compile(

@@ -174,6 +174,18 @@ def test_a_narrow_window_needs_no_sideways_scrolling(
     assert not page.evaluate(too_wide)
 
 
+def test_a_server_without_events_is_asked_every_few_seconds(inbox: Inbox, browser: Browser) -> None:
+    # A refused stream is reported on the console, so this context has no watch.
+    with browser.new_context(locale="en-GB") as context:
+        context.route("**/api/v1/events", lambda route: route.fulfill(status=404))
+        page = context.new_page()
+        page.goto(inbox.url)
+        expect(page.locator("#link-state")).to_have_attribute("data-state", "polling")
+        expect(page.get_by_text("No mail yet")).to_be_visible()
+        inbox.receive(letter(8))
+        expect(page.get_by_role("link", name="reader8@example.org")).to_be_visible()
+
+
 class Tracker(ThreadingHTTPServer):
     """A server of somebody else's that a mail would like its reader to call; notes who did."""
 

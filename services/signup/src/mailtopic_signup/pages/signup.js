@@ -216,6 +216,14 @@ async function submitAddress() {
   }
 }
 
+async function isVerified() {
+  try {
+    return (await readSignup(signup.id)).state === "verified";
+  } catch {
+    return false;
+  }
+}
+
 async function submitCode() {
   const code = byId("code").value;
   clearError("code");
@@ -227,6 +235,10 @@ async function submitCode() {
     await verifyCode(signup.id, code);
     finish();
   } catch (problem) {
+    if (problem.status === 409 && (await isVerified())) {
+      finish(); // the answer to an earlier try was lost
+      return;
+    }
     showError("code", () => describeCodeProblem(problem, language));
     if (problem.triesLeft === 0) signup.state = "locked";
     if (problem.status === 410) signup.state = "expired";

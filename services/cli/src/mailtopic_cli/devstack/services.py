@@ -78,7 +78,7 @@ def _sender(state: StateDir, ports: Ports, number: int) -> Service:
     env = {
         "MAILTOPIC_SMTP__HOST": HOST,
         "MAILTOPIC_SMTP__PORT": str(ports.smtp),
-        "MAILTOPIC_SMTP__SECURITY": "starttls",
+        "MAILTOPIC_SMTP__SECURITY": "StartTLS",
         "MAILTOPIC_SMTP__CA_FILE": str(state.ca_file),
         "MAILTOPIC_FROM__NAME": "MailTopic",
         "MAILTOPIC_FROM__ADDRESS": _FROM_ADDRESS,

@@ -4,20 +4,17 @@ Whatever the bytes are, nothing here raises: a mail that cannot be parsed is sho
 can be.
 """
 
-import email
-import email.message
-import email.policy
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.headerregistry import AddressHeader
+from email.header import decode_header, make_header
+from email.message import Message
 from email.parser import BytesParser, HeaderParser
-from email.utils import parsedate_to_datetime
+from email.utils import getaddresses, parsedate_to_datetime
 from typing import Any, TypeVar
 
 SNIPPET_CHARS = 250
-_POLICY = email.policy.default
 _MARKUP = re.compile(r"<(style|script)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 _T = TypeVar("_T")
 
@@ -64,7 +61,7 @@ def detail_of(mail: ReceivedMail) -> dict[str, Any]:
     }
 
 
-def _people_and_subject(headers: email.message.Message, mail: ReceivedMail) -> dict[str, Any]:
+def _people_and_subject(headers: Message, mail: ReceivedMail) -> dict[str, Any]:
     return {
         "MessageID": _text(headers, "Message-ID").strip().strip("<>"),
         "From": (_addresses(headers, "From") or [_person(mail.mail_from)])[0],
@@ -76,45 +73,62 @@ def _people_and_subject(headers: email.message.Message, mail: ReceivedMail) -> d
     }
 
 
-def _headers_of(raw: bytes) -> email.message.Message:
+# NOTE: the standard library's older parser on purpose. The newer one (policy.default) takes 5 ms
+# for a mail of two parts, ten times as long, and raises on more of the hostile ones.
+
+
+def _headers_of(raw: bytes) -> Message:
     """The header section, read as UTF-8, which RFC 6532 allows there."""
     end = min((at for mark in (b"\r\n\r\n", b"\n\n") if (at := raw.find(mark)) >= 0), default=None)
     text = raw[:end].decode("utf-8", errors="replace")
-    return _safely(lambda: HeaderParser(policy=_POLICY).parsestr(text), email.message.Message())
+    return _safely(lambda: HeaderParser().parsestr(text), Message())
 
 
-def _parsed(raw: bytes) -> email.message.EmailMessage:
-    parse = BytesParser(email.message.EmailMessage, policy=_POLICY).parsebytes
-    return _safely(lambda: parse(raw), email.message.EmailMessage())
+def _parsed(raw: bytes) -> Message:
+    return _safely(lambda: BytesParser().parsebytes(raw), Message())
 
 
-def _body(parsed: email.message.EmailMessage, kind: str) -> str:
-    part = parsed.get_body(preferencelist=(kind,))
-    return str(part.get_content()) if part is not None else ""
+def _body(parsed: Message, kind: str) -> str:
+    """The first text of this kind that is not an attachment."""
+    for part in parsed.walk():
+        if part.get_content_type() == f"text/{kind}" and not part.get_filename():
+            payload = part.get_payload(decode=True)
+            content = payload if isinstance(payload, bytes) else b""
+            return _decoded(content, part.get_content_charset("utf-8")).replace("\r\n", "\n")
+    return ""
 
 
-def _text(headers: email.message.Message, name: str) -> str:
-    return _safely(lambda: str(headers.get(name, "")), "")
+def _decoded(content: bytes, charset: str) -> str:
+    try:
+        return content.decode(charset, errors="replace")
+    except LookupError:
+        return content.decode("utf-8", errors="replace")
 
 
-def _addresses(headers: email.message.Message, name: str) -> list[dict[str, str]]:
-    def read() -> list[dict[str, str]]:
-        values: Sequence[Any] = headers.get_all(name, [])
-        return [
-            _person(address.addr_spec, address.display_name)
-            for value in values
-            if isinstance(value, AddressHeader)
-            for address in value.addresses
-        ]
+def _text(headers: Message, name: str) -> str:
+    return _words(str(headers.get(name, "")))
 
-    return _safely(read, [])
+
+def _words(text: str) -> str:
+    """A header's text, with its encoded words (RFC 2047) decoded."""
+    unfolded = " ".join(text.split())
+    if "=?" not in unfolded:
+        return unfolded
+    return _safely(lambda: str(make_header(decode_header(unfolded))), unfolded)
+
+
+def _addresses(headers: Message, name: str) -> list[dict[str, str]]:
+    values = [str(value) for value in headers.get_all(name, [])]
+    nobody: list[tuple[str, str]] = []
+    found = _safely(lambda: getaddresses(values), nobody)
+    return [_person(address, _words(display)) for display, address in found if address]
 
 
 def _person(address: str, name: str = "") -> dict[str, str]:
     return {"Name": name, "Address": address}
 
 
-def _date_of(headers: email.message.Message) -> str | None:
+def _date_of(headers: Message) -> str | None:
     def read() -> str | None:
         date = parsedate_to_datetime(_text(headers, "Date"))
         return date.isoformat().replace("+00:00", "Z")

@@ -80,6 +80,8 @@ class SmtpRelay:
         flights: how many of the latest reads brought how many commands: tells pipelining.
         greylist_s: refuse every recipient until this long after it was first seen, seconds.
         delay_s: before every reply, or by phase, seconds.
+        grants_data_always: answer 354 to DATA even without a recipient.
+        drips: send replies octet by octet.
     """
 
     def __init__(
@@ -117,6 +119,8 @@ class SmtpRelay:
         self.flights: deque[int] = deque(maxlen=10_000)
         self.greylist_s = 0.0
         self.delay_s: float | dict[str, float] = 0.0
+        self.grants_data_always = False
+        self.drips = False
         self.tasks: set[asyncio.Task[None]] = set()
         self._faults: list[Fault] = []
         self._first_seen: dict[str, float] = {}

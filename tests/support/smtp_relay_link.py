@@ -26,7 +26,8 @@ class Fault:
 
     Attributes:
         phase: when, one of PHASES; ``body`` is on the first octets of the content.
-        reply: what to say instead, e.g. ``451 4.7.1 Later``, lines ended by CRLF; None: nothing.
+        reply: what to say instead, e.g. ``451 4.7.1 Later``, lines ended by CRLF; None: nothing
+            more, ever.
         drop: cut the connection (after the reply, if there is one). A 421 always does.
         accept: for ``dot``: record the mail all the same.
         recipient: only for this envelope recipient (phases rcpt to dot).
@@ -266,7 +267,7 @@ class RelayLink(asyncio.Protocol):
             self._recipients.append(recipient)
 
     def _on_data(self, _rest: str) -> None:
-        if not self._recipients:
+        if not self._recipients and not self.relay.grants_data_always:
             self._say("", "503 5.5.1 RCPT first")
         elif self._say("data", "354 go on"):
             self._in_content = True
@@ -340,6 +341,9 @@ class RelayLink(asyncio.Protocol):
             self._answer(phase, fault.reply)
         if fault.drop or (fault.reply or "").startswith("421"):
             self.cut(b"".join(self._out))
+        elif fault.reply is None:
+            self._flush()
+            self._is_waiting = True  # for ever: not another word
         return True
 
     def _answer(self, phase: str, reply: str) -> None:
@@ -356,8 +360,19 @@ class RelayLink(asyncio.Protocol):
 
     def _flush(self) -> None:
         if self._out and not self._is_waiting and self._transport is not None:
-            self._transport.write(b"".join(self._out))
+            reply = b"".join(self._out)
             self._out.clear()
+            if self.relay.drips:
+                task = asyncio.create_task(self._drip(self._transport, reply))
+                self.relay.tasks.add(task)
+                task.add_done_callback(self.relay.tasks.discard)
+            else:
+                self._transport.write(reply)
+
+    async def _drip(self, transport: asyncio.Transport, reply: bytes) -> None:
+        for octet in reply:
+            transport.write(bytes((octet,)))
+            await asyncio.sleep(0.001)
 
 
 def _decode(line: str) -> str:

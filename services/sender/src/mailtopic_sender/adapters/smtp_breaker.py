@@ -169,8 +169,16 @@ class RelayBreaker:
         self._state_log.up(relay=self._relay)
 
     def _report_down(self, answer: Answer) -> None:
-        reason = answer.problem or answer.reply_class.value
+        reason = answer.problem or _WORDS.get(answer.reply_class, answer.reply_class.value)
         codes = answer.reply.codes if answer.reply is not None else None
         if codes is not None:
             reason = f"{reason} ({codes})"
         self._state_log.down(reason, relay=self._relay)
+
+
+_WORDS = {
+    ReplyClass.AUTH: "the relay wants a login, or another one",
+    ReplyClass.POLICY: "the relay wants TLS",
+    ReplyClass.QUOTA: "the account's allowance is used up",
+}
+"""For refusals in a transaction; those of a session bring their own words."""

@@ -155,12 +155,12 @@ class SmtpLink(asyncio.Protocol):
             line = bytes(buffer[start:end])
             start = end + 1
             if not self._take_line(line):
-                self._fail(BadReply("not an SMTP reply"))
+                self._fail(BadReply("what came is no SMTP reply, or too long"))
                 self._transport.abort()
                 return
         del buffer[:start]
         if len(buffer) + self._size > MAX_REPLY_OCTETS:
-            self._fail(BadReply("the reply is too long"))
+            self._fail(BadReply("what came is no SMTP reply, or too long"))
             self._transport.abort()
             return
         if self._replies:
@@ -169,14 +169,16 @@ class SmtpLink(asyncio.Protocol):
     def _take_line(self, line: bytes) -> bool:
         """Add a line to the reply it belongs to; False if it is none (RFC 5321 §4.2)."""
         text = line.decode("ascii", "replace").rstrip("\r")
-        if not (line[:3].isdigit() and text[3:4] in {"", " ", "-"}):
+        self._size += len(line)
+        if self._size > MAX_REPLY_OCTETS or not line[:3].isdigit():
+            return False
+        if text[3:4] not in {"", " ", "-"}:
             return False
         code = int(line[:3])
         if self._lines and code != self._code:
             return False
         self._code = code
         self._lines.append(text[4:])
-        self._size += len(line)
         if text[3:4] != "-":
             self._complete()
         return True

@@ -81,6 +81,7 @@ class SmtpPool:
         if self._is_closed or self._is_worn(session) or self._count > int(self._limit):
             self._discard(session)
             return
+        session.has_waited = True
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():

@@ -57,6 +57,7 @@ class SmtpSession:
         capabilities: what the relay offered.
         opened_at_s: when it was opened, monotonic seconds.
         mails: how many mails were offered on it.
+        has_waited: whether it lay in a pool, so that it may have died unnoticed.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class SmtpSession:
         self.capabilities = capabilities
         self.opened_at_s = opened_at_s
         self.mails = 0
+        self.has_waited = False
         self._link = link
         self._timeouts = timeouts
         self._phase = "mail"
@@ -89,7 +91,7 @@ class SmtpSession:
         refused = self._refuse_locally(message)
         if refused is not None:
             return refused
-        reused = self.mails > 0
+        reused = self.has_waited
         self.mails += 1
         self._phase = "mail"
         try:

@@ -1,0 +1,281 @@
+"""Pools, breakers and several relays: outages come and go, mails find their way."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+from structlog.testing import capture_logs
+
+from mailtopic_sender.adapters.smtp_breaker import Gate
+from mailtopic_sender.adapters.smtp_settings import RelaySettings, Security, SmtpTimeouts
+from mailtopic_sender.domain.replies import ReplyClass
+from support.conditions import until
+from support.smtp_mails import mail, mailer_to
+from support.smtp_relay import Fault, SmtpRelay
+
+C = ReplyClass
+
+
+def settings(
+    relay: SmtpRelay,
+    *,
+    name: str = "default",
+    max_connections: int = 10,
+    mails_per_connection: int = 100,
+    idle_s: float = 9.0,
+    username: str | None = None,
+) -> RelaySettings:
+    return RelaySettings(
+        relay.host,
+        relay.port,
+        name=name,
+        security=Security.NONE,
+        max_connections=max_connections,
+        mails_per_connection=mails_per_connection,
+        idle_s=idle_s,
+        username=username,
+        password=username,
+    )
+
+
+async def test_200_concurrent_mails_share_ten_connections() -> None:
+    async with SmtpRelay() as relay, mailer_to(settings(relay)) as mailer:
+        results = await asyncio.gather(
+            *(mailer.send(mail(f"user{number}@example.org")) for number in range(200))
+        )
+    assert Counter(result.reply_class for result in results) == {C.ACCEPTED: 200}
+    received = Counter(one.recipients[0] for one in relay.mails)
+    assert received == {f"user{number}@example.org": 1 for number in range(200)}
+    assert relay.connections == 10
+
+
+async def test_a_connection_is_retired_after_its_share_of_mails() -> None:
+    async with (
+        SmtpRelay() as relay,
+        mailer_to(settings(relay, mails_per_connection=3)) as mailer,
+    ):
+        for _ in range(7):
+            assert (await mailer.send(mail())).reply_class is C.ACCEPTED
+    assert [one.connection for one in relay.mails] == [1, 1, 1, 2, 2, 2, 3]
+
+
+async def test_an_idle_connection_is_closed_before_the_relay_does_it() -> None:
+    async with SmtpRelay() as relay, mailer_to(settings(relay, idle_s=0.05)) as mailer:
+        await mailer.send(mail())
+        assert relay.links
+        await until(lambda: not relay.links, "the idle connection's end")
+        assert mailer.relays[0].pool.idle == 0
+    assert relay.commands[-1][1] == "QUIT"
+
+
+@pytest.mark.parametrize("farewell", [b"", b"421 4.4.2 idle for too long\r\n"])
+async def test_a_stale_connection_costs_one_free_retry(farewell: bytes) -> None:
+    async with SmtpRelay() as relay, mailer_to(settings(relay)) as mailer:
+        await mailer.send(mail())
+        relay.drop_links(farewell=farewell)
+        assert (await mailer.send(mail())).reply_class is C.ACCEPTED
+    assert len(relay.mails) == 2
+    assert relay.connections == 2
+
+
+@pytest.mark.parametrize("fault", [Fault("mail", drop=True), Fault("mail", reply="421 4.4.2 idle")])
+async def test_a_connection_that_dies_at_mail_is_stale_only_if_it_was_used_before(
+    fault: Fault,
+) -> None:
+    async with SmtpRelay() as relay, mailer_to(settings(relay)) as mailer:
+        await mailer.send(mail())
+        fault.times = 1
+        relay.fault(fault)
+        assert (await mailer.send(mail())).reply_class is C.ACCEPTED
+        assert relay.connections == 2
+        relay.drop_links()
+        fault.times = 2
+        assert (await mailer.send(mail())).reply_class is C.CLOSING
+        fault.times = 0
+        assert (await mailer.send(mail())).reply_class is C.ACCEPTED
+    assert len(relay.mails) == 3
+
+
+async def test_a_relay_that_goes_and_comes_is_told_in_two_lines() -> None:
+    with capture_logs() as lines:
+        async with SmtpRelay() as relay, mailer_to(settings(relay), start=True) as mailer:
+            assert (await mailer.send(mail())).reply_class is C.ACCEPTED
+            await relay.stop()
+            results = await asyncio.gather(*(mailer.send(mail()) for _ in range(50)))
+            assert {result.reply_class for result in results} == {C.TRANSPORT}
+            assert {result.detail for result in results} == {"connection refused"}
+            assert not mailer.is_available
+            waiting = asyncio.create_task(mailer.wait_available())
+            for _ in range(20):
+                assert (await mailer.send(mail())).reply_class is C.TRANSPORT
+            assert not waiting.done()
+            await relay.start()
+            await asyncio.wait_for(waiting, 10)
+            assert (await mailer.send(mail())).reply_class is C.ACCEPTED
+    told = [(line["event"], line["log_level"]) for line in lines if line["log_level"] != "debug"]
+    assert told == [("relay.unavailable", "warning"), ("relay.available", "info")]
+    assert "connection refused" in str(lines)
+
+
+async def test_a_relay_that_is_down_from_the_start_is_noticed_without_a_mail() -> None:
+    async with SmtpRelay() as relay:
+        await relay.stop()
+        async with mailer_to(settings(relay), start=True) as mailer:
+            await until(lambda: not mailer.is_available, "the first check's failure")
+            await relay.start()
+            await asyncio.wait_for(mailer.wait_available(), 10)
+            assert (await mailer.send(mail())).reply_class is C.ACCEPTED
+
+
+async def test_the_second_relay_takes_over_and_hands_back() -> None:
+    async with SmtpRelay() as first, SmtpRelay() as second:
+        relays = settings(first, name="a"), settings(second, name="b")
+        async with mailer_to(*relays) as mailer:
+            assert (await mailer.send(mail())).relay == "a"
+            await first.stop()
+            results = await asyncio.gather(*(mailer.send(mail()) for _ in range(30)))
+            assert {(one.relay, one.reply_class) for one in results} == {("b", C.ACCEPTED)}
+            assert mailer.is_available
+            await first.start()
+            await until(lambda: mailer.relays[0].gate is Gate.ALL, "the breaker of a closes")
+            assert (await mailer.send(mail())).relay == "a"
+    assert (len(first.mails), len(second.mails)) == (2, 30)
+
+
+async def test_an_unknown_fate_is_never_sent_to_the_second_relay() -> None:
+    async with SmtpRelay() as first, SmtpRelay() as second:
+        first.fault(Fault("dot", drop=True, accept=True))
+        async with mailer_to(settings(first, name="a"), settings(second, name="b")) as mailer:
+            assert (await mailer.send(mail())).reply_class is C.UNKNOWN
+    assert (len(first.mails), len(second.mails)) == (1, 0)
+
+
+async def test_a_distrusted_sender_is_tried_once_elsewhere() -> None:
+    async with SmtpRelay() as first, SmtpRelay() as second, SmtpRelay() as third:
+        relays = [settings(one, name=str(i)) for i, one in enumerate((first, second, third))]
+        first.fault(Fault("rcpt", reply="554 5.7.1 blocked by reputation"))
+        async with mailer_to(*relays) as mailer:
+            assert (await mailer.send(mail())).relay == "1"
+            second.fault(Fault("rcpt", reply="550 5.7.26 unauthenticated"))
+            assert (await mailer.send(mail())).reply_class is C.REPUTATION
+    assert not third.mails
+
+
+async def test_an_address_one_relay_cannot_carry_goes_by_another() -> None:
+    async with SmtpRelay(smtputf8=False) as first, SmtpRelay() as second:
+        relays = settings(first, name="a"), settings(second, name="b")
+        async with mailer_to(*relays) as mailer:
+            assert (await mailer.send(mail("иван@example.org"))).relay == "b"
+            await second.stop()
+            result = await mailer.send(mail("иван@example.org"))
+            assert mailer.is_available
+    # The one that could is away: neither a bounce, nor a reason to come back at once.
+    assert result.reply_class is C.TRANSIENT
+
+
+async def test_a_login_wanted_at_mail_keeps_mails_out_until_one_passes() -> None:
+    async with SmtpRelay(require_login=True) as relay:
+        with capture_logs() as lines:
+            async with mailer_to(settings(relay)) as mailer:
+                results = await asyncio.gather(*(mailer.send(mail()) for _ in range(50)))
+                assert {one.reply_class for one in results} == {C.AUTH}
+                assert not mailer.is_available
+                for _ in range(3):
+                    # A session can be opened all the time, so single mails try.
+                    await asyncio.wait_for(mailer.wait_available(), 10)
+                    tries = await asyncio.gather(*(mailer.send(mail()) for _ in range(10)))
+                    assert {one.reply_class for one in tries} == {C.AUTH}
+                    assert not mailer.is_available
+                offered = sum("MAIL" in line for _, line in relay.commands)
+                assert offered <= 50 + 3
+                relay.require_login = False
+                await asyncio.wait_for(mailer.wait_available(), 10)
+                assert (await mailer.send(mail())).reply_class is C.ACCEPTED
+                assert mailer.relays[0].gate is Gate.ALL
+    told = [line["event"] for line in lines if line["log_level"] != "debug"]
+    assert told == ["relay.unavailable", "relay.available"]
+
+
+async def test_a_used_up_allowance_pauses_the_relay() -> None:
+    async with SmtpRelay() as relay, mailer_to(settings(relay)) as mailer:
+        quota = Fault("rcpt", reply="454 Throttling failure: Daily message quota exceeded.")
+        relay.fault(quota)
+        assert (await mailer.send(mail())).reply_class is C.QUOTA
+        assert (await mailer.send(mail())).reply_class is C.QUOTA
+        assert sum("RCPT" in line for _, line in relay.commands) == 1
+        relay.heal(quota)
+        await asyncio.wait_for(mailer.wait_available(), 10)
+        assert (await mailer.send(mail())).reply_class is C.ACCEPTED
+
+
+async def test_the_missing_login_is_told_once() -> None:
+    with capture_logs() as lines:
+        async with SmtpRelay() as relay, mailer_to(settings(relay, username="bob")) as mailer:
+            await asyncio.gather(*(mailer.send(mail()) for _ in range(50)))
+    assert [line["event"] for line in lines].count("relay.login_not_offered") == 1
+
+
+async def test_throttling_halves_the_connections_and_success_grows_them() -> None:
+    async with SmtpRelay() as relay, mailer_to(settings(relay, max_connections=8)) as mailer:
+        await asyncio.gather(*(mailer.send(mail()) for _ in range(40)))
+        fault = relay.fault(Fault("rcpt", reply="451 4.7.0 rate limit exceeded", times=1))
+        assert (await mailer.send(mail())).reply_class is C.THROTTLED
+        assert mailer.relays[0].pool.limit == 4
+        relay.heal(fault)
+        for _ in range(3):
+            await asyncio.gather(*(mailer.send(mail()) for _ in range(20)))
+        assert mailer.relays[0].pool.limit == 8
+
+
+async def test_a_full_relay_is_served_on_the_connections_it_grants() -> None:
+    async with SmtpRelay() as relay, mailer_to(settings(relay)) as mailer:
+        assert (await mailer.send(mail())).reply_class is C.ACCEPTED
+        relay.fault(Fault("connect", reply="421 4.7.0 too many connections"))
+        results = await asyncio.gather(*(mailer.send(mail()) for _ in range(50)))
+        assert Counter(result.reply_class for result in results) == {C.ACCEPTED: 50}
+        assert mailer.relays[0].gate is Gate.ALL
+        # Every few mails taken, it asks for one connection more, and is refused again.
+        assert mailer.relays[0].pool.limit < 10
+    assert {one.connection for one in relay.mails} == {1}
+
+
+async def test_random_421s_and_lost_links_lose_nothing_that_was_promised() -> None:
+    async with SmtpRelay(seed=7) as relay, mailer_to(settings(relay)) as mailer:
+        relay.fault(Fault("mail", reply="421 4.3.2 closing", probability=0.1))
+        relay.fault(Fault("rcpt", drop=True, probability=0.1))
+        relay.fault(Fault("dot", drop=True, accept=True, probability=0.05))
+        relay.fault(Fault("dot", reply="451 4.3.0 later", probability=0.1))
+        mails = [mail(f"user{number}@example.org") for number in range(500)]
+        results = await asyncio.gather(*(mailer.send(one) for one in mails))
+    arrived = Counter(one.recipients[0] for one in relay.mails)
+    for sent, result in zip(mails, results, strict=True):
+        count = arrived[sent.recipient.normalised]
+        if result.reply_class is C.ACCEPTED:
+            assert count == 1
+        elif result.reply_class is C.UNKNOWN:
+            assert count <= 1
+        else:
+            assert result.reply_class in {C.CLOSING, C.TRANSIENT}
+            assert count == 0
+
+
+async def test_a_relay_that_accepts_connections_but_never_speaks_is_given_up() -> None:
+    async with SmtpRelay() as relay:
+        relay.fault(Fault("connect"))
+        patience = SmtpTimeouts(banner_s=0.05)
+        silent = RelaySettings(relay.host, relay.port, security=Security.NONE, timeouts=patience)
+        async with mailer_to(silent) as mailer:
+            result = await mailer.send(mail())
+    assert (result.reply_class, result.detail) == (C.TRANSPORT, "timed out")
+
+
+async def test_closing_lets_nobody_wait_for_ever() -> None:
+    async with SmtpRelay() as relay, mailer_to(settings(relay, max_connections=1)) as mailer:
+        relay.fault(Fault("dot"))
+        sends = [asyncio.create_task(mailer.send(mail())) for _ in range(3)]
+        await until(lambda: mailer.relays[0].pool.busy, "the first mail under way")
+        await until(lambda: any("DATA" in line for _, line in relay.commands), "its DATA")
+        await mailer.close()
+        await relay.stop()
+        results = await asyncio.wait_for(asyncio.gather(*sends), 10)
+    assert Counter(one.reply_class for one in results) == {C.UNKNOWN: 1, C.TRANSPORT: 2}

@@ -4,6 +4,7 @@ A thread of their own, because an answer is most wanted when the event loop give
 """
 
 import errno
+import socket
 import threading
 from collections.abc import Callable
 from socketserver import ThreadingMixIn
@@ -89,13 +90,14 @@ def _setting_error(error: OSError, host: str, port: int) -> SettingError:
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
-    allow_reuse_address = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Stay silent about a client that hung up."""
 
     def server_bind(self) -> None:
         """Bind without asking DNS for the host's name, which can take seconds."""
+        # Without it a restart within a minute finds its own port taken (TIME_WAIT).
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]

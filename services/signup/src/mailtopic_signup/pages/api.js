@@ -11,14 +11,19 @@ export class Problem extends Error {
     this.retryAfterS = retryAfterS;
   }
 
+  /** The last word of the problem's type, such as "wrong-code" or "too-soon". */
+  get kind() {
+    return String(this.body.type ?? "").split(":").pop();
+  }
+
   get triesLeft() {
     return Number.isInteger(this.body.tries_left) ? this.body.tries_left : null;
   }
 
-  /** What the server says about one field, or about the whole request: English text or null. */
+  /** What the server says about one field: English text or null. */
   wordsFor(field) {
     const errors = Array.isArray(this.body.errors) ? this.body.errors : [];
-    return errors.find((error) => error.field === field)?.message ?? this.body.detail ?? null;
+    return errors.find((error) => error.field === field)?.message || null;
   }
 }
 

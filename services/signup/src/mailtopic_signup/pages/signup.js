@@ -8,6 +8,8 @@ import { clockTime, describeAddressProblem, describeCodeProblem, describeCommon 
 
 const RUNNING = "mailtopic.signup";
 const POLL_MS = 1_000;
+const POLL_SLOWER_MS = 100; // added with every poll
+const POLL_MAX_MS = 5_000;
 const CODE_LENGTH = 6;
 
 const byId = (id) => document.getElementById(id);
@@ -17,6 +19,7 @@ const steps = ["address", "code", "done"].map((name) => byId(`${name}-step`));
 let signup = null; // {id, email, expiresAtMs, resendAfterMs, state, delivery}
 let idempotencyKey = newIdempotencyKey();
 let pollTimer = 0;
+let polls = 0;
 let offline = false;
 const fieldErrors = new Map(); // field id → () => text, so that a switch of language renews it
 
@@ -121,7 +124,9 @@ function waitsForNews() {
 
 function pollSoon() {
   clearTimeout(pollTimer);
-  if (signup && waitsForNews()) pollTimer = setTimeout(poll, POLL_MS);
+  if (!signup || !waitsForNews()) return;
+  pollTimer = setTimeout(poll, Math.min(POLL_MAX_MS, POLL_MS + POLL_SLOWER_MS * polls));
+  polls += 1;
 }
 
 async function poll() {
@@ -154,6 +159,7 @@ function tick() {
 }
 
 function enterCodeStep() {
+  polls = 0;
   clearError("code");
   byId("code").value = "";
   renderCodeStep();
@@ -240,8 +246,8 @@ async function submitCode() {
       return;
     }
     showError("code", () => describeCodeProblem(problem, language));
-    if (problem.triesLeft === 0) signup.state = "locked";
-    if (problem.status === 410) signup.state = "expired";
+    if (problem.triesLeft === 0 || problem.kind === "locked") signup.state = "locked";
+    if (problem.kind === "expired") signup.state = "expired";
     renderDelivery();
   }
 }
@@ -294,6 +300,7 @@ byId("resend").addEventListener("click", (event) => once(event.currentTarget, su
 byId("restart").addEventListener("click", () => restart());
 byId("again").addEventListener("click", () => restart());
 language.onChange(() => {
+  idempotencyKey = newIdempotencyKey(); // the language is part of the request
   renderCodeStep();
   for (const [field, describe] of fieldErrors) byId(`${field}-error`).textContent = describe();
 });

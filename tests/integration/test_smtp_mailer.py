@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from mailtopic_sender.adapters.smtp_breaker import Gate
 from mailtopic_sender.adapters.smtp_settings import RelaySettings, Security, SmtpTimeouts
 from mailtopic_sender.domain.replies import ReplyClass
+from mailtopic_sender.mail_ports import DeliveryResult
 from support.conditions import until
 from support.smtp_mails import mail, mailer_to
 from support.smtp_relay import Fault, SmtpRelay
@@ -270,6 +271,13 @@ async def test_a_relay_that_accepts_connections_but_never_speaks_is_given_up() -
 
 
 async def test_closing_lets_nobody_wait_for_ever() -> None:
+    with capture_logs() as lines:
+        results = await close_in_the_middle()
+    assert Counter(one.reply_class for one in results) == {C.UNKNOWN: 1, C.TRANSPORT: 2}
+    assert [line for line in lines if line["log_level"] != "debug"] == []
+
+
+async def close_in_the_middle() -> list[DeliveryResult]:
     async with SmtpRelay() as relay, mailer_to(settings(relay, max_connections=1)) as mailer:
         relay.fault(Fault("dot"))
         sends = [asyncio.create_task(mailer.send(mail())) for _ in range(3)]
@@ -277,5 +285,4 @@ async def test_closing_lets_nobody_wait_for_ever() -> None:
         await until(lambda: any("DATA" in line for _, line in relay.commands), "its DATA")
         await mailer.close()
         await relay.stop()
-        results = await asyncio.wait_for(asyncio.gather(*sends), 10)
-    assert Counter(one.reply_class for one in results) == {C.UNKNOWN: 1, C.TRANSPORT: 2}
+        return await asyncio.wait_for(asyncio.gather(*sends), 10)

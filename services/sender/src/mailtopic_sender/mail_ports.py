@@ -42,8 +42,9 @@ class DeliveryResult:
     Attributes:
         reply_class: what the engine decides by.
         relay: the name of the relay that was tried last.
-        phase: how far the attempt came: ``connect``, ``tls``, ``auth``, ``mail``, ``rcpt``,
-            ``data``, ``body`` (the final dot's reply), ``local`` (decided without traffic).
+        phase: how far the attempt came: ``connect``, ``ehlo``, ``tls``, ``auth``, ``mail``,
+            ``rcpt``, ``data``, ``body`` (the final dot's reply), ``local`` (decided without
+            traffic).
         smtp: basic and enhanced code, e.g. ``451 4.7.1``; None if there was no reply.
         retry_after_s: the pause that the reply asked for, seconds; None if it named none.
         connect_s: time spent waiting for a connection, seconds.

@@ -91,6 +91,7 @@ class RelayBreaker:
         self._closed_at_s = float("-inf")
         self._last: Answer | None = None
         self._prober: asyncio.Task[None] | None = None
+        self._is_stopped = False
 
     @property
     def gate(self) -> Gate:
@@ -131,7 +132,7 @@ class RelayBreaker:
 
     def trip(self, answer: Answer) -> None:
         """Open, and begin to probe; nothing new if it is open already."""
-        if self._gate is Gate.NONE:
+        if self._gate is Gate.NONE or self._is_stopped:
             return
         self._gate = Gate.NONE
         self._last = answer
@@ -141,7 +142,8 @@ class RelayBreaker:
         self._prober = asyncio.create_task(self._keep_probing(), name=f"probe {self._relay}")
 
     async def stop(self) -> None:
-        """End the probe."""
+        """End the probe, and begin none any more."""
+        self._is_stopped = True
         if self._prober is not None:
             self._prober.cancel()
             await asyncio.gather(self._prober, return_exceptions=True)

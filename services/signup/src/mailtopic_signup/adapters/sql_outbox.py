@@ -1,0 +1,126 @@
+"""The outbox in SQL: the OutboxStore."""
+
+from collections.abc import Collection, Sequence
+from uuid import UUID
+
+from sqlalchemy import delete, func, or_, select, update
+
+from mailtopic_signup.adapters.sql_database import Database
+from mailtopic_signup.adapters.sql_tables import idempotent_answers, outbox
+from mailtopic_signup.ports import Backlog, LeasedMail, OutboxMail
+
+AGGREGATE_TYPE = "mail"
+_PURGE_LIMIT = 5000
+
+
+class SqlOutbox:
+    """See `OutboxStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def lease(self, *, limit: int, now_ms: int, lease_ms: int) -> Sequence[LeasedMail]:
+        """See `OutboxStore.lease`."""
+        held_until = outbox.c.lease_until
+        # A lease that ends later than any that could be taken now is from before a clock was set
+        # back; nobody would ever wait that long for it.
+        is_free = or_(held_until.is_(None), held_until <= now_ms, held_until > now_ms + lease_ms)
+        # Always from the oldest on, never "id > last": a transaction that commits late would be
+        # skipped for ever. SQLite has no SKIP LOCKED and, with one writer, no need for it.
+        candidates = (
+            select(outbox.c.id)
+            .where(outbox.c.published_at.is_(None), is_free)
+            .order_by(outbox.c.created_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        take = (
+            update(outbox)
+            .where(outbox.c.id.in_(candidates.scalar_subquery()))
+            .values(lease_until=now_ms + lease_ms, attempts=outbox.c.attempts + 1)
+            .returning(outbox)
+        )
+        async with self._database.write() as connection:
+            rows = (await connection.execute(take)).all()
+        return [
+            LeasedMail(
+                OutboxMail(
+                    id=row.id,
+                    topic=row.topic,
+                    key=row.aggregateid,
+                    type=row.type,
+                    payload=row.payload,
+                    created_at=row.created_at,
+                    expires_at=row.expires_at,
+                    traceparent=row.traceparent,
+                ),
+                row.lease_until,
+                row.attempts,
+            )
+            for row in sorted(rows, key=lambda row: row.created_at)
+        ]
+
+    async def mark_published(self, mails: Collection[UUID], *, now_ms: int) -> None:
+        """See `OutboxStore.mark_published`."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                update(outbox)
+                .where(outbox.c.id.in_(mails))
+                .values(published_at=now_ms, lease_until=None)
+            )
+
+    async def postpone(self, mails: Collection[LeasedMail], *, until_ms: int) -> None:
+        """See `OutboxStore.postpone`."""
+        async with self._database.write() as connection:
+            for lease_until in {leased.lease_until for leased in mails}:
+                ids = [leased.mail.id for leased in mails if leased.lease_until == lease_until]
+                await connection.execute(
+                    update(outbox)
+                    .where(outbox.c.id.in_(ids), outbox.c.lease_until == lease_until)
+                    .where(outbox.c.published_at.is_(None))
+                    .values(lease_until=until_ms)
+                )
+
+    async def purge(self, *, published_before_ms: int, answers_before_ms: int) -> int:
+        """See `OutboxStore.purge`."""
+        old = (
+            select(outbox.c.id)
+            .where(outbox.c.published_at < published_before_ms)
+            # in portions, so that no signup waits for a long delete
+            .limit(_PURGE_LIMIT)
+        )
+        async with self._database.write() as connection:
+            mails = await connection.execute(
+                delete(outbox).where(outbox.c.id.in_(old.scalar_subquery()))
+            )
+            answers = await connection.execute(
+                delete(idempotent_answers).where(
+                    idempotent_answers.c.expires_at <= answers_before_ms
+                )
+            )
+        return mails.rowcount + answers.rowcount
+
+    async def backlog(self) -> Backlog:
+        """See `OutboxStore.backlog`."""
+        count = select(func.count(), func.min(outbox.c.created_at)).where(
+            outbox.c.published_at.is_(None)
+        )
+        async with self._database.read() as connection:
+            pending, oldest_at = (await connection.execute(count)).one()
+        return Backlog(pending, oldest_at)
+
+
+def outbox_row(mail: OutboxMail) -> dict[str, object]:
+    """Return a mail as a row of the outbox."""
+    return {
+        "id": mail.id,
+        "aggregatetype": AGGREGATE_TYPE,
+        "aggregateid": mail.key,
+        "type": mail.type,
+        "payload": mail.payload,
+        "topic": mail.topic,
+        "created_at": mail.created_at,
+        "expires_at": mail.expires_at,
+        "traceparent": mail.traceparent,
+        "attempts": 0,
+    }

@@ -1,0 +1,100 @@
+"""The tables. Times are epoch milliseconds.
+
+The outbox's id, aggregatetype, aggregateid, type and payload are named as Debezium's outbox event
+router expects them, so that it can take the publisher's place.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Uuid,
+)
+
+metadata = MetaData()
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("address", String(320), nullable=False, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("verified_at", BigInteger),
+)
+
+address_limits = Table(
+    "address_limits",
+    metadata,
+    Column("address_key", String(32), primary_key=True),
+    Column("next_mail_at", BigInteger, nullable=False),
+    Column("last_mail_id", Uuid, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("last_failure_at", BigInteger, nullable=False),
+)
+
+challenges = Table(
+    "challenges",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.id"), nullable=False),
+    Column("address_key", String(32), nullable=False),
+    Column("purpose", String(64), nullable=False),
+    Column("locale", String(64), nullable=False),
+    Column("code_key_id", String(64), nullable=False),
+    Column("code_digest", LargeBinary(32), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("resend_after", BigInteger, nullable=False),
+    Column("verified_at", BigInteger),
+    Column("mail_id", Uuid),
+    Column("delivery", String(16), nullable=False),
+    Column("delivery_at", BigInteger),
+    Index("ix_challenges_mail_id", "mail_id"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("aggregatetype", String(255), nullable=False),
+    Column("aggregateid", String(255), nullable=False),
+    Column("type", String(255), nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("topic", String(249), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("traceparent", String(64)),
+    Column("lease_until", BigInteger),
+    Column("attempts", Integer, nullable=False),
+    Column("published_at", BigInteger),
+)
+_published_at = outbox.c.published_at
+# Partial, so that what was published costs the publisher nothing.
+Index(
+    "ix_outbox_pending",
+    outbox.c.created_at,
+    sqlite_where=_published_at.is_(None),
+    postgresql_where=_published_at.is_(None),
+)
+Index(
+    "ix_outbox_published",
+    _published_at,
+    sqlite_where=_published_at.is_not(None),
+    postgresql_where=_published_at.is_not(None),
+)
+
+idempotent_answers = Table(
+    "idempotent_answers",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+)

@@ -1,0 +1,97 @@
+"""Reads <topic>.status and records what became of each mail."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka.errors import KafkaError
+
+from mailtopic_client import KafkaSettings
+from mailtopic_contract import RecordError, TopicNames, decode_status
+from mailtopic_runtime import StateLog, get_logger
+from mailtopic_signup.domain.challenge import delivery_of
+from mailtopic_signup.ports import ChallengeStore, DatabaseUnavailable, Delivered
+
+_RETRY_S = 1.0
+_POLL_MS = 1000
+_MAX_RECORDS = 500
+
+
+class StatusConsumer:
+    """One member of the group ``<topic>.signup``.
+
+    An event is committed after it was recorded: after a crash it is recorded again, which changes
+    nothing. Records that are no status events are passed over.
+    """
+
+    def __init__(self, kafka: KafkaSettings, topic: str, store: ChallengeStore) -> None:
+        self._kwargs = kafka.client_kwargs()
+        self._topic = TopicNames(topic).status
+        self._group = f"{topic}.signup"
+        self._store = store
+        self._log = get_logger(__name__)
+        self._state = StateLog(self._log, "status_topic")
+
+    async def run(self) -> None:
+        """Consume until cancelled; waits for Kafka and for the topic."""
+        while True:
+            consumer = AIOKafkaConsumer(
+                **self._kwargs,
+                group_id=self._group,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                metadata_max_age_ms=30_000,
+            )
+            try:
+                await consumer.start()
+                await self._wait_for_topic(consumer)
+                consumer.subscribe([self._topic])
+                await self._consume(consumer)
+            except KafkaError:
+                self._state.down("Kafka can't be read")
+            finally:
+                with contextlib.suppress(KafkaError):
+                    await consumer.stop()
+            await asyncio.sleep(_RETRY_S)
+
+    async def _wait_for_topic(self, consumer: AIOKafkaConsumer) -> None:
+        # Asked for among all topics: asking for it by name could create it.
+        while self._topic not in await consumer.topics():
+            self._state.down(f"the topic {self._topic} does not exist yet")
+            await asyncio.sleep(_RETRY_S)
+
+    async def _consume(self, consumer: AIOKafkaConsumer) -> None:
+        while True:
+            batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
+            self._state.up()
+            records = [record for batch in batches.values() for record in batch]
+            if not records:
+                continue
+            await self._record(records)
+            await consumer.commit(
+                {partition: batch[-1].offset + 1 for partition, batch in batches.items()}
+            )
+
+    async def _record(self, records: Iterable[ConsumerRecord]) -> None:
+        news = [each for record in records if (each := self._decode(record))]
+        while news:
+            try:
+                await self._store.record_deliveries(news)
+            except DatabaseUnavailable:
+                await asyncio.sleep(_RETRY_S)
+            else:
+                return
+
+    def _decode(self, record: ConsumerRecord) -> Delivered | None:
+        try:
+            event = decode_status(record.value)
+        except RecordError as error:
+            self._log.warning(
+                "status_topic.bad_record",
+                reason=error.reason,
+                partition=record.partition,
+                offset=record.offset,
+            )
+            return None
+        return Delivered(event.id, delivery_of(event.outcome), event.outcome.final, event.at)

@@ -1,0 +1,45 @@
+"""The ASGI application, made of its parts."""
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from mailtopic_signup import routes, system_routes
+from mailtopic_signup.observe import Observer
+from mailtopic_signup.openapi import describe_api
+from mailtopic_signup.problems import HANDLED, answer_problem
+from mailtopic_signup.service import SignupService
+from mailtopic_signup.settings import SignupSettings
+from mailtopic_signup.site import PAGES, add_site
+from mailtopic_signup.system_routes import System
+
+_DESCRIPTION = (
+    "Confirms that somebody reads an e-mail address, with a one-time code. "
+    "It is no authentication factor. Errors are RFC 9457 problem details."
+)
+
+
+def create_app(settings: SignupSettings, service: SignupService, system: System) -> FastAPI:
+    """Return the application; it opens nothing by itself."""
+    app = FastAPI(
+        title="MailTopic signup",
+        version=version("mailtopic-signup"),
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.service = service
+    app.state.system = system
+    app.state.max_body_bytes = settings.http.max_body_bytes
+    app.state.default_locale = settings.default_locale
+    app.include_router(routes.router)
+    app.include_router(system_routes.router)
+    if settings.pages.enabled:
+        add_site(app, PAGES, settings.pages.inbox_url)
+    for error in HANDLED:
+        app.add_exception_handler(error, answer_problem)
+    app.add_middleware(Observer, metrics=system.metrics)
+    # The framework looks the document up on the instance; this is its documented way to change it.
+    app.openapi = lambda: describe_api(app)  # type: ignore[method-assign]
+    return app

@@ -1,0 +1,97 @@
+"""A request's body: bounded, UTF-8, JSON; checked before anything is parsed."""
+
+from collections.abc import Callable, Coroutine
+from email.message import Message
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from starlette.types import Message as AsgiMessage
+
+from mailtopic_signup.problems import ProblemError, bad_json
+from mailtopic_signup.schemas import FieldError
+
+_MAX_DISCARDED_BYTES = 4_194_304
+
+
+class BoundedRoute(APIRoute):
+    """A route whose handler never sees a body that is too long, no JSON type or no UTF-8."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler, with the body's checks in front."""
+        handle = super().get_route_handler()
+        expects_json = self.body_field is not None
+        if "POST" not in (self.methods or set()):
+            return handle
+
+        async def handle_bounded(request: Request) -> Response:
+            body = await _read(request, request.app.state.max_body_bytes)
+            if expects_json and body:
+                _check_type(request.headers.get("content-type", ""))
+                _check_encoding(body)
+            return await handle(Request(request.scope, _once(body)))
+
+        return handle_bounded
+
+
+async def _read(request: Request, max_bytes: int) -> bytes:
+    announced = request.headers.get("content-length", "0")
+    is_too_long = int(announced) > max_bytes if announced.isdecimal() else False
+    if is_too_long and "expect" in request.headers:
+        raise _too_large(max_bytes)  # the client asked first, and hasn't sent anything
+    chunks: list[bytes] = []
+    length = 0
+    # A client that still sends when the connection closes loses the answer. So what is too long is
+    # read to its end, and kept nowhere; at some point that is enough.
+    async for chunk in request.stream():
+        length += len(chunk)
+        is_too_long = is_too_long or length > max_bytes
+        if not is_too_long:
+            chunks.append(chunk)
+        elif length > _MAX_DISCARDED_BYTES:
+            break
+        else:
+            chunks.clear()
+    if is_too_long:
+        raise _too_large(max_bytes)
+    return b"".join(chunks)
+
+
+def _once(body: bytes) -> Callable[[], Coroutine[Any, Any, AsgiMessage]]:
+    async def receive() -> AsgiMessage:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+def _too_large(max_bytes: int) -> ProblemError:
+    return ProblemError(
+        413,
+        "too-large",
+        f"The body has more than {max_bytes} bytes.",
+        (FieldError(field="body", message=f"must have at most {max_bytes} bytes"),),
+        # What may still be on its way is not another request.
+        headers={"Connection": "close"},
+    )
+
+
+def _check_type(content_type: str) -> None:
+    header = Message()
+    header["content-type"] = content_type
+    charset = header.get_param("charset", "utf-8")
+    is_json = content_type and header.get_content_type() == "application/json"
+    if not is_json or str(charset).lower() not in {"utf-8", "utf8"}:
+        raise ProblemError(
+            415,
+            "not-json",
+            "The body must be application/json in UTF-8.",
+            (FieldError(field="Content-Type", message="must be application/json"),),
+            headers={"Accept": "application/json"},
+        )
+
+
+def _check_encoding(body: bytes) -> None:
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise bad_json() from None

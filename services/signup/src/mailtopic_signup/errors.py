@@ -1,0 +1,71 @@
+"""What a request can be refused for.
+
+The tree::
+
+    SignupError(Exception)
+    ├── BadField           a field's value isn't acceptable; names the field, quotes nothing
+    ├── KeyReused          the idempotency key belongs to another request
+    ├── UnknownChallenge   no challenge has this id
+    ├── AlreadyVerified    the challenge has been used
+    ├── ChallengeExpired   its time is over
+    ├── ChallengeLocked    no try is left, for the challenge or for its address
+    ├── WrongCode          the code isn't the challenge's
+    └── TooSoon            the address had a mail a moment ago
+"""
+
+
+class SignupError(Exception):
+    """A request that is refused, for a reason that its sender may know."""
+
+
+class BadField(SignupError):  # noqa: N818 - the errors here are named for what the caller did
+    """A field's value is not acceptable."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+class KeyReused(SignupError):  # noqa: N818
+    """The same idempotency key came with another request before."""
+
+
+class UnknownChallenge(SignupError):  # noqa: N818
+    """No challenge has this id, or it was purged."""
+
+
+class AlreadyVerified(SignupError):  # noqa: N818
+    """A code works once."""
+
+
+class ChallengeExpired(SignupError):  # noqa: N818
+    """The code's time, or that of the whole challenge, is over."""
+
+
+class ChallengeLocked(SignupError):  # noqa: N818
+    """No try is left.
+
+    Attributes:
+        retry_after_s: when the address can be tried again; None if the challenge itself is used up.
+    """
+
+    def __init__(self, retry_after_s: int | None) -> None:
+        super().__init__("no try is left")
+        self.retry_after_s = retry_after_s
+
+
+class WrongCode(SignupError):  # noqa: N818
+    """The code isn't the challenge's; the try was counted."""
+
+    def __init__(self, tries_left: int) -> None:
+        super().__init__("the code is wrong")
+        self.tries_left = tries_left
+
+
+class TooSoon(SignupError):  # noqa: N818
+    """The next mail may go out in ``retry_after_s`` seconds."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__("the address had a mail a moment ago")
+        self.retry_after_s = retry_after_s

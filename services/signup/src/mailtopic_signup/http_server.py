@@ -1,0 +1,63 @@
+"""The HTTP server: uvicorn, run by us."""
+
+import contextlib
+import errno
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from mailtopic_runtime import SettingError
+from mailtopic_signup.settings import HttpSettings
+
+_BACKLOG = 2048
+
+
+def listen(settings: HttpSettings) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        SettingError: the address can't be listened on.
+    """
+    host, port = settings.host, settings.port
+    try:
+        info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.create_server(info[4][:2], family=info[0], backlog=_BACKLOG)
+    except OSError as error:
+        raise _setting_error(error, host, port) from None
+    listener.setblocking(False)
+    return listener
+
+
+class HttpServer(uvicorn.Server):
+    """A uvicorn server that leaves signals to the process."""
+
+    def __init__(self, app: ASGIApp, settings: HttpSettings) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                lifespan="off",
+                timeout_graceful_shutdown=settings.shutdown_grace_s,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+    def stop(self) -> None:
+        """Let `serve` end after the running requests."""
+        self.should_exit = True
+
+
+def _setting_error(error: OSError, host: str, port: int) -> SettingError:
+    if error.errno == errno.EADDRINUSE:
+        return SettingError("MAILTOPIC_HTTP__PORT", f"port {port} on {host} is taken")
+    if error.errno == errno.EACCES:
+        return SettingError("MAILTOPIC_HTTP__PORT", f"port {port} needs more rights")
+    return SettingError("MAILTOPIC_HTTP__HOST", f"can't listen on {host}: {error.strerror}")

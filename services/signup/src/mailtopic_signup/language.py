@@ -1,0 +1,30 @@
+"""Which language a mail is in."""
+
+import re
+
+OFFERED = ("ru", "en")
+_RANGE = re.compile(
+    r"\s*([A-Za-z]{1,8}|\*)(?:-[A-Za-z0-9-]{1,64})?\s*(?:;\s*q=([01](?:\.[0-9]{0,3})?)\s*)?"
+)
+_MAX_HEADER_LENGTH = 1000
+
+
+def choose_locale(asked: str | None, accept_language: str | None, default: str) -> str:
+    """Return the locale that was asked for, else the best of Accept-Language, else the default.
+
+    A locale that was asked for is taken as it is: which templates there are is the sender's
+    business. Of Accept-Language (RFC 9110 §12.5.4) only the languages count; what can't be
+    understood is skipped.
+    """
+    if asked:
+        return asked
+    best, best_weight = default, 0.0
+    for item in (accept_language or "")[:_MAX_HEADER_LENGTH].split(","):
+        match = _RANGE.fullmatch(item)
+        if not match:
+            continue
+        language = match[1].lower()
+        weight = float(match[2]) if match[2] else 1.0
+        if language in OFFERED and weight > best_weight:
+            best, best_weight = language, weight
+    return best

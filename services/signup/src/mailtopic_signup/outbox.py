@@ -1,0 +1,53 @@
+"""A mail on its way into the outbox: the record is made, sealed and encoded before it is stored."""
+
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from mailtopic_contract import Address, KeyRing, new_record
+from mailtopic_signup.ports import OutboxMail
+
+
+@dataclass(frozen=True, slots=True)
+class MailMaker:
+    """Makes the mails that bring codes. With a key ring no code is readable in what it makes."""
+
+    topic: str
+    keyring: KeyRing | None
+
+    def make(
+        self,
+        address: Address,
+        code: str,
+        *,
+        purpose: str,
+        locale: str,
+        accepted_at_ms: int,
+        expires_at_ms: int,
+        traceparent: str | None = None,
+    ) -> OutboxMail:
+        """Return the mail as it will be published, byte for byte.
+
+        Raises:
+            RecordError: the locale or the purpose contradicts the contract.
+        """
+        mail_id: UUID = uuid4()
+        record = new_record(
+            email=address.normalised,
+            variables={"code": code},
+            purpose=purpose,
+            locale=locale,
+            accepted_at_ms=accepted_at_ms,
+            expires_at_ms=expires_at_ms,
+            keyring=self.keyring,
+            mail_id=mail_id,
+        )
+        return OutboxMail(
+            id=mail_id,
+            topic=self.topic,
+            key=address.partition_key.decode(),
+            type=purpose,
+            payload=record.encode(),
+            created_at=accepted_at_ms,
+            expires_at=expires_at_ms,
+            traceparent=traceparent,
+        )

@@ -1,0 +1,196 @@
+"""The ports of the signup service: what it needs from a database.
+
+Every method is one transaction. None of them waits for Kafka. All times are epoch milliseconds.
+Every method raises DatabaseUnavailable when the database can't be reached.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+from uuid import UUID
+
+from mailtopic_signup.domain.challenge import Challenge, Delivery
+from mailtopic_signup.domain.code import CodeMac
+
+
+class DatabaseUnavailable(Exception):  # noqa: N818 - it says what is the matter
+    """The database can't be reached, or has no tables yet. The text shows no URL."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class OutboxMail:
+    """A mail that waits to be published: the record, ready to go.
+
+    Its payload holds the recipient's address; its repr shows the id only.
+    """
+
+    id: UUID
+    topic: str
+    key: str
+    type: str
+    payload: bytes
+    created_at: int
+    expires_at: int
+    traceparent: str | None = None
+
+    def __repr__(self) -> str:
+        return f"OutboxMail(id={self.id})"
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedMail:
+    """A mail that this publisher alone may publish until ``lease_until``."""
+
+    mail: OutboxMail
+    lease_until: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits in the outbox; ``oldest_at`` is None when nothing does."""
+
+    pending: int
+    oldest_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotentAnswer:
+    """An answer that is given again when the same request comes again."""
+
+    key: str
+    fingerprint: str
+    body: bytes
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class NewChallenge:
+    """A challenge to be stored, with its user's id if the address is new."""
+
+    id: str
+    user_id: UUID
+    address: str
+    address_key: str
+    purpose: str
+    locale: str
+    code: CodeMac
+    created_at: int
+    expires_at: int
+    resend_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What became of a signup.
+
+    ``started``: stored, and its mail is in the outbox. ``cooling``: stored, but the address had a
+    mail a moment ago, so there is none. ``replayed``: nothing stored, ``body`` is the answer to
+    the first request with this idempotency key. ``mismatch``: that request was another one.
+    """
+
+    result: Literal["started", "cooling", "replayed", "mismatch"]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """News of a mail."""
+
+    mail_id: UUID
+    delivery: Delivery
+    final: bool
+    at: int
+
+
+class ChallengeStore(Protocol):
+    """Users, challenges and limits. It doesn't decide anything: rules are handed in as numbers."""
+
+    async def begin(
+        self,
+        challenge: NewChallenge,
+        mail: OutboxMail,
+        *,
+        next_mail_at: int,
+        answer: IdempotentAnswer | None,
+        body: bytes,
+    ) -> Begun:
+        """Store user, challenge, mail and answer together, or none of them."""
+        ...
+
+    async def read(self, challenge_id: str) -> Challenge | None:
+        """Return a challenge as it is now; it may have changed when the caller looks at it."""
+        ...
+
+    async def count_try(
+        self,
+        challenge: Challenge,
+        *,
+        now_ms: int,
+        max_tries: int,
+        max_failures: int,
+    ) -> Challenge | None:
+        """Count a try before its code is looked at; None if no try is left.
+
+        The returned challenge is the one whose code the try is for. Both counts, the challenge's
+        and the address's, are taken in one statement each, so that parallel tries can't share one.
+        """
+        ...
+
+    async def verify(self, challenge: Challenge, *, now_ms: int) -> bool:
+        """Mark a challenge and its user as verified and forget the address's failures.
+
+        False if it was verified, renewed or expired meanwhile: of several calls for one code one
+        returns True.
+        """
+        ...
+
+    async def renew(
+        self,
+        challenge: Challenge,
+        code: CodeMac,
+        mail: OutboxMail,
+        *,
+        next_mail_at: int,
+        max_tries: int,
+    ) -> int | None:
+        """Replace a challenge's code and store the mail; tries and failures stay as they are.
+
+        Returns when the address may get its next mail if it may not now, else None.
+        """
+        ...
+
+    async def record_deliveries(self, news: Collection[Delivered]) -> None:
+        """Record what became of mails; news of mails that are nobody's are ignored.
+
+        A final delivery is never replaced by one that isn't.
+        """
+        ...
+
+    async def ping(self) -> None:
+        """Return if the database answers and has its tables."""
+        ...
+
+
+class OutboxStore(Protocol):
+    """The outbox. It doesn't promise that a mail is leased once: only that leases don't overlap."""
+
+    async def lease(self, *, limit: int, now_ms: int, lease_ms: int) -> Sequence[LeasedMail]:
+        """Take mails that nobody holds, the oldest first."""
+        ...
+
+    async def mark_published(self, mails: Collection[UUID], *, now_ms: int) -> None:
+        """Take mails out of the queue, in one statement."""
+        ...
+
+    async def postpone(self, mails: Collection[LeasedMail], *, until_ms: int) -> None:
+        """Give mails back, to be leased again from then on; a lost lease is left alone."""
+        ...
+
+    async def purge(self, *, published_before_ms: int, answers_before_ms: int) -> int:
+        """Delete published mails and old answers; returns how many rows went."""
+        ...
+
+    async def backlog(self) -> Backlog:
+        """Count what waits."""
+        ...

@@ -1,0 +1,141 @@
+"""The routes of the API: HTTP in, HTTP out, and nothing else."""
+
+import re
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Path, Request
+from starlette.responses import Response
+
+from mailtopic_signup.body import BoundedRoute
+from mailtopic_signup.errors import BadField, UnknownChallenge
+from mailtopic_signup.language import choose_locale
+from mailtopic_signup.problems import MEDIA_TYPE
+from mailtopic_signup.schemas import (
+    SignupAccepted,
+    SignupRequest,
+    SignupStatus,
+    Verified,
+    VerifyRequest,
+)
+from mailtopic_signup.service import SignupService, fingerprint_of
+
+_CHALLENGE_ID = re.compile(r"[0-9a-f]{32}")
+_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_MAX_KEY_LENGTH = 255
+
+router = APIRouter(prefix="/v1", route_class=BoundedRoute, tags=["signups"])
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI of the problems that a route can answer with."""
+    words = {
+        400: "The body is not valid JSON in UTF-8",
+        404: "There is no such signup",
+        409: "It is verified already",
+        410: "It has expired",
+        413: "The body is too long",
+        415: "The body is not application/json",
+        422: "A field is not valid, or the code is wrong (then with tries_left)",
+        429: "Too many wrong codes, or too soon for another mail (then with Retry-After)",
+        503: "The service can't store anything just now",
+    }
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        status: {"description": words[status], "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in (*statuses, 503)
+    }
+
+
+def _service(request: Request) -> SignupService:
+    service: SignupService = request.app.state.service
+    return service
+
+
+def _challenge_id(
+    challenge_id: Annotated[str, Path(json_schema_extra={"pattern": "^[0-9a-f]{32}$"})],
+) -> str:
+    # What can't be an id is nobody's id: 404 as well, and the database isn't asked.
+    if not _CHALLENGE_ID.fullmatch(challenge_id):
+        raise UnknownChallenge
+    return challenge_id
+
+
+def _traceparent(request: Request) -> str | None:
+    given = request.headers.get("traceparent", "")
+    return given if _TRACEPARENT.fullmatch(given) else None
+
+
+Service = Annotated[SignupService, Depends(_service)]
+ChallengeId = Annotated[str, Depends(_challenge_id)]
+Traceparent = Annotated[str | None, Depends(_traceparent)]
+
+
+@router.post(
+    "/signups",
+    status_code=202,
+    response_model=SignupAccepted,
+    responses=documented(400, 413, 415, 422),
+    summary="Start a signup",
+)
+async def begin(
+    request: Request,
+    body: SignupRequest,
+    service: Service,
+    traceparent: Traceparent,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            description="The same key with the same body gets the same answer for 24 hours.",
+            json_schema_extra={"minLength": 1, "maxLength": _MAX_KEY_LENGTH},
+        ),
+    ] = None,
+) -> Response:
+    """Store a challenge and the mail with its code; the mail goes out at once, or later."""
+    if idempotency_key is not None and not 1 <= len(idempotency_key) <= _MAX_KEY_LENGTH:
+        raise BadField("Idempotency-Key", f"must have 1 to {_MAX_KEY_LENGTH} characters")
+    accept_language = request.headers.get("accept-language")
+    accepted = await service.begin(
+        body.email,
+        choose_locale(body.locale, accept_language, request.app.state.default_locale),
+        idempotency_key=idempotency_key,
+        fingerprint=fingerprint_of(body.email, body.locale),
+        traceparent=traceparent,
+    )
+    return Response(accepted, status_code=202, media_type="application/json")
+
+
+@router.get(
+    "/signups/{challenge_id}",
+    response_model=SignupStatus,
+    responses=documented(404),
+    summary="See where a signup stands",
+)
+async def status(challenge_id: ChallengeId, service: Service) -> Response:
+    """Tell the state, and what is known of the mail's delivery."""
+    found = await service.status(challenge_id)
+    return Response(found.model_dump_json(), media_type="application/json")
+
+
+@router.post(
+    "/signups/{challenge_id}/verify",
+    response_model=Verified,
+    responses=documented(400, 404, 409, 410, 413, 415, 422, 429),
+    summary="Confirm the address with the code",
+)
+async def verify(challenge_id: ChallengeId, body: VerifyRequest, service: Service) -> Response:
+    """Take the code. Every try counts, right or wrong; a code works once."""
+    user_id = await service.verify(challenge_id, body.code)
+    return Response(Verified(user_id=user_id).model_dump_json(), media_type="application/json")
+
+
+@router.post(
+    "/signups/{challenge_id}/resend",
+    status_code=202,
+    response_model=SignupAccepted,
+    responses=documented(404, 409, 410, 413, 429),
+    summary="Send a new code",
+)
+async def resend(challenge_id: ChallengeId, service: Service, traceparent: Traceparent) -> Response:
+    """Send a new code; the old one stops working, wrong tries stay counted."""
+    accepted = await service.resend(challenge_id, traceparent=traceparent)
+    return Response(accepted, status_code=202, media_type="application/json")

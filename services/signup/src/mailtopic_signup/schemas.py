@@ -1,0 +1,99 @@
+"""The bodies of requests and answers, as the OpenAPI shows them."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+
+from mailtopic_contract import MAX_ADDRESS_OCTETS
+from mailtopic_signup.domain.challenge import Delivery, State
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Moment = Annotated[datetime, PlainSerializer(_rfc3339)]
+"""A moment in UTC, written as RFC 3339 asks: 2026-09-21T13:33:20.000Z."""
+
+
+def moment(time_ms: int) -> datetime:
+    """Return a moment from epoch milliseconds."""
+    return datetime.fromtimestamp(time_ms / 1000, tz=UTC)
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, strict=True)
+
+
+class SignupRequest(_Body):
+    """Who signs up. Unknown fields are ignored."""
+
+    email: str = Field(
+        # Longer texts are refused by the grammar; the schema only tells clients beforehand.
+        json_schema_extra={"format": "email", "maxLength": MAX_ADDRESS_OCTETS},
+        examples=["anna@example.com"],
+        repr=False,
+    )
+    locale: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$",
+        description="Language of the mail (BCP 47); else Accept-Language decides.",
+        examples=["ru"],
+    )
+
+
+class VerifyRequest(_Body):
+    """The code that came by mail."""
+
+    code: str = Field(pattern=r"^[0-9]{6,10}$", examples=["123456"], repr=False)
+
+
+class SignupAccepted(_Body):
+    """A mail will be sent."""
+
+    challenge_id: str = Field(pattern=r"^[0-9a-f]{32}$")
+    expires_at: Moment = Field(description="When the code stops being valid.")
+    resend_after: Moment = Field(description="When a resend may be asked for.")
+
+
+class SignupStatus(SignupAccepted):
+    """Where a signup stands."""
+
+    state: State
+    delivery: Delivery
+
+
+class Verified(_Body):
+    """The address is confirmed."""
+
+    state: State = State.VERIFIED
+    user_id: UUID
+
+
+class Health(_Body):
+    """Whether the service works. Without Kafka it is degraded: mails wait, signups don't."""
+
+    status: str = Field(pattern="^(ok|degraded|unavailable)$")
+    database: str
+    kafka: str
+
+
+class FieldError(_Body):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class Problem(_Body):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str | None = Field(default=None, description="The request's id, for the logs.")
+    errors: list[FieldError] | None = None
+    tries_left: int | None = Field(default=None, description="Only where a code was wrong.")

@@ -1,0 +1,299 @@
+"""Signups, from the address to the confirmed user.
+
+It confirms that somebody reads an address, and is no authentication factor (NIST SP 800-63B §3.1.3
+forbids e-mail as one).
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+from mailtopic_contract import Address, BadAddress, parse_address
+from mailtopic_runtime import Clock
+from mailtopic_signup.domain.challenge import (
+    DAY_MS,
+    PURPOSE,
+    Challenge,
+    Limits,
+    State,
+    address_key,
+    new_challenge_id,
+)
+from mailtopic_signup.domain.code import CodeBinding, Peppers, new_code
+from mailtopic_signup.errors import (
+    AlreadyVerified,
+    BadField,
+    ChallengeExpired,
+    ChallengeLocked,
+    KeyReused,
+    SignupError,
+    TooSoon,
+    UnknownChallenge,
+    WrongCode,
+)
+from mailtopic_signup.metrics import Count
+from mailtopic_signup.outbox import MailMaker
+from mailtopic_signup.ports import ChallengeStore, IdempotentAnswer, NewChallenge
+from mailtopic_signup.schemas import SignupAccepted, SignupStatus, moment
+
+_RESULTS: dict[type[SignupError], str] = {
+    WrongCode: "wrong_code",
+    ChallengeLocked: "locked",
+    ChallengeExpired: "expired",
+}
+
+
+class SignupService:
+    """What the API does. Nothing here waits for Kafka or for a relay.
+
+    A cooling address: who signs up twice within the cooldown gets the same kind of answer twice
+    but one mail. The second answer is a challenge of its own that never had a code sent; once the
+    cooldown is over, a resend sends one. So the answer doesn't tell whether somebody else signed
+    up with the address, and nobody can be flooded with mails.
+
+    A resend makes a new code, and the old one stops working: the database holds MACs only, so an
+    old code could not be sent again. Counts of wrong codes stay.
+    """
+
+    def __init__(
+        self,
+        store: ChallengeStore,
+        *,
+        peppers: Peppers,
+        mails: MailMaker,
+        limits: Limits,
+        clock: Clock,
+        count: Count,
+        on_queued: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._peppers = peppers
+        self._mails = mails
+        self._limits = limits
+        self._clock = clock
+        self._count = count
+        self._on_queued = on_queued
+
+    async def begin(
+        self,
+        email: str,
+        locale: str,
+        *,
+        idempotency_key: str | None = None,
+        fingerprint: str = "",
+        traceparent: str | None = None,
+    ) -> bytes:
+        """Start a challenge; returns the JSON of the SignupAccepted.
+
+        When it returns, the mail is stored and will be published, whatever happens to Kafka or to
+        this process. Whether the address is known makes no difference.
+
+        Raises:
+            BadField: the address isn't one.
+            KeyReused: the idempotency key came with another fingerprint before.
+            DatabaseUnavailable: nothing was stored.
+        """
+        address = _parse(email)
+        now_ms = self._clock.now_ms()
+        challenge_id, code = new_challenge_id(), new_code(self._limits.code_length)
+        expires_at = now_ms + self._limits.ttl_ms
+        next_mail_at = now_ms + self._limits.cooldown_ms
+        body = _accepted(challenge_id, expires_at, next_mail_at)
+        binding = CodeBinding(challenge_id, PURPOSE, address.normalised)
+        begun = await self._store.begin(
+            NewChallenge(
+                id=challenge_id,
+                user_id=uuid4(),
+                address=address.normalised,
+                address_key=address_key(address),
+                purpose=PURPOSE,
+                locale=locale,
+                code=self._peppers.mac(code, binding),
+                created_at=now_ms,
+                expires_at=expires_at,
+                resend_after=next_mail_at,
+            ),
+            self._mails.make(
+                address,
+                code,
+                purpose=PURPOSE,
+                locale=locale,
+                accepted_at_ms=now_ms,
+                expires_at_ms=expires_at,
+                traceparent=traceparent,
+            ),
+            next_mail_at=next_mail_at,
+            answer=_idempotent(idempotency_key, fingerprint, body, now_ms),
+            body=body,
+        )
+        if begun.result == "mismatch":
+            raise KeyReused
+        self._count("accepted" if begun.result == "started" else begun.result)
+        if begun.result == "started":
+            self._on_queued()
+        return begun.body
+
+    async def status(self, challenge_id: str) -> SignupStatus:
+        """Return where a challenge stands.
+
+        Raises:
+            UnknownChallenge: there is none with this id.
+        """
+        challenge = await self._read(challenge_id)
+        return SignupStatus(
+            challenge_id=challenge.id,
+            state=challenge.state(self._clock.now_ms(), self._limits),
+            delivery=challenge.delivery,
+            expires_at=moment(challenge.expires_at),
+            resend_after=moment(challenge.resend_after),
+        )
+
+    async def verify(self, challenge_id: str, code: str) -> UUID:
+        """Confirm the address if the code is right; returns the user's id.
+
+        Raises:
+            UnknownChallenge, AlreadyVerified, ChallengeExpired, ChallengeLocked, WrongCode
+        """
+        try:
+            user_id = await self._verify(challenge_id, code)
+        except SignupError as error:
+            self._count(_RESULTS.get(type(error), "refused"))
+            raise
+        self._count("verified")
+        return user_id
+
+    async def resend(self, challenge_id: str, *, traceparent: str | None = None) -> bytes:
+        """Send a new code; returns the JSON of the SignupAccepted.
+
+        An expired challenge comes to life again, within a day of its beginning.
+
+        Raises:
+            UnknownChallenge, AlreadyVerified, ChallengeExpired, ChallengeLocked, TooSoon
+        """
+        challenge = await self._read(challenge_id)
+        now_ms = self._clock.now_ms()
+        self._refuse_resend(challenge, now_ms)
+        code = new_code(self._limits.code_length)
+        expires_at = now_ms + self._limits.ttl_ms
+        next_mail_at = now_ms + self._limits.cooldown_ms
+        mail = self._mails.make(
+            parse_address(challenge.address),
+            code,
+            purpose=challenge.purpose,
+            locale=challenge.locale,
+            accepted_at_ms=now_ms,
+            expires_at_ms=expires_at,
+            traceparent=traceparent,
+        )
+        waits_until = await self._store.renew(
+            challenge,
+            self._peppers.mac(code, challenge.binding),
+            mail,
+            next_mail_at=next_mail_at,
+            max_tries=self._limits.max_tries,
+        )
+        if waits_until is not None:
+            raise TooSoon(_seconds(waits_until - now_ms))
+        self._count("resent")
+        self._on_queued()
+        return _accepted(challenge.id, expires_at, next_mail_at)
+
+    async def _verify(self, challenge_id: str, code: str) -> UUID:
+        challenge = await self._read(challenge_id)
+        now_ms = self._clock.now_ms()
+        self._refuse_verify(challenge, now_ms)
+        limits = self._limits
+        counted = await self._store.count_try(
+            challenge,
+            now_ms=now_ms,
+            max_tries=limits.max_tries,
+            max_failures=limits.max_failures_per_day,
+        )
+        if counted is None:
+            # Another request took the last try, or used the code, a moment ago.
+            self._refuse_verify(await self._read(challenge_id), now_ms)
+            raise ChallengeLocked(retry_after_s=None)
+        if self._peppers.matches(counted.code, code, counted.binding) and await self._store.verify(
+            counted, now_ms=now_ms
+        ):
+            return challenge.user_id
+        current = await self._read(challenge_id)
+        if current.verified_at is not None:
+            raise AlreadyVerified
+        tries_left = limits.max_tries - counted.tries
+        failures_left = limits.max_failures_per_day - counted.failures
+        raise WrongCode(max(0, min(tries_left, failures_left)))
+
+    def _refuse_verify(self, challenge: Challenge, now_ms: int) -> None:
+        match challenge.state(now_ms, self._limits):
+            case State.VERIFIED:
+                raise AlreadyVerified
+            case State.EXPIRED:
+                raise ChallengeExpired
+            case State.LOCKED:
+                raise self._locked(challenge, now_ms)
+            case State.PENDING:
+                return
+
+    def _refuse_resend(self, challenge: Challenge, now_ms: int) -> None:
+        if challenge.verified_at is not None:
+            raise AlreadyVerified
+        if challenge.tries >= self._limits.max_tries or challenge.unlocks_at(self._limits) > now_ms:
+            raise self._locked(challenge, now_ms)
+        if not challenge.is_renewable(now_ms, self._limits):
+            raise ChallengeExpired
+        if challenge.resend_after > now_ms:
+            raise TooSoon(_seconds(challenge.resend_after - now_ms))
+
+    def _locked(self, challenge: Challenge, now_ms: int) -> ChallengeLocked:
+        unlocks_at = challenge.unlocks_at(self._limits)
+        return ChallengeLocked(_seconds(unlocks_at - now_ms) if unlocks_at > now_ms else None)
+
+    async def _read(self, challenge_id: str) -> Challenge:
+        challenge = await self._store.read(challenge_id)
+        if challenge is None:
+            raise UnknownChallenge
+        return challenge
+
+
+def _parse(email: str) -> Address:
+    try:
+        address = parse_address(email)
+    except BadAddress as error:
+        raise BadField("email", str(error)) from None
+    # A mail from the Internet reaches neither a bare host name nor, in practice, an IP address.
+    if "." not in address.domain or address.domain.startswith("["):
+        raise BadField("email", "the part after the @ must be a domain name with a dot")
+    return address
+
+
+def _accepted(challenge_id: str, expires_at: int, resend_after: int) -> bytes:
+    accepted = SignupAccepted(
+        challenge_id=challenge_id,
+        expires_at=moment(expires_at),
+        resend_after=moment(resend_after),
+    )
+    return accepted.model_dump_json().encode()
+
+
+def _idempotent(
+    key: str | None, fingerprint: str, body: bytes, now_ms: int
+) -> IdempotentAnswer | None:
+    if key is None:
+        return None
+    return IdempotentAnswer(
+        key=hashlib.sha256(key.encode()).hexdigest(),
+        fingerprint=hashlib.sha256(fingerprint.encode()).hexdigest(),
+        body=body,
+        expires_at=now_ms + DAY_MS,
+    )
+
+
+def fingerprint_of(*fields: str | None) -> str:
+    """Return what two requests must share to count as the same one."""
+    return json.dumps(fields)
+
+
+def _seconds(time_ms: int) -> int:
+    return max(1, -(-time_ms // 1000))

@@ -43,6 +43,8 @@ class DevstackStatus:
         """The status as people read it."""
         if not self.running:
             return [f"Nothing runs on {self.data_dir}: start it with mailtopic up."]
+        if not self.processes:
+            return [f"MailTopic is being started on {self.data_dir}."]
         shown = [f"MailTopic runs for {_duration(self.uptime_s)} on {self.data_dir}"]
         shown += [_line(process) for process in self.processes]
         shown += [f"  {name:<18} {url}" for name, url in self.urls.items()]

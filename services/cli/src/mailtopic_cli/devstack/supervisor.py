@@ -132,6 +132,11 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._was_ready = False
 
+    @property
+    def pid(self) -> int | None:
+        """The process id while the process runs, from its first moment on."""
+        return self._runner.pid
+
     async def keep_running(self) -> None:
         """Start the process, and again after each end, until `stop`."""
         ends_in_a_row = 0

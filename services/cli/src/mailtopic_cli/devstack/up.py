@@ -1,9 +1,11 @@
 """`mailtopic up`: starts the whole pipeline, keeps it running, stops it in good order."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,9 +54,10 @@ async def up(options: UpOptions, console: Console) -> int:
     state = StateDir(options.data_dir)
     with state.in_use(fresh=options.fresh):
         check_ports(options.ports)
-        stopping = _stop_on_signals()
-        if await _prepared(state, console, stopping):
-            await _Devstack(state, options.ports, console, started_s).run(stopping)
+        state.run_file.unlink(missing_ok=True)  # of a devstack that was killed
+        signals = _Signals()
+        if await _prepared(state, console, signals.stopping):
+            await _Devstack(state, options.ports, console, started_s).run(signals)
     console.say("Stopped.")
     return 0
 
@@ -87,12 +90,13 @@ class _Devstack:
         self._run_file = RunFile(state, ports, os.getpid(), now_ms)
         self._supervisors = {s.name: s for s in (self._kafka(), *self._services())}
 
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Start everything, wait for `stopping`, stop everything."""
+    async def run(self, signals: "_Signals") -> None:
+        """Start everything, wait for the first signal, stop everything."""
+        signals.on_second = self._kill
         self._run_file.save()
         running = [asyncio.create_task(s.keep_running()) for s in self._supervisors.values()]
         ready = asyncio.create_task(self._until_ready())
-        stop = asyncio.create_task(stopping.wait())
+        stop = asyncio.create_task(signals.stopping.wait())
         try:
             await _first_of(stop, ready, *running)
             if ready.done():
@@ -181,6 +185,12 @@ class _Devstack:
         each = ", ".join(f"{name} {mb:.0f}" for name, mb in used.items())
         return f"{sum(used.values()):.0f} MB ({each})"
 
+    def _kill(self) -> None:
+        for supervisor in self._supervisors.values():
+            if supervisor.pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(supervisor.pid, signal.SIGKILL)
+
     async def _stop(self) -> None:
         """Whoever publishes or sends first, then what they need while they finish."""
         last = {_KAFKA, _INBOX}
@@ -189,19 +199,24 @@ class _Devstack:
         await asyncio.gather(*(s.stop() for n, s in self._supervisors.items() if n in last))
 
 
-def _stop_on_signals() -> asyncio.Event:
-    """An event that the first signal sets; the second ends this process, and with it all others."""
-    stopping = asyncio.Event()
+class _Signals:
+    """The first SIGINT, SIGTERM or SIGHUP sets `stopping`; the second calls `on_second`."""
 
-    def on_signal() -> None:
-        if stopping.is_set():
-            os._exit(_EXIT_KILLED)
-        stopping.set()
+    def __init__(self) -> None:
+        self.stopping = asyncio.Event()
+        self.on_second: Callable[[], None] = _exit_at_once
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(signum, self._on_signal)
 
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(signum, on_signal)
-    return stopping
+    def _on_signal(self) -> None:
+        if self.stopping.is_set():
+            self.on_second()
+        self.stopping.set()
+
+
+def _exit_at_once() -> None:
+    os._exit(_EXIT_KILLED)
 
 
 async def _first_of(*tasks: "asyncio.Task[Any]") -> None:

@@ -26,6 +26,7 @@ _RETRY_S = 1.0
 _CALL_S = 30.0
 _EXISTS = 36
 _MAX_MESSAGE_BYTES = "max.message.bytes"
+_ABSENCE = (errors.KafkaConnectionError, errors.NodeNotReadyError, OSError, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +68,17 @@ class KafkaTopics:
             try:
                 async with asyncio.timeout(_CALL_S):
                     return await self._ensure_once()
-            except (errors.KafkaError, OSError, TimeoutError, AttributeError) as error:
-                # AttributeError: aiokafka's cluster has no controller yet while one is elected.
+            except (errors.KafkaError, OSError, TimeoutError) as error:
                 said = self._say(error, said)
             await asyncio.sleep(_RETRY_S)
 
     def _say(self, error: Exception, said: str | None) -> str | None:
         # A broker that doesn't answer is the monitor's business; a refusal is told here, once.
-        is_refusal = isinstance(error, errors.BrokerResponseError) and not error.retriable
-        reason = type(error).__name__ if is_refusal else None
+        is_absence = isinstance(error, _ABSENCE) or getattr(error, "retriable", False)
+        reason = said if is_absence else type(error).__name__
         if reason is not None and reason != said:
             self._log.warning("topics.refused", reason=reason)
-        return reason or said
+        return reason
 
     async def _ensure_once(self) -> TopicFacts:
         admin = AIOKafkaAdminClient(**self._client_kwargs)
@@ -86,12 +86,8 @@ class KafkaTopics:
             await admin.start()
             found = await self._describe(admin)
             if self._names.main not in found:
-                main = NewTopic(
-                    self._names.main,
-                    self._partitions,
-                    self._replication,
-                    topic_configs={_MAX_MESSAGE_BYTES: str(MAX_RECORD_BYTES)},
-                )
+                configs = {_MAX_MESSAGE_BYTES: str(MAX_RECORD_BYTES)}
+                main = self._topic(self._names.main, self._partitions, configs)
                 await self._create(admin, [main])
                 found = await self._wait_for(admin, {self._names.main})
             partitions = found[self._names.main]
@@ -111,7 +107,12 @@ class KafkaTopics:
         configs = {_MAX_MESSAGE_BYTES: str(max_bytes + HEADER_ROOM_BYTES)}
         if name == self._names.status:
             configs = {"cleanup.policy": "compact,delete"}
-        return NewTopic(name, partitions, self._replication, topic_configs=configs)
+        return self._topic(name, partitions, configs)
+
+    def _topic(self, name: str, partitions: int, configs: dict[str, str]) -> NewTopic:
+        # aiokafka takes -1 only together with an assignment, even if that is empty.
+        assignments: dict[int, int] | None = {} if self._replication < 0 else None
+        return NewTopic(name, partitions, self._replication, assignments, configs)
 
     async def _describe(self, admin: AIOKafkaAdminClient) -> dict[str, int]:
         """Partitions by topic, of those of our topics that exist and have leaders."""
@@ -131,7 +132,11 @@ class KafkaTopics:
             await asyncio.sleep(0.05)
 
     async def _create(self, admin: AIOKafkaAdminClient, topics: list[NewTopic]) -> None:
-        answer = await admin.create_topics(topics)
+        try:
+            answer = await admin.create_topics(topics)
+        except AttributeError:
+            # aiokafka knows no controller while one is being elected.
+            raise errors.KafkaConnectionError("no controller") from None
         for name, code, *_ in answer.topic_errors:
             if code and code != _EXISTS:  # another sender was quicker
                 raise errors.for_code(code)(name)

@@ -118,6 +118,16 @@ def test_a_person_signs_up_reads_the_mail_and_is_verified(
     keep_screenshot(signup, f"signup-done-{language}")
 
 
+def test_the_two_pages_lead_to_each_other(devstack: Devstack, new_context: NewContext) -> None:
+    page = new_context().new_page()
+    open_inbox(page, devstack)
+    expect(page.locator("#command")).to_contain_text(f"{devstack.signup_url}v1/signups")
+    ask_for_a_code(page, devstack, "curious@example.org")
+    with page.expect_popup() as popup:
+        page.get_by_role("link", name="Open the demo inbox").click()
+    expect(popup.value.get_by_role("heading", level=1)).to_contain_text("Inbox")
+
+
 def test_a_wrong_code_is_said_at_the_field_with_the_tries_left(
     devstack: Devstack, new_context: NewContext
 ) -> None:

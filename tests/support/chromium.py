@@ -78,4 +78,5 @@ class Watch:
 def keep_screenshot(page: Page, name: str) -> None:
     """Write artefacts/screenshots/NAME.png."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.bring_to_front()  # a frame of another origin is painted in the front tab only
     page.screenshot(path=SCREENSHOTS / f"{name}.png")

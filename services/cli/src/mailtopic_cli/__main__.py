@@ -99,6 +99,7 @@ def inbox(
         int, typer.Option(min=0, max=65535, help="Port of the page and its API.")
     ] = 8025,
     smtp_port: Annotated[int, typer.Option(min=0, max=65535, help="Port for SMTP.")] = 1025,
+    signup_url: Annotated[str | None, typer.Option(help="A signup page to link to.")] = None,
 ) -> None:
     """Run only the inbox: an SMTP server that keeps every mail, and a page that shows it.
 
@@ -107,7 +108,7 @@ def inbox(
     from mailtopic_cli.inbox.server import InboxOptions, run_inbox  # noqa: PLC0415
     from mailtopic_runtime import run_program  # noqa: PLC0415
 
-    options = InboxOptions(data_dir, http_port, smtp_port)
+    options = InboxOptions(data_dir, http_port, smtp_port, signup_url)
     run_program("mailtopic inbox", lambda: run_inbox(options))
 
 

@@ -57,6 +57,7 @@ def services(state: StateDir, ports: Ports) -> list[Service]:
 def _inbox(state: StateDir, ports: Ports) -> Service:
     options = ["--data-dir", str(state.inbox), "--http-port", str(ports.inbox)]
     options += ["--smtp-port", str(ports.smtp)]
+    options += ["--signup-url", f"http://{HOST}:{ports.signup}/"]
     command = ("-m", "mailtopic_cli", "inbox", *options)
     return Service("inbox", command, {}, f"http://{HOST}:{ports.inbox}/readyz")
 
@@ -67,6 +68,7 @@ def _signup(state: StateDir, ports: Ports) -> Service:
         "MAILTOPIC_HTTP__PORT": str(ports.signup),
         "MAILTOPIC_DATABASE__URL": f"sqlite:///{state.database}",
         "MAILTOPIC_PEPPER__KEYS_FILE": str(state.pepper_keys),
+        "MAILTOPIC_PAGES__INBOX_URL": f"http://{HOST}:{ports.inbox}/",
         **_shared(state, ports),
     }
     url = f"http://{HOST}:{ports.signup}/readyz"

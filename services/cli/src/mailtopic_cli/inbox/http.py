@@ -5,6 +5,7 @@ loopback name: a page from elsewhere cannot reach it by pointing its own name at
 """
 
 import json
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,6 +27,7 @@ MAX_LIMIT = 10_000
 _MAX_START = 2**53
 _MAX_BODY_BYTES = 1024 * 1024
 _PAGES = Path(__file__).parent.parent / "pages"
+_SIGNUP = '<meta name="mailtopic-signup" content="">'
 _HOSTS = ["127.0.0.1", "localhost"]
 # Mails are shown in a sandboxed frame that inherits this: styles of their own, nothing fetched.
 _SECURITY_HEADERS = {
@@ -40,9 +42,10 @@ _SECURITY_HEADERS = {
 }
 
 
-def create_app(store: MailStore, feed: EventFeed) -> Starlette:
-    """The ASGI application of the inbox."""
+def create_app(store: MailStore, feed: EventFeed, signup_url: str | None = None) -> Starlette:
+    """The ASGI application of the inbox; its page links to `signup_url` if there is one."""
     api = _Api(store, feed)
+    page = _Page(signup_url)
     routes = [
         Route("/api/v1/messages", api.list, methods=["GET"]),
         Route("/api/v1/messages", api.delete, methods=["DELETE"]),
@@ -51,7 +54,7 @@ def create_app(store: MailStore, feed: EventFeed) -> Starlette:
         Route("/api/v1/events", api.events, methods=["GET"]),
         Route("/livez", _live, methods=["GET"]),
         Route("/readyz", _live, methods=["GET"]),
-        Route("/", _page, methods=["GET"]),
+        Route("/", page.show, methods=["GET"]),
         Mount("/static", StaticFiles(directory=_PAGES, check_dir=False)),
     ]
     return Starlette(
@@ -102,8 +105,14 @@ async def _live(_request: Request) -> Response:
     return PlainTextResponse("ok\n")
 
 
-async def _page(_request: Request) -> Response:
-    return FileResponse(_PAGES / "index.html", headers={"Cache-Control": "no-cache"})
+class _Page:
+    def __init__(self, signup_url: str | None) -> None:
+        self._filled_in = _SIGNUP.replace('""', f'"{escape(signup_url or "")}"')
+
+    async def show(self, _request: Request) -> Response:
+        text = (_PAGES / "index.html").read_text("utf-8")
+        page = text.replace(_SIGNUP, self._filled_in)
+        return HTMLResponse(page, headers={"Cache-Control": "no-cache"})
 
 
 class _SecurityHeaders:

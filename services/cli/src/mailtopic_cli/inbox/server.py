@@ -36,6 +36,7 @@ class InboxOptions:
     data_dir: Path
     http_port: int = 8025
     smtp_port: int = 1025
+    signup_url: str | None = None
 
 
 class InboxSettings(MailTopicSettings):
@@ -68,7 +69,7 @@ async def run_inbox(options: InboxOptions) -> int:
         smtp_port = await _start_smtp(smtp, options.smtp_port)
         server = _HttpServer(
             uvicorn.Config(
-                create_app(store, feed),
+                create_app(store, feed, options.signup_url),
                 log_config=None,
                 log_level="warning",
                 access_log=False,

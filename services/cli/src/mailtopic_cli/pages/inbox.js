@@ -161,7 +161,7 @@ async function deleteIfConfirmed() {
 function showHowToSend() {
   const named = document.querySelector('meta[name="mailtopic-signup"]').content;
   const known = /^https?:\/\//.test(named); // the devstack names its signup page
-  const signup = known ? named : "http://127.0.0.1:8080/";
+  const signup = known ? named : "http://127.0.0.1:8080/"; // its default port
   byId("signup-link").href = signup;
   byId("signup-link").hidden = !known;
   byId("command").textContent = [

@@ -68,7 +68,7 @@ export class MailList {
     };
     const when = isToday(mail.Created) ? { timeStyle: "medium" } : { dateStyle: "medium" };
     put("to", people(mail.To));
-    put("when", moment(mail.Created, this.#language.current, when));
+    put("when", moment(mail.Created, this.#language.tag, when));
     item.querySelector(".when").dateTime = mail.Created;
     put("subject", mail.Subject || this.#language.text("noSubject"));
     put("snippet", mail.Snippet ?? "");

@@ -10,9 +10,9 @@ export function people(list) {
     .join(", ");
 }
 
-export function moment(text, language, options) {
+export function moment(text, tag, options) {
   const date = new Date(text);
-  return Number.isNaN(date.getTime()) ? "" : new Intl.DateTimeFormat(language, options).format(date);
+  return Number.isNaN(date.getTime()) ? "" : new Intl.DateTimeFormat(tag, options).format(date);
 }
 
 // The frame's sandbox already stops scripts, forms and pop-ups; this policy also stops everything
@@ -72,7 +72,7 @@ export class Reader {
     if (!mail) return;
     byId("from").textContent = people(mail.From);
     byId("to").textContent = people(mail.To);
-    byId("date").textContent = moment(mail.Date, this.#language.current, {
+    byId("date").textContent = moment(mail.Date, this.#language.tag, {
       dateStyle: "long",
       timeStyle: "medium",
     });

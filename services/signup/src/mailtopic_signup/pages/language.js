@@ -43,6 +43,11 @@ export class Language {
     this.#translate();
   }
 
+  /** For dates and numbers: the page's language with the browser's region, such as en-GB. */
+  get tag() {
+    return (navigator.languages ?? []).find((tag) => tag.startsWith(`${this.current}-`)) ?? this.current;
+  }
+
   onChange(listener) {
     this.#listeners.push(listener);
   }

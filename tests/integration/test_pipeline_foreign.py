@@ -3,12 +3,12 @@
 import asyncio
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 
 from support.conditions import until
+from support.kafka_records import Stored, read_everything
 from support.pipeline import TOPIC, Pipeline, code_of
 from support.requirements import require
 
@@ -48,13 +48,16 @@ async def test_garbage_ends_in_the_dlq_unchanged_and_stops_nobody(tmp_path: Path
     async with Pipeline(tmp_path) as pipeline:
         await produce_between_garbage(pipeline, valid=20)
         await until(lambda: has_mails(pipeline, 20), "the valid mails arrived")
-        dead = await read_all(pipeline, f"{TOPIC}.dlq", count=len(GARBAGE))
+        await until(lambda: has_dead_letters(pipeline, len(GARBAGE)), "the garbage is in the DLQ")
+        dead = await dead_letters(pipeline)
         assert "Traceback" not in pipeline.logs()
-    assert {(key, value) for key, value, _ in dead} == set(GARBAGE)
-    for _, _, headers in dead:
-        assert headers["mt-error-class"]
-        assert headers["mt-origin-topic"] == TOPIC.encode()
-        assert headers["x-team"] == b"\xff"
+    assert sorted((letter.key or b"", letter.value or b"") for letter in dead) == sorted(
+        (key or b"", value or b"") for key, value in GARBAGE
+    )
+    for letter in dead:
+        assert letter.header["mt-error-class"]
+        assert letter.header["mt-origin-topic"] == TOPIC.encode()
+        assert letter.header["x-team"] == b"\xff"
 
 
 async def produce_between_garbage(pipeline: Pipeline, *, valid: int) -> None:
@@ -80,19 +83,9 @@ async def has_mails(pipeline: Pipeline, count: int) -> bool:
     return len(await pipeline.mails()) >= count
 
 
-async def read_all(
-    pipeline: Pipeline, topic: str, *, count: int
-) -> Sequence[tuple[bytes | None, bytes | None, dict[str, bytes]]]:
-    consumer = AIOKafkaConsumer(
-        topic,
-        bootstrap_servers=pipeline.kafka.bootstrap_servers,
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=8_000_000,
-    )
-    await consumer.start()
-    try:
-        async with asyncio.timeout(60):
-            records = [await consumer.getone() for _ in range(count)]
-    finally:
-        await consumer.stop()
-    return [(record.key, record.value, dict(record.headers)) for record in records]
+async def dead_letters(pipeline: Pipeline) -> list[Stored]:
+    return await read_everything(pipeline.kafka.bootstrap_servers, TOPIC, f"{TOPIC}.dlq")
+
+
+async def has_dead_letters(pipeline: Pipeline, count: int) -> bool:
+    return len(await dead_letters(pipeline)) >= count

@@ -33,6 +33,7 @@ class PlainConsole:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._subject = ""
+        self._latest = ""
         self._next_s = 0.0
 
     def say(self, text: str) -> None:
@@ -43,10 +44,12 @@ class PlainConsole:
             sys.stdout.flush()
 
     def progress(self, text: str) -> None:
-        """Write the line if it is about something new, or if some time has passed."""
+        """Write the line if it is about something new, or says more after some time."""
         subject, now_s = text.partition(":")[0], time.monotonic()
-        if subject != self._subject or now_s >= self._next_s:
-            self._subject, self._next_s = subject, now_s + _PLAIN_PROGRESS_EVERY_S
+        is_due = now_s >= self._next_s and text != self._latest
+        if subject != self._subject or is_due:
+            self._subject, self._latest = subject, text
+            self._next_s = now_s + _PLAIN_PROGRESS_EVERY_S
             self.say(f"{text}…")
 
     def quiet(self) -> None:

@@ -25,7 +25,7 @@ from mailtopic_cli.kafka_distribution import DistributionError
 from mailtopic_cli.kafka_node import KafkaNode, fetch_class_path
 
 _READY_TIMEOUT_S = 120.0
-_POLL_S = 0.1
+_POLL_S = 0.2
 _KAFKA = "kafka"
 _INBOX = "inbox"
 _EXIT_KILLED = 130

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -22,12 +23,27 @@ def listen(settings: HttpSettings) -> socket.socket:
     """
     host, port = settings.host, settings.port
     try:
-        info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.create_server(info[4][:2], family=info[0], backlog=_BACKLOG)
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        # With the protocol left at 0, asyncio doesn't switch Nagle's algorithm off, and every
+        # answer waits 40 ms for the client's delayed acknowledgement.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        _open(listener, address)
     except OSError as error:
         raise _setting_error(error, host, port) from None
-    listener.setblocking(False)
     return listener
+
+
+def _open(listener: socket.socket, address: Any) -> None:
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
 
 
 class HttpServer(uvicorn.Server):

@@ -46,12 +46,13 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def _service(request: Request) -> SignupService:
+# Dependencies are coroutines: the framework runs plain functions in a thread each.
+async def _service(request: Request) -> SignupService:
     service: SignupService = request.app.state.service
     return service
 
 
-def _challenge_id(
+async def _challenge_id(
     challenge_id: Annotated[str, Path(json_schema_extra={"pattern": "^[0-9a-f]{32}$"})],
 ) -> str:
     # What can't be an id is nobody's id: 404 as well, and the database isn't asked.
@@ -60,7 +61,7 @@ def _challenge_id(
     return challenge_id
 
 
-def _traceparent(request: Request) -> str | None:
+async def _traceparent(request: Request) -> str | None:
     given = request.headers.get("traceparent", "")
     return given if _TRACEPARENT.fullmatch(given) else None
 

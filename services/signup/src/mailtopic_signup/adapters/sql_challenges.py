@@ -4,14 +4,24 @@ Rows are locked in the order limits, users, challenges everywhere, so that no tw
 for each other on PostgreSQL.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Row, case, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Executable,
+    Row,
+    Table,
+    bindparam,
+    case,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mailtopic_signup.adapters.sql_database import Database
 from mailtopic_signup.adapters.sql_outbox import outbox_row
@@ -42,7 +52,14 @@ _READ = (
     )
     .join(users, users.c.id == challenges.c.user_id)
     .join(address_limits, address_limits.c.address_key == challenges.c.address_key)
+    .where(challenges.c.id == bindparam("challenge_id"))
 )
+_ADD_CHALLENGE = insert(challenges)
+_ADD_MAIL = insert(outbox)
+_FIND_ANSWER = select(idempotent_answers.c.fingerprint, idempotent_answers.c.body).where(
+    idempotent_answers.c.key == bindparam("answer_key")
+)
+Upsert = Callable[[Table], Any]
 
 
 class SqlChallenges:
@@ -51,7 +68,11 @@ class SqlChallenges:
     def __init__(self, database: Database) -> None:
         self._database = database
         # Both databases know the same ON CONFLICT; SQLAlchemy has an insert of its own for each.
-        self._upsert: Any = sqlite_insert if database.is_sqlite else postgresql_insert
+        upsert: Upsert = sqlite_insert if database.is_sqlite else postgresql_insert
+        # Made once: to build a statement takes longer than to run it.
+        self._remember_answer = _remember_answer(upsert)
+        self._take_mail = _take_mail(upsert)
+        self._find_or_add_user = _find_or_add_user(upsert)
 
     async def begin(
         self,
@@ -63,25 +84,28 @@ class SqlChallenges:
         body: bytes,
     ) -> Begun:
         """See `ChallengeStore.begin`."""
-        async with self._database.write() as connection:
+
+        def work(connection: Connection) -> Begun:
             if answer:
-                earlier = await self._remember(connection, answer, challenge.created_at)
+                earlier = self._remember(connection, answer, challenge.created_at)
                 if earlier:
                     return earlier
-            is_granted = await self._take_mail(connection, challenge, mail, next_mail_at)
-            user_id = await self._find_or_add_user(connection, challenge)
-            await connection.execute(
-                insert(challenges), _challenge_row(challenge, user_id, mail if is_granted else None)
-            )
+            is_granted = self._is_granted(connection, challenge, mail, next_mail_at)
+            user_id = self._user_id(connection, challenge)
+            row = _challenge_row(challenge, user_id, mail if is_granted else None)
+            connection.execute(_ADD_CHALLENGE, row)
             if is_granted:
-                await connection.execute(insert(outbox), outbox_row(mail))
-        return Begun("started" if is_granted else "cooling", body)
+                connection.execute(_ADD_MAIL, outbox_row(mail))
+            return Begun("started" if is_granted else "cooling", body)
+
+        return await self._database.write(work)
 
     async def read(self, challenge_id: str) -> Challenge | None:
         """See `ChallengeStore.read`."""
-        async with self._database.read() as connection:
-            found = await connection.execute(_READ.where(challenges.c.id == challenge_id))
-            row = found.one_or_none()
+        wanted = {"challenge_id": challenge_id}
+        row = await self._database.read(
+            lambda connection: connection.execute(_READ, wanted).one_or_none()
+        )
         return _challenge(row) if row else None
 
     async def count_try(
@@ -107,19 +131,22 @@ class SqlChallenges:
             .values(tries=challenges.c.tries + 1)
             .returning(challenges.c.tries, challenges.c.code_key_id, challenges.c.code_digest)
         )
-        async with self._database.write() as connection:
-            failures = (await connection.execute(count_failure)).scalar_one_or_none()
-            counted = (await connection.execute(count)).one_or_none() if failures else None
+
+        def work(connection: Connection) -> Challenge | None:
+            failures = connection.execute(count_failure).scalar_one_or_none()
+            counted = connection.execute(count).one_or_none() if failures else None
             if failures is None or counted is None:
-                await connection.rollback()
+                connection.rollback()
                 return None
-        return replace(
-            challenge,
-            tries=counted.tries,
-            code=CodeMac(counted.code_key_id, counted.code_digest),
-            failures=failures,
-            last_failure_at=now_ms,
-        )
+            return replace(
+                challenge,
+                tries=counted.tries,
+                code=CodeMac(counted.code_key_id, counted.code_digest),
+                failures=failures,
+                last_failure_at=now_ms,
+            )
+
+        return await self._database.write(work)
 
     async def verify(self, challenge: Challenge, *, now_ms: int) -> bool:
         """See `ChallengeStore.verify`."""
@@ -140,14 +167,16 @@ class SqlChallenges:
             .where(challenges.c.code_digest == challenge.code.digest)
             .values(verified_at=now_ms)
         )
-        async with self._database.write() as connection:
-            await connection.execute(forgive)
-            await connection.execute(mark_user)
-            marked = await connection.execute(mark)
-            if marked.rowcount != 1:
-                await connection.rollback()
-                return False
-        return True
+
+        def work(connection: Connection) -> bool:
+            connection.execute(forgive)
+            connection.execute(mark_user)
+            is_first = connection.execute(mark).rowcount == 1
+            if not is_first:
+                connection.rollback()
+            return is_first
+
+        return await self._database.write(work)
 
     async def renew(
         self,
@@ -180,100 +209,113 @@ class SqlChallenges:
                 delivery_at=None,
             )
         )
-        async with self._database.write() as connection:
-            if (await connection.execute(take)).rowcount != 1:
-                key_is = limits.address_key == challenge.address_key
-                found = await connection.execute(select(limits.next_mail_at).where(key_is))
-                return int(found.scalar_one())
-            if (await connection.execute(replace_code)).rowcount != 1:
-                await connection.rollback()
+        next_free = select(limits.next_mail_at).where(limits.address_key == challenge.address_key)
+
+        def work(connection: Connection) -> int | None:
+            if connection.execute(take).rowcount != 1:
+                return int(connection.execute(next_free).scalar_one())
+            if connection.execute(replace_code).rowcount != 1:
+                connection.rollback()
                 return mail.created_at
-            await connection.execute(insert(outbox), outbox_row(mail))
-        return None
+            connection.execute(_ADD_MAIL, outbox_row(mail))
+            return None
+
+        return await self._database.write(work)
 
     async def record_deliveries(self, news: Collection[Delivered]) -> None:
         """See `ChallengeStore.record_deliveries`."""
-        async with self._database.write() as connection:
+
+        def work(connection: Connection) -> None:
             for each in news:
                 record = update(challenges).where(challenges.c.mail_id == each.mail_id)
                 if not each.final:
                     record = record.where(challenges.c.delivery.in_(_UNSETTLED))
-                await connection.execute(record.values(delivery=each.delivery, delivery_at=each.at))
+                connection.execute(record.values(delivery=each.delivery, delivery_at=each.at))
+
+        await self._database.write(work)
 
     async def ping(self) -> None:
         """See `ChallengeStore.ping`."""
-        async with self._database.read() as connection:
-            await connection.execute(select(challenges.c.id).limit(1))
+        ask = select(challenges.c.id).limit(1)
+        await self._database.read(lambda connection: connection.execute(ask).first())
 
-    async def _remember(
-        self, connection: AsyncConnection, answer: IdempotentAnswer, now_ms: int
+    def _remember(
+        self, connection: Connection, answer: IdempotentAnswer, now_ms: int
     ) -> Begun | None:
-        table = idempotent_answers
         row = {
+            "key": answer.key,
             "fingerprint": answer.fingerprint,
             "body": answer.body,
             "expires_at": answer.expires_at,
+            "now": now_ms,
         }
-        # On PostgreSQL a request with the same key waits here until the first one is committed.
-        remembered = await connection.execute(
-            self._upsert(table)
-            .values(key=answer.key, **row)
-            .on_conflict_do_update(
-                index_elements=["key"], set_=row, where=table.c.expires_at <= now_ms
-            )
-            .returning(table.c.key)
-        )
-        if remembered.one_or_none():
+        if connection.execute(self._remember_answer, row).one_or_none():
             return None
-        found = await connection.execute(
-            select(table.c.fingerprint, table.c.body).where(table.c.key == answer.key)
-        )
-        earlier = found.one()
+        earlier = connection.execute(_FIND_ANSWER, {"answer_key": answer.key}).one()
         if earlier.fingerprint != answer.fingerprint:
             return Begun("mismatch", b"")
         return Begun("replayed", earlier.body)
 
-    async def _take_mail(
+    def _is_granted(
         self,
-        connection: AsyncConnection,
+        connection: Connection,
         challenge: NewChallenge,
         mail: OutboxMail,
         next_mail_at: int,
     ) -> bool:
-        limits = address_limits.c
-        is_free = limits.next_mail_at <= challenge.created_at
-        taken = await connection.execute(
-            self._upsert(address_limits)
-            .values(
-                address_key=challenge.address_key,
-                next_mail_at=next_mail_at,
-                last_mail_id=mail.id,
-                failures=0,
-                last_failure_at=0,
-            )
-            .on_conflict_do_update(
-                index_elements=["address_key"],
-                set_={
-                    "next_mail_at": case((is_free, next_mail_at), else_=limits.next_mail_at),
-                    "last_mail_id": case((is_free, mail.id), else_=limits.last_mail_id),
-                },
-            )
-            .returning(limits.last_mail_id)
-        )
-        return bool(taken.scalar_one() == mail.id)
+        row = {
+            "address_key": challenge.address_key,
+            "next_mail_at": next_mail_at,
+            "last_mail_id": mail.id,
+            "failures": 0,
+            "last_failure_at": 0,
+            "now": challenge.created_at,
+        }
+        return bool(connection.execute(self._take_mail, row).scalar_one() == mail.id)
 
-    async def _find_or_add_user(self, connection: AsyncConnection, challenge: NewChallenge) -> Any:
-        # An update that changes nothing, because only then the row is returned; known and unknown
-        # addresses take the same way.
-        added = await connection.execute(
-            self._upsert(users)
-            .values(
-                id=challenge.user_id, address=challenge.address, created_at=challenge.created_at
-            )
-            .on_conflict_do_update(index_elements=["address"], set_={"address": challenge.address})
-            .returning(users.c.id)
-        )
-        return added.scalar_one()
+    def _user_id(self, connection: Connection, challenge: NewChallenge) -> object:
+        row = {
+            "id": challenge.user_id,
+            "address": challenge.address,
+            "created_at": challenge.created_at,
+        }
+        return connection.execute(self._find_or_add_user, row).scalar_one()
+
+
+def _remember_answer(upsert: Upsert) -> Executable:
+    table = idempotent_answers
+    new = upsert(table)
+    # On PostgreSQL a request with the same key waits here until the first one is committed.
+    statement: Executable = new.on_conflict_do_update(
+        index_elements=["key"],
+        set_={name: new.excluded[name] for name in ("fingerprint", "body", "expires_at")},
+        where=table.c.expires_at <= bindparam("now"),
+    ).returning(table.c.key)
+    return statement
+
+
+def _take_mail(upsert: Upsert) -> Executable:
+    limits = address_limits.c
+    new = upsert(address_limits)
+    is_free = limits.next_mail_at <= bindparam("now")
+    taken = {
+        name: case((is_free, new.excluded[name]), else_=limits[name])
+        for name in ("next_mail_at", "last_mail_id")
+    }
+    statement: Executable = new.on_conflict_do_update(
+        index_elements=["address_key"], set_=taken
+    ).returning(limits.last_mail_id)
+    return statement
+
+
+def _find_or_add_user(upsert: Upsert) -> Executable:
+    new = upsert(users)
+    # An update that changes nothing, because only then the row is returned; known and unknown
+    # addresses take the same way.
+    statement: Executable = new.on_conflict_do_update(
+        index_elements=["address"], set_={"address": new.excluded.address}
+    ).returning(users.c.id)
+    return statement
 
 
 def _challenge_row(

@@ -1,16 +1,21 @@
-"""The connection to the database: SQLite (WAL) or PostgreSQL through one code path."""
+"""The connection to the database: SQLite (WAL) or PostgreSQL, the same SQL for both.
+
+A transaction is a plain function of a connection. On PostgreSQL it runs in the event loop, over
+asyncpg; on SQLite in a thread, as a whole. An asynchronous driver for SQLite would change threads
+for every statement: measured, that made a signup several times as expensive.
+"""
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import URL, Connection, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from mailtopic_runtime import SettingError, StateLog, get_logger
 from mailtopic_signup.migrations import upgrade
@@ -18,16 +23,24 @@ from mailtopic_signup.ports import DatabaseUnavailable
 from mailtopic_signup.settings import DatabaseSettings, default_database_file
 
 _URL_SETTING = "MAILTOPIC_DATABASE__URL"
-_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+_DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+asyncpg"}
 _RETRY_S = 1.0
-_READ = {"mailtopic_writes": False}
+_READS = {"mailtopic_writes": False}
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+
+class _Runner(Protocol):
+    """Runs a transaction: commits when the work returns, rolls back when it raises."""
+
+    async def write(self, work: Work[T]) -> T: ...
+    async def read(self, work: Work[T]) -> T: ...
+    async def close(self) -> None: ...
 
 
 class Database:
-    """An engine, and who may write when.
-
-    SQLite has one writer at a time. Within the process writers queue up in order here, where
-    waiting costs nothing; between processes SQLite's busy handler polls.
+    """Runs transactions, and knows whether the database works.
 
     Raises:
         SettingError: the URL is no URL of a database that is supported.
@@ -37,46 +50,30 @@ class Database:
         self._settings = settings
         self.url = _parse_url(settings)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._writer = asyncio.Lock() if self.is_sqlite else None
         self.state = StateLog(get_logger(__name__), "database")
-        arguments: dict[str, Any] = {"poolclass": AsyncAdaptedQueuePool}
-        if self.is_sqlite:
-            arguments["connect_args"] = {
-                # Transactions begin where we say so, not where the driver guesses.
-                "isolation_level": None,
-                "timeout": settings.busy_timeout_s,
-            }
+        runner = _SqliteRunner if self.is_sqlite else _PostgresRunner
         try:
-            self._engine = create_async_engine(
-                self.url,
-                pool_size=settings.pool_size,
-                max_overflow=0,
-                hide_parameters=True,  # errors must not show addresses
-                **arguments,
-            )
+            self._runner: _Runner = runner(self.url, settings)
         except ModuleNotFoundError as error:
             raise SettingError(_URL_SETTING, f"needs the package {error.name}") from None
-        self._reads = self._engine.execution_options(**_READ)
-        if self.is_sqlite:
-            event.listen(self._engine.sync_engine, "connect", self._prepare_sqlite)
-            event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
 
-    @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
-        """Open a transaction that writes; commits at the end, rolls back on an exception."""
+    async def write(self, work: Work[T]) -> T:
+        """Run work in a transaction that writes; commits before it returns.
+
+        Raises:
+            DatabaseUnavailable: it was not committed, or nobody knows.
+        """
         async with self._translated_errors():
-            if self._writer is None:
-                async with self._engine.begin() as connection:
-                    yield connection
-                return
-            async with self._writer, self._engine.begin() as connection:
-                yield connection
+            return await self._runner.write(work)
 
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
-        """Open a transaction that only reads."""
-        async with self._translated_errors(), self._reads.begin() as connection:
-            yield connection
+    async def read(self, work: Work[T]) -> T:
+        """Run work in a transaction that only reads.
+
+        Raises:
+            DatabaseUnavailable: the database doesn't answer.
+        """
+        async with self._translated_errors():
+            return await self._runner.read(work)
 
     async def prepare(self) -> None:
         """Wait until the database answers, and bring its tables up to date.
@@ -91,15 +88,11 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._engine.dispose()
+        await self._runner.close()
 
     async def _try_to_prepare(self) -> bool:
         try:
-            async with self.write() as connection:
-                if self._settings.migrate:
-                    await connection.run_sync(_upgrade_alone)
-                else:
-                    await connection.execute(text("SELECT 1"))
+            await self.write(_upgrade_alone if self._settings.migrate else _ask)
         except DatabaseUnavailable as error:
             cause = error.__cause__
             if self.is_sqlite and isinstance(cause, DBAPIError) and not _is_busy(cause):
@@ -117,47 +110,120 @@ class Database:
             self.state.down(_describe(error))
             raise DatabaseUnavailable("the database does not answer") from error
         except DBAPIError as error:
-            if not error.connection_invalidated and not _has_no_tables(error):
+            if not error.connection_invalidated and not _is_unusable(error):
                 raise
             self.state.down(_describe(error))
             raise DatabaseUnavailable("the database does not answer") from error
         self.state.up()
 
-    def _prepare_sqlite(self, connection: Any, _record: object) -> None:
+
+class _SqliteRunner:
+    """SQLite has one writer at a time, so one thread writes, and writers queue up in order.
+
+    Only between processes SQLite's own busy handler is needed.
+    """
+
+    def __init__(self, url: URL, settings: DatabaseSettings) -> None:
+        self._synchronous = settings.synchronous
+        self._engine = create_engine(
+            url,
+            pool_size=settings.pool_size,
+            max_overflow=1,
+            hide_parameters=True,  # errors must not show addresses
+            connect_args={
+                # Transactions begin where we say so, not where the driver guesses.
+                "isolation_level": None,
+                "timeout": settings.busy_timeout_s,
+                "check_same_thread": False,
+            },
+        )
+        self._reads = self._engine.execution_options(**_READS)
+        event.listen(self._engine, "connect", self._prepare)
+        event.listen(self._engine, "begin", _begin)
+        self._writer = ThreadPoolExecutor(1, "database-writer")
+        self._readers = ThreadPoolExecutor(settings.pool_size, "database-reader")
+
+    async def write(self, work: Work[T]) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._writer, _transact, self._engine, work)
+
+    async def read(self, work: Work[T]) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, _transact, self._reads, work)
+
+    async def close(self) -> None:
+        # A transaction that began ends first; SQLite then folds the WAL into the file.
+        await asyncio.to_thread(self._writer.shutdown)
+        await asyncio.to_thread(self._readers.shutdown)
+        self._engine.dispose()
+
+    def _prepare(self, connection: Any, _record: object) -> None:
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute(f"PRAGMA synchronous = {self._settings.synchronous}")
+        cursor.execute(f"PRAGMA synchronous = {self._synchronous}")
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.close()
 
 
-def _begin_sqlite(connection: Connection) -> None:
+class _PostgresRunner:
+    """PostgreSQL takes as many writers as there are connections."""
+
+    def __init__(self, url: URL, settings: DatabaseSettings) -> None:
+        self._engine = create_async_engine(
+            url,
+            pool_size=settings.pool_size,
+            max_overflow=0,
+            pool_pre_ping=True,
+            hide_parameters=True,
+        )
+
+    async def write(self, work: Work[T]) -> T:
+        async with self._engine.begin() as connection:
+            return await connection.run_sync(work)
+
+    async def read(self, work: Work[T]) -> T:
+        return await self.write(work)
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+def _transact(engine: Engine, work: Work[T]) -> T:
+    with engine.begin() as connection:
+        return work(connection)
+
+
+def _begin(connection: Connection) -> None:
     # A transaction that reads first and writes later can't wait for another writer (SQLITE_BUSY
     # at once, whatever the timeout): who will write says so at the start.
     writes = connection.get_execution_options().get("mailtopic_writes", True)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+def _ask(connection: Connection) -> None:
+    connection.execute(text("SELECT 1"))
+
+
 def _upgrade_alone(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         # Several processes start at the same time; SQLite's BEGIN IMMEDIATE does the same.
-        connection.execute(text("SELECT pg_advisory_xact_lock(4_711_080)"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(4711080)"))
     upgrade(connection)
 
 
 def _parse_url(settings: DatabaseSettings) -> URL:
     if settings.url is None:
-        return URL.create("sqlite+aiosqlite", database=str(default_database_file()))
+        return URL.create(_DRIVERS["sqlite"], database=str(default_database_file()))
     try:
         url = make_url(settings.url.get_secret_value())
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise SettingError(_URL_SETTING, "is not a database URL") from None
-    driver = _DRIVERS.get(url.get_backend_name())
-    if driver is None:
+    backend = url.get_backend_name()
+    if backend not in _DRIVERS:
         raise SettingError(_URL_SETTING, "must begin with sqlite:// or postgresql://")
-    if driver.startswith("sqlite") and url.database in {None, "", ":memory:"}:
+    if backend == "sqlite" and url.database in {None, "", ":memory:"}:
         raise SettingError(_URL_SETTING, "must name a file: sqlite:////path/to/file")
-    return url.set(drivername=driver)
+    return url.set(drivername=_DRIVERS[backend])
 
 
 def _describe(error: Exception) -> str:
@@ -172,6 +238,7 @@ def _is_busy(error: DBAPIError) -> bool:
     return isinstance(error.orig, sqlite3.OperationalError) and "locked" in str(error.orig)
 
 
-def _has_no_tables(error: DBAPIError) -> bool:
-    # asyncpg's error for a missing table has SQLSTATE 42P01; SQLite's is an OperationalError.
-    return getattr(error.orig, "sqlstate", None) == "42P01"
+def _is_unusable(error: DBAPIError) -> bool:
+    # A file that is no database; on PostgreSQL a table that isn't there yet (SQLSTATE 42P01).
+    is_no_database = type(error.orig) is sqlite3.DatabaseError
+    return is_no_database or getattr(error.orig, "sqlstate", None) == "42P01"

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import Connection, delete, func, or_, select, update
 
 from mailtopic_signup.adapters.sql_database import Database
 from mailtopic_signup.adapters.sql_tables import idempotent_answers, outbox
@@ -40,8 +40,7 @@ class SqlOutbox:
             .values(lease_until=now_ms + lease_ms, attempts=outbox.c.attempts + 1)
             .returning(outbox)
         )
-        async with self._database.write() as connection:
-            rows = (await connection.execute(take)).all()
+        rows = await self._database.write(lambda connection: connection.execute(take).all())
         return [
             LeasedMail(
                 OutboxMail(
@@ -62,24 +61,27 @@ class SqlOutbox:
 
     async def mark_published(self, mails: Collection[UUID], *, now_ms: int) -> None:
         """See `OutboxStore.mark_published`."""
-        async with self._database.write() as connection:
-            await connection.execute(
-                update(outbox)
-                .where(outbox.c.id.in_(mails))
-                .values(published_at=now_ms, lease_until=None)
-            )
+        mark = (
+            update(outbox)
+            .where(outbox.c.id.in_(mails))
+            .values(published_at=now_ms, lease_until=None)
+        )
+        await self._database.write(lambda connection: connection.execute(mark))
 
     async def postpone(self, mails: Collection[LeasedMail], *, until_ms: int) -> None:
         """See `OutboxStore.postpone`."""
-        async with self._database.write() as connection:
+
+        def work(connection: Connection) -> None:
             for lease_until in {leased.lease_until for leased in mails}:
                 ids = [leased.mail.id for leased in mails if leased.lease_until == lease_until]
-                await connection.execute(
+                connection.execute(
                     update(outbox)
                     .where(outbox.c.id.in_(ids), outbox.c.lease_until == lease_until)
                     .where(outbox.c.published_at.is_(None))
                     .values(lease_until=until_ms)
                 )
+
+        await self._database.write(work)
 
     async def purge(self, *, published_before_ms: int, answers_before_ms: int) -> int:
         """See `OutboxStore.purge`."""
@@ -89,24 +91,25 @@ class SqlOutbox:
             # in portions, so that no signup waits for a long delete
             .limit(_PURGE_LIMIT)
         )
-        async with self._database.write() as connection:
-            mails = await connection.execute(
-                delete(outbox).where(outbox.c.id.in_(old.scalar_subquery()))
-            )
-            answers = await connection.execute(
-                delete(idempotent_answers).where(
-                    idempotent_answers.c.expires_at <= answers_before_ms
-                )
-            )
-        return mails.rowcount + answers.rowcount
+        delete_mails = delete(outbox).where(outbox.c.id.in_(old.scalar_subquery()))
+        delete_answers = delete(idempotent_answers).where(
+            idempotent_answers.c.expires_at <= answers_before_ms
+        )
+
+        def work(connection: Connection) -> int:
+            mails = connection.execute(delete_mails).rowcount
+            return mails + connection.execute(delete_answers).rowcount
+
+        return await self._database.write(work)
 
     async def backlog(self) -> Backlog:
         """See `OutboxStore.backlog`."""
         count = select(func.count(), func.min(outbox.c.created_at)).where(
             outbox.c.published_at.is_(None)
         )
-        async with self._database.read() as connection:
-            pending, oldest_at = (await connection.execute(count)).one()
+        pending, oldest_at = await self._database.read(
+            lambda connection: connection.execute(count).one()
+        )
         return Backlog(pending, oldest_at)
 
 

@@ -35,6 +35,10 @@ def addresses(count: int) -> list[str]:
     return [f"user{number}@example.com" for number in range(count)]
 
 
+async def mails_arrived(bench: Bench, count: int) -> None:
+    await until(lambda: len(bench.relay.mails) > count, f"more than {count} mails")
+
+
 def second_copies(bench: Bench) -> Counter[str]:
     return Counter({who: copies - 1 for who, copies in bench.deliveries().items() if copies > 1})
 
@@ -53,7 +57,7 @@ async def test_a_sender_that_is_killed_loses_nothing(bench: Bench) -> None:
     await bench.start_ready()
     publishing = asyncio.create_task(publish(bench, everybody))
     for share in (50, 200, 350):
-        await until(lambda share=share: len(bench.relay.mails) > share, f"{share} mails")
+        await mails_arrived(bench, share)
         await bench.senders["sender"].kill()
         bench.start()
     await publishing
@@ -75,12 +79,12 @@ async def test_rebalances_and_restarts_send_nothing_twice(bench: Bench) -> None:
     everybody = addresses(600)
     await bench.start_ready("a")
     publishing = asyncio.create_task(publish(bench, everybody))
-    await until(lambda: len(bench.relay.mails) > 50, "50 mails")
+    await mails_arrived(bench, 50)
     await bench.start_ready("b")
-    await until(lambda: len(bench.relay.mails) > 200, "200 mails")
+    await mails_arrived(bench, 200)
     assert await bench.senders["a"].end(grace_s=40) == 0
     await bench.start_ready("a")
-    await until(lambda: len(bench.relay.mails) > 400, "400 mails")
+    await mails_arrived(bench, 400)
     assert await bench.senders["b"].end(grace_s=40) == 0
     await publishing
     await bench.delivered(everybody, timeout_s=120)
@@ -114,7 +118,7 @@ async def test_a_broker_that_is_killed_is_waited_for(
         bench.relay.delay_s = {"dot": 0.05}
         await bench.start_ready()
         publishing = asyncio.create_task(publish(bench, everybody))
-        await until(lambda: len(bench.relay.mails) > 100, "100 mails")
+        await mails_arrived(bench, 100)
         await own_kafka.kill()
         await until(lambda: "broker.unavailable" in bench.log(), "the sender says so")
         await until(lambda: _says(bench, "no broker answers"), "readiness says so")

@@ -1,0 +1,289 @@
+"""One record and its outcome."""
+
+import asyncio
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+
+from mailtopic_contract import KeyRing, Outcome, decode_headers
+from mailtopic_sender.adapters.memory_mailer import MemoryMailer
+from mailtopic_sender.adapters.memory_source import MemoryKafka
+from mailtopic_sender.domain.replies import ReplyClass
+from mailtopic_sender.engine.lease import Abandoned, Lease
+from mailtopic_sender.mail_ports import DeliveryResult, OutgoingMail
+from mailtopic_sender.ports import ConsumedRecord
+from support.conditions import until
+from support.engines import NAMES, Engine
+
+
+def reply(kind: ReplyClass, smtp: str | None = None, **others: float) -> DeliveryResult:
+    return DeliveryResult(kind, relay="a", phase="rcpt", smtp=smtp, **others)  # type: ignore[arg-type]
+
+
+async def handle(engine: Engine, record: ConsumedRecord | None = None) -> None:
+    """Deliver one record: the given one, or the last of the main topic."""
+    record = record or engine.kafka.stored(NAMES.main)[-1]
+    await engine.delivery.handle(engine.delivery.prepare(record), Lease())
+
+
+async def test_an_accepted_mail_is_recorded_as_accepted() -> None:
+    engine = Engine()
+    mail_id = await engine.publish()
+    await handle(engine)
+    (event,) = engine.events()
+    assert (event.id, event.outcome, event.attempt) == (mail_id, Outcome.ACCEPTED, 1)
+    assert (event.relay, event.smtp) == ("memory", "250 2.0.0")
+    (stored,) = engine.kafka.stored(NAMES.status)
+    assert stored.key == str(mail_id).encode()
+
+
+@pytest.mark.parametrize("kind", [ReplyClass.HARD_BOUNCE, ReplyClass.CONTENT])
+async def test_a_refusal_for_good_is_recorded_as_bounced(kind: ReplyClass) -> None:
+    engine = Engine(mailer=MemoryMailer([reply(kind, "550 5.1.1")]))
+    await engine.publish()
+    await handle(engine)
+    assert engine.outcomes() == [Outcome.BOUNCED]
+    assert engine.kafka.stored(NAMES.dlq) == []
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ReplyClass.TRANSIENT,
+        ReplyClass.GREYLISTED,
+        ReplyClass.THROTTLED,
+        ReplyClass.MAILBOX_FULL,
+        ReplyClass.CLOSING,
+        ReplyClass.REPUTATION,
+        ReplyClass.UNKNOWN,
+        ReplyClass.PROTOCOL,
+    ],
+)
+async def test_what_may_succeed_later_goes_to_a_retry_topic_as_it_came(kind: ReplyClass) -> None:
+    engine = Engine(mailer=MemoryMailer([reply(kind, "451 4.7.1")]))
+    mail_id = await engine.publish()
+    source = engine.kafka.stored(NAMES.main)[0]
+    await handle(engine)
+    (retry,) = engine.kafka.stored("mails.retry.10s")
+    headers = decode_headers(retry.headers)
+    assert (retry.key, retry.value) == (source.key, source.value)
+    assert (headers.mail_id, headers.attempt) == (mail_id, 2)
+    assert headers.not_before_ms == engine.clock.now_ms() + 10_000
+    assert headers.origin is not None
+    assert (headers.origin.topic, headers.origin.offset) == ("mails", 0)
+    assert headers.error is not None
+    assert (headers.error.error_class, headers.error.smtp) == (kind.value, "451 4.7.1")
+    assert engine.outcomes() == [Outcome.DEFERRED]
+
+
+async def test_the_first_origin_is_kept_and_the_last_error_replaced() -> None:
+    engine = Engine(
+        mailer=MemoryMailer([reply(ReplyClass.GREYLISTED), reply(ReplyClass.MAILBOX_FULL)])
+    )
+    await engine.publish()
+    await handle(engine)
+    (first,) = engine.kafka.stored("mails.retry.10s")
+    engine.clock.advance(10)
+    await handle(engine, first)
+    (second,) = engine.kafka.stored("mails.retry.1m")
+    headers = decode_headers(second.headers)
+    assert headers.origin is not None
+    assert headers.origin.topic == "mails"
+    assert headers.attempt == 3
+    assert headers.error is not None
+    assert headers.error.error_class == "mailbox_full"
+    assert headers.first_failure_at_ms == decode_headers(first.headers).first_failure_at_ms
+
+
+async def test_a_deferral_is_stored_before_it_is_recorded() -> None:
+    engine = Engine(mailer=MemoryMailer([reply(ReplyClass.GREYLISTED)]))
+    await engine.publish()
+    await handle(engine)
+    topics = [place.topic for place in engine.kafka.logs if engine.kafka.logs[place]]
+    assert topics.index("mails.retry.10s") < topics.index("mails.status")
+
+
+async def test_an_original_record_keeps_its_id_through_the_retry_topics() -> None:
+    engine = Engine(mailer=MemoryMailer([reply(ReplyClass.GREYLISTED)]))
+    await engine.kafka.publish("mails", key=None, value=b'{"email":"a@b.example","code":"1"}')
+    await handle(engine)
+    (retry,) = engine.kafka.stored("mails.retry.10s")
+    engine.clock.advance(10)
+    await handle(engine, retry)
+    deferred, accepted = engine.events()
+    assert deferred.id == accepted.id
+    assert accepted.outcome is Outcome.ACCEPTED
+
+
+async def test_an_expired_mail_is_not_sent() -> None:
+    engine = Engine()
+    await engine.publish(ttl_s=5)
+    engine.clock.advance(5)
+    await handle(engine)
+    assert engine.mailer.sent == []
+    assert engine.outcomes() == [Outcome.EXPIRED]
+
+
+async def test_a_mail_whose_retry_would_come_too_late_expires() -> None:
+    engine = Engine(mailer=MemoryMailer([reply(ReplyClass.GREYLISTED)]))
+    await engine.publish(ttl_s=9)
+    await handle(engine)
+    assert engine.outcomes() == [Outcome.EXPIRED]
+    assert engine.kafka.stored("mails.retry.10s") == []
+
+
+async def test_a_newer_code_supersedes_an_older_one_for_the_same_address_only() -> None:
+    engine = Engine()
+    await engine.publish("a@example.com")
+    await engine.publish("b@example.com")
+    engine.clock.advance(1)
+    await engine.publish("a@example.com")
+    prepared = [engine.delivery.prepare(r) for r in engine.kafka.stored(NAMES.main)]
+    for incoming in prepared:
+        await engine.delivery.handle(incoming, Lease())
+    assert engine.outcomes() == [Outcome.SUPERSEDED, Outcome.ACCEPTED, Outcome.ACCEPTED]
+
+
+async def test_mails_of_other_purposes_do_not_supersede_each_other() -> None:
+    engine = Engine()
+    await engine.publish("a@example.com", purpose="receipt")
+    engine.clock.advance(1)
+    await engine.publish("a@example.com", purpose="receipt")
+    prepared = [engine.delivery.prepare(r) for r in engine.kafka.stored(NAMES.main)]
+    for incoming in prepared:
+        await engine.delivery.handle(incoming, Lease())
+    assert engine.outcomes() == [Outcome.ACCEPTED, Outcome.ACCEPTED]
+
+
+async def test_a_relay_at_fault_costs_no_attempt() -> None:
+    engine = Engine(mailer=MemoryMailer([reply(ReplyClass.AUTH, "535 5.7.8")]))
+    await engine.publish()
+    delivering = asyncio.create_task(handle(engine))
+    await until(lambda: engine.mailer.sent and not engine.mailer.is_available, "it was refused")
+    assert engine.events() == []
+    engine.mailer.recover()
+    await delivering
+    (event,) = engine.events()
+    assert (event.outcome, event.attempt) == (Outcome.ACCEPTED, 1)
+
+
+async def test_waiting_for_a_relay_ends_with_the_lease() -> None:
+    engine = Engine(mailer=MemoryMailer([reply(ReplyClass.TRANSPORT)]))
+    await engine.publish()
+    lease = Lease()
+    incoming = engine.delivery.prepare(engine.kafka.stored(NAMES.main)[0])
+    delivering = asyncio.create_task(engine.delivery.handle(incoming, lease))
+    await until(lambda: engine.mailer.sent, "it was refused")
+    lease.end()
+    with pytest.raises(Abandoned):
+        await delivering
+    assert engine.events() == []
+
+
+async def test_an_unknown_fate_is_held_where_the_owner_wants_that() -> None:
+    engine = Engine(mailer=MemoryMailer([reply(ReplyClass.UNKNOWN)]), resend_unknown=False)
+    await engine.publish()
+    await handle(engine)
+    assert engine.outcomes() == [Outcome.UNKNOWN]
+    (held,) = engine.kafka.stored(NAMES.dlq)
+    error = decode_headers(held.headers).error
+    assert error is not None
+    assert error.error_class == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "empty"),
+        (b"", "empty"),
+        (b"{", "bad-json"),
+        (b'{"v":2}', "unknown-version"),
+        (b'{"email":"no address","code":"1"}', "bad-address"),
+        (b"x" * 300_000, "too-large"),
+    ],
+)
+async def test_poison_goes_to_the_dlq_untouched(value: bytes | None, reason: str) -> None:
+    engine = Engine()
+    foreign = [("mine", b"\xff"), ("mt-attempt", b"1")]
+    await engine.kafka.publish("mails", key=b"k", value=value, headers=foreign)
+    await handle(engine)
+    (dead,) = engine.kafka.stored(NAMES.dlq)
+    headers = decode_headers(dead.headers)
+    assert (dead.key, dead.value) == (b"k", value)
+    assert headers.others == (("mine", b"\xff"),)
+    assert headers.error is not None
+    assert headers.error.error_class == "poison"
+    assert engine.outcomes() == [Outcome.DEAD]
+    counted = {"reason": reason}
+    assert engine.registry.get_sample_value("mailtopic_dead_letters_total", counted) == 1
+
+
+async def test_a_record_with_broken_headers_is_dead_with_its_own_headers_kept() -> None:
+    engine = Engine()
+    await engine.publish()
+    record = engine.kafka.stored(NAMES.main)[0]
+    await handle(engine, replace(record, headers=(("mt-first-failure-at", b"yesterday"),)))
+    (dead,) = engine.kafka.stored(NAMES.dlq)
+    assert dead.value == record.value
+    assert engine.outcomes() == [Outcome.DEAD]
+    assert decode_headers(dead.headers).error is not None
+
+
+async def test_a_mail_sealed_with_a_foreign_key_is_dead() -> None:
+    engine = Engine(keyring=KeyRing.generate("k1"))
+    await engine.publish()
+    stranger = Engine(kafka=engine.kafka, keyring=KeyRing.generate("k2"))
+    await handle(stranger)
+    assert stranger.outcomes() == [Outcome.DEAD]
+
+
+class BuggyMailer(MemoryMailer):
+    """A mailer with a bug whose text holds a secret."""
+
+    async def send(self, mail: OutgoingMail) -> DeliveryResult:
+        self.sent.append(mail)
+        raise KeyError("secret 123456")
+
+
+async def test_a_bug_costs_three_attempts_and_then_one_mail() -> None:
+    engine = Engine(real_mailer=BuggyMailer())
+    await engine.publish()
+    await handle(engine)
+    engine.clock.advance(10)
+    await handle(engine, engine.kafka.stored("mails.retry.10s")[0])
+    engine.clock.advance(60)
+    await handle(engine, engine.kafka.stored("mails.retry.1m")[0])
+    assert engine.outcomes() == [Outcome.DEFERRED, Outcome.DEFERRED, Outcome.DEAD]
+    (dead,) = engine.kafka.stored(NAMES.dlq)
+    error = decode_headers(dead.headers).error
+    assert error is not None
+    assert (error.error_class, error.error_type) == ("bug", "KeyError")
+    assert "123456" not in str(dead.headers)
+
+
+async def test_two_records_of_one_mail_are_sent_once() -> None:
+    engine = Engine()
+    mail_id = uuid4()
+    await engine.publish(mail_id=mail_id, key=b"one")
+    await engine.publish(mail_id=mail_id, key=b"two")
+    engine.mailer.gate.clear()
+    both = [asyncio.create_task(handle(engine, r)) for r in engine.kafka.stored(NAMES.main)]
+    await asyncio.sleep(0)
+    engine.mailer.gate.set()
+    await asyncio.gather(*both)
+    assert len(engine.mailer.sent) == 1
+    assert engine.outcomes() == [Outcome.ACCEPTED]
+
+
+async def test_an_outcome_that_cannot_be_stored_is_stored_later() -> None:
+    engine = Engine(kafka=MemoryKafka())
+    await engine.publish()
+    engine.kafka.available = False
+    delivering = asyncio.create_task(handle(engine))
+    await until(lambda: engine.mailer.sent, "the mail was sent")
+    assert not delivering.done()
+    engine.kafka.available = True
+    await delivering
+    assert engine.outcomes() == [Outcome.ACCEPTED]
+    assert len(engine.mailer.sent) == 1

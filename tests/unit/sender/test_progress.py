@@ -1,0 +1,46 @@
+"""Liveness is progress."""
+
+from mailtopic_runtime import ManualClock
+from mailtopic_sender.engine.progress import Progress, stacks
+
+
+def test_a_loop_that_ticks_is_healthy_and_one_that_stops_is_not() -> None:
+    clock = ManualClock()
+    progress = Progress(clock, broker_answers=lambda: True)
+    assert progress.unhealthy() is None
+    progress.beat("event loop")
+    clock.advance(9)
+    assert progress.unhealthy() is None
+    clock.advance(2)
+    assert progress.unhealthy() == "the event loop has not moved for 11 s"
+    assert progress.wedged() is None
+    clock.advance(20)
+    assert progress.wedged() is not None
+
+
+def test_a_poll_that_does_not_return_is_told_by_its_consumer() -> None:
+    clock = ManualClock()
+    progress = Progress(clock, broker_answers=lambda: True)
+    progress.beat("main")
+    clock.advance(121)
+    assert progress.unhealthy() == "the main consumer has not moved for 121 s"
+
+
+def test_without_a_broker_a_poll_may_take_its_time() -> None:
+    clock, answers = ManualClock(), [False]
+    progress = Progress(clock, broker_answers=lambda: answers[0])
+    progress.beat("main")
+    clock.advance(1000)
+    assert progress.wedged() is None
+    answers[0] = True
+    clock.advance(100)
+    assert progress.unhealthy() is None
+    clock.advance(100)
+    assert progress.wedged() is not None
+
+
+def test_a_stack_dump_shows_places_and_no_values() -> None:
+    secret = "123456"
+    dump = stacks()
+    assert "test_a_stack_dump_shows_places_and_no_values" in dump
+    assert secret not in dump

@@ -115,6 +115,9 @@ class _Devstack:
             port=self._ports.kafka,
             controller_port=self._ports.controller,
             log_dir=self._state.logs,
+            # All senders start at once. Without this pause the first one would take every
+            # partition, and the others wait for its next heartbeat (3 s) to get their share.
+            properties={"group.initial.rebalance.delay.ms": "500"},
         )
         return self._supervisor(_KAFKA, KafkaRunner(node, lambda _: None), None)
 

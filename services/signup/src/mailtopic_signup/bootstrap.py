@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from mailtopic_client import KafkaClient
+from mailtopic_client import BrokerClient, KafkaClient
 from mailtopic_contract import KeyRing, KeyRingError
 from mailtopic_runtime import (
     EXIT_OK,
@@ -47,11 +47,17 @@ class Parts:
     database: Database
     challenges: SqlChallenges
     outbox: SqlOutbox
-    broker: KafkaClient
+    broker: BrokerClient
     publisher: Publisher
 
 
-def assemble(settings: SignupSettings, clock: Clock) -> Parts:
+def assemble(
+    settings: SignupSettings,
+    clock: Clock,
+    broker: BrokerClient,
+    *,
+    broker_problem: Callable[[], str | None] = lambda: None,
+) -> Parts:
     """Make the parts; opens no connection. Must be called inside the event loop.
 
     Raises:
@@ -62,13 +68,6 @@ def assemble(settings: SignupSettings, clock: Clock) -> Parts:
     challenges, outbox = SqlChallenges(database), SqlOutbox(database)
     registry = CollectorRegistry()
     metrics = SignupMetrics(registry)
-    kafka = settings.kafka
-    broker = KafkaClient(
-        kafka,
-        client_id="mailtopic-signup",
-        # Longer than the producer's own limit: after that it has given the record up itself.
-        publish_timeout_s=kafka.request_timeout_s + 5,
-    )
     publisher = Publisher(
         outbox,
         broker,
@@ -90,7 +89,7 @@ def assemble(settings: SignupSettings, clock: Clock) -> Parts:
     system = System(
         ping=challenges.ping,
         backlog=outbox.backlog,
-        kafka_problem=lambda: broker.problem or publisher.problem,
+        kafka_problem=lambda: broker_problem() or publisher.problem,
         clock=clock,
         registry=registry,
         metrics=metrics,
@@ -108,7 +107,14 @@ async def run(settings: SignupSettings) -> int:
     configure_logging(settings.log)
     stopping = stop_on_signals()
     clock = SystemClock()
-    parts = assemble(settings, clock)
+    kafka = settings.kafka
+    broker = KafkaClient(
+        kafka,
+        client_id="mailtopic-signup",
+        # Longer than the producer's own limit: after that it has given the record up itself.
+        publish_timeout_s=kafka.request_timeout_s + 5,
+    )
+    parts = assemble(settings, clock, broker, broker_problem=lambda: broker.problem)
     listener = listen(settings.http)
     server = HttpServer(parts.app, settings.http)
     get_logger(__name__).info("signup.started", port=_port_of(listener), topic=settings.topic)

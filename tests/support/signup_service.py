@@ -1,0 +1,70 @@
+"""A signup service as tests see it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from mailtopic_client import MemoryBroker
+from mailtopic_contract import (
+    KeyRing,
+    LegacyDefaults,
+    MailRecord,
+    RecordOrigin,
+    decode_record,
+    open_variables,
+)
+from mailtopic_runtime import ManualClock
+from mailtopic_signup.bootstrap import Parts
+from mailtopic_signup.settings import SignupSettings
+
+PEPPERS = {"active": "p1", "keys": {"p1": "c2VjcmV0IG9mIDMyIGJ5dGVzLCBub3QgbW9yZSE="}}
+
+
+def mail_in(payload: bytes) -> MailRecord:
+    origin = RecordOrigin("mails", 0, 0, 0)
+    return decode_record(payload, origin=origin, legacy=LegacyDefaults("ru", 1))
+
+
+@dataclass
+class Signup:
+    """What a test needs of the service."""
+
+    settings: SignupSettings
+    parts: Parts
+    client: httpx.AsyncClient
+    clock: ManualClock
+    broker: MemoryBroker
+    keyring: KeyRing
+
+    async def post(self, path: str, body: Any = None, **headers: str) -> httpx.Response:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.client.post(path, json=body, headers=named)
+
+    async def begin(self, email: str = "anna@example.com") -> str:
+        answer = await self.post("/v1/signups", {"email": email})
+        assert answer.status_code == 202, answer.text
+        challenge_id: str = answer.json()["challenge_id"]
+        return challenge_id
+
+    async def status(self, challenge_id: str) -> dict[str, Any]:
+        answer = await self.client.get(f"/v1/signups/{challenge_id}")
+        assert answer.status_code == 200
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def verify(self, challenge_id: str, code: object) -> httpx.Response:
+        return await self.post(f"/v1/signups/{challenge_id}/verify", {"code": code})
+
+    async def mails(self) -> list[MailRecord]:
+        """What waits in the outbox, without touching it: leases of no length."""
+        now_ms = self.clock.now_ms()
+        leased = await self.parts.outbox.lease(limit=1000, now_ms=now_ms, lease_ms=0)
+        return [mail_in(each.mail.payload) for each in leased]
+
+    async def code(self) -> str:
+        """The code in the latest mail."""
+        return open_variables((await self.mails())[-1], self.keyring)["code"]
+
+    async def wrong_code(self) -> str:
+        return f"{(int(await self.code()) + 1) % 1_000_000:06}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mailtopic_client import BrokerUnavailable
 from mailtopic_runtime import Clock, get_logger
 from mailtopic_sender.engine.assignment import Assignment, Job, Partition
+from mailtopic_sender.engine.committer import Committer
 from mailtopic_sender.engine.delivery import Delivery
 from mailtopic_sender.engine.lanes import Lanes, Slots
 from mailtopic_sender.engine.lease import Abandoned
@@ -19,11 +20,9 @@ from mailtopic_sender.engine.watermark import (
     MetadataError,
     Snapshot,
     decode_snapshot,
-    encode_snapshot,
 )
 from mailtopic_sender.metrics import SenderMetrics
 from mailtopic_sender.ports import (
-    CommitRejected,
     Committed,
     ConsumedRecord,
     RecordSource,
@@ -96,9 +95,9 @@ class Pump:
         self._held_records = 0
         self._held_bytes = 0
         self._is_full = False
-        self._commit_lock = asyncio.Lock()
         self._crash: asyncio.Future[None] | None = None
         self._log = get_logger(__name__).bind(consumer=settings.name)
+        self._committer = Committer(source, ledger, metrics=metrics, log=self._log)
 
     @property
     def is_ready(self) -> bool:
@@ -159,7 +158,7 @@ class Pump:
             self._log.warning("drain.timeout", seconds=self._settings.drain_timeout_s)
         with suppress(TimeoutError):
             async with asyncio.timeout(_FINAL_COMMIT_S):
-                await self._commit(assignment)
+                await self._committer.commit(assignment)
         assignment.fence()
         self._ledger.forget(self._settings.name)
         self._forget_lag(assignment)
@@ -232,7 +231,7 @@ class Pump:
         if assignment is None or assignment.lease.is_over:
             return
         self._receive(assignment, records)
-        await self._commit_first(assignment)
+        await self._committer.commit_first(assignment)
         for record in self._gate.due(self._clock.now_ms()):
             self._dispatch(assignment, record)
 
@@ -255,22 +254,6 @@ class Pump:
             else:
                 partition.is_dirty = True
                 self._metrics.replays_skipped.labels("metadata").inc()
-
-    async def _commit_first(self, assignment: Assignment) -> None:
-        """Commit a partition's start before anything of it is handled.
-
-        So a partition without a commit is one of which nothing was ever handled, and N.status
-        needn't be read for it.
-        """
-        fresh = [p for p in assignment.partitions.values() if p.needs_first_commit]
-        while fresh and not assignment.lease.is_over:
-            for partition in fresh:
-                partition.is_dirty = True
-            await self._commit(assignment)
-            fresh = [partition for partition in fresh if partition.needs_first_commit]
-            if fresh:
-                with suppress(Abandoned):
-                    await assignment.lease.wait(None, timeout_s=_RETRY_S)
 
     def _dispatch(self, assignment: Assignment, record: ConsumedRecord) -> None:
         partition = assignment.partitions.get(record.place)
@@ -343,43 +326,8 @@ class Pump:
             await asyncio.sleep(self._settings.commit_interval_s)
             assignment = self._assignment
             if assignment is not None and assignment.is_prepared:
-                await self._commit(assignment)
+                await self._committer.commit(assignment)
                 self._show(assignment)
-
-    async def _commit(self, assignment: Assignment) -> None:
-        async with self._commit_lock:
-            if assignment.is_fenced:
-                return
-            progress = self._progress_of(assignment)
-            if not progress:
-                return
-            try:
-                await self._source.commit(
-                    {partition.place: encode_snapshot(new) for partition, new in progress}
-                )
-            except CommitRejected:
-                assignment.fence()
-                self._metrics.commits_failed.inc()
-                self._log.info("commit.rejected")
-            except BrokerUnavailable:
-                self._metrics.commits_failed.inc()
-                for partition, _ in progress:
-                    partition.is_dirty = True
-            else:
-                for partition, new in progress:
-                    partition.committed = new
-
-    def _progress_of(self, assignment: Assignment) -> list[tuple[Partition, Snapshot]]:
-        progress: list[tuple[Partition, Snapshot]] = []
-        for partition in assignment.partitions.values():
-            if not partition.is_dirty:
-                continue
-            partition.is_dirty = False
-            position = self._ledger.position(partition.place.partition)
-            new = partition.tracker.snapshot(position)
-            if new is not None and new != partition.committed:
-                progress.append((partition, new))
-        return progress
 
     def _show(self, assignment: Assignment) -> None:
         now_ms = self._clock.now_ms()

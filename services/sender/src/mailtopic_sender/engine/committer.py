@@ -1,0 +1,85 @@
+"""Commits what is completed: monotonic, in one call for all partitions, never after a fence."""
+
+import asyncio
+from contextlib import suppress
+
+from mailtopic_client import BrokerUnavailable
+from mailtopic_runtime import Logger
+from mailtopic_sender.engine.assignment import Assignment, Partition
+from mailtopic_sender.engine.lease import Abandoned
+from mailtopic_sender.engine.ledger import Ledger
+from mailtopic_sender.engine.watermark import Snapshot, encode_snapshot
+from mailtopic_sender.metrics import SenderMetrics
+from mailtopic_sender.ports import CommitRejected, RecordSource
+
+_RETRY_S = 1.0
+
+
+class Committer:
+    """Commits for one consumer, one commit at a time, so that none overtakes another.
+
+    It doesn't promise that a commit succeeds: what failed is committed with the next one.
+    """
+
+    def __init__(
+        self, source: RecordSource, ledger: Ledger, *, metrics: SenderMetrics, log: Logger
+    ) -> None:
+        self._source = source
+        self._ledger = ledger
+        self._metrics = metrics
+        self._log = log
+        self._lock = asyncio.Lock()
+
+    async def commit(self, assignment: Assignment) -> None:
+        """Commit the progress of every partition that has any.
+
+        A commit that the group rejects fences the assignment: it isn't this process's any more.
+        """
+        async with self._lock:
+            progress = [] if assignment.is_fenced else self._progress_of(assignment)
+            if not progress:
+                return
+            try:
+                await self._source.commit(
+                    {partition.place: encode_snapshot(new) for partition, new in progress}
+                )
+            except CommitRejected:
+                assignment.fence()
+                self._metrics.commits_failed.inc()
+                self._log.info("commit.rejected")
+            except BrokerUnavailable:
+                self._metrics.commits_failed.inc()
+            else:
+                for partition, new in progress:
+                    partition.committed = new
+            finally:
+                # Also when it is cancelled: nobody knows then whether the broker took it.
+                for partition, new in progress:
+                    partition.is_dirty |= partition.committed is not new
+
+    async def commit_first(self, assignment: Assignment) -> None:
+        """Commit the start of partitions without a commit, before anything of them is handled.
+
+        So a partition without a commit is one of which nothing was ever handled, and N.status
+        needn't be read for it.
+        """
+        fresh = [p for p in assignment.partitions.values() if p.needs_first_commit]
+        while fresh and not assignment.lease.is_over:
+            for partition in fresh:
+                partition.is_dirty = True
+            await self.commit(assignment)
+            fresh = [partition for partition in fresh if partition.needs_first_commit]
+            if fresh:
+                with suppress(Abandoned):
+                    await assignment.lease.wait(None, timeout_s=_RETRY_S)
+
+    def _progress_of(self, assignment: Assignment) -> list[tuple[Partition, Snapshot]]:
+        progress: list[tuple[Partition, Snapshot]] = []
+        for partition in assignment.partitions.values():
+            if not partition.is_dirty:
+                continue
+            partition.is_dirty = False
+            new = partition.tracker.snapshot(self._ledger.position(partition.place.partition))
+            if new is not None and new != partition.committed:
+                progress.append((partition, new))
+        return progress

@@ -85,9 +85,7 @@ async def test_a_record_that_is_too_large_is_refused_and_the_next_ones_are_store
     assert [metadata.offset for metadata in stored] == [0, 1, 2, 3, 4]
 
 
-async def test_a_topic_that_does_not_exist_refuses_the_record(
-    kafka: KafkaNode, topic: str
-) -> None:
+async def test_a_topic_that_does_not_exist_refuses_the_record(kafka: KafkaNode, topic: str) -> None:
     quick = KafkaSettings(bootstrap_servers=(kafka.bootstrap_servers,), request_timeout_s=1)
     client = KafkaClient(quick)
     await client.connect()

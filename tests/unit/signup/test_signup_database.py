@@ -68,7 +68,7 @@ async def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
 async def test_sealing_needs_keys_and_codes_need_a_pepper(
     settings: SignupSettings, tmp_path: Path
 ) -> None:
-    cases = {
+    cases: dict[str, list[dict[str, object]]] = {
         "MAILTOPIC_SEALING__KEYS_FILE": [
             {"sealing": SealingSettings()},
             {"sealing": SealingSettings(keys_file=tmp_path / "none.json")},

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from mailtopic_client import BrokerClient, MemoryBroker, RecordMetadata, RecordRefused
 from mailtopic_client.ports import HeaderList
-from mailtopic_contract import decode_headers
+from mailtopic_contract import MailHeaders, decode_headers
 from mailtopic_runtime import Clock
 from mailtopic_signup.adapters.sql_database import Database
 from mailtopic_signup.adapters.sql_outbox import SqlOutbox
@@ -102,6 +102,7 @@ async def test_a_new_signup_wakes_the_publisher(signup: Signup) -> None:
 async def test_two_publishers_publish_every_mail_once_while_leases_hold(signup: Signup) -> None:
     await begin_many(signup, 60)
     other = Database(signup.settings.database)
+    await other.prepare()
     publishers = [
         make_publisher(outbox, signup.broker, signup.clock, batch_size=7)
         for outbox in (signup.parts.outbox, SqlOutbox(other))
@@ -128,11 +129,9 @@ async def test_a_crash_between_publish_and_mark_repeats_the_same_id(signup: Sign
     await begin_many(signup, 1)
     (leased,) = await lease(signup)
     mail = leased.mail
+    headers = MailHeaders(mail_id=mail.id).encode()
     await signup.broker.publish(
-        mail.topic,
-        key=mail.key.encode(),
-        value=mail.payload,
-        headers=[("mt-id", b"%s" % str(mail.id).encode())],
+        mail.topic, key=mail.key.encode(), value=mail.payload, headers=headers
     )
     # Here the process dies. Another one can't take the mail over before the lease ends.
     async with running(make_publisher(signup.parts.outbox, signup.broker, signup.clock)):
@@ -147,6 +146,17 @@ async def test_a_clock_that_was_set_back_does_not_strand_a_lease(signup: Signup)
     assert len(await lease(signup)) == 1
     signup.clock.advance(-3600)
     assert len(await lease(signup)) == 1
+
+
+async def test_who_waited_for_the_database_respects_a_lease_taken_meanwhile(
+    signup: Signup,
+) -> None:
+    await begin_many(signup, 1)
+    began_ms, lease_ms = signup.clock.now_ms(), round(LEASE_S * 1000)
+    signup.clock.advance(3)
+    assert len(await lease(signup)) == 1
+    late = await signup.parts.outbox.lease(limit=9, now_ms=began_ms, lease_ms=lease_ms)
+    assert list(late) == []
 
 
 async def test_a_late_postponement_leaves_anothers_lease_alone(signup: Signup) -> None:
@@ -206,7 +216,12 @@ class PartlyRefusing(MemoryBroker):
         if not self.available:
             raise RecordRefused("unknown-topic", "the topic does not exist")
         return await super().publish(
-            topic, key=key, value=value, headers=headers, timestamp_ms=timestamp_ms
+            topic,
+            key=key,
+            value=value,
+            headers=headers,
+            partition=partition,
+            timestamp_ms=timestamp_ms,
         )
 
 

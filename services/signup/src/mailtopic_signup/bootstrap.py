@@ -89,7 +89,7 @@ def assemble(
     system = System(
         ping=challenges.ping,
         backlog=outbox.backlog,
-        kafka_problem=lambda: broker_problem() or publisher.problem,
+        kafka_problem=lambda: publisher.problem or broker_problem(),
         clock=clock,
         registry=registry,
         metrics=metrics,

@@ -25,6 +25,7 @@ from mailtopic_signup.settings import DatabaseSettings, default_database_file
 _URL_SETTING = "MAILTOPIC_DATABASE__URL"
 _DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+asyncpg"}
 _RETRY_S = 1.0
+_START_PATIENCE_S = 2.0
 _READS = {"mailtopic_writes": False}
 
 T = TypeVar("T")
@@ -42,6 +43,8 @@ class _Runner(Protocol):
 class Database:
     """Runs transactions, and knows whether the database works.
 
+    Before `prepare` has returned, transactions wait for a moment, and then find it unavailable.
+
     Raises:
         SettingError: the URL is no URL of a database that is supported.
     """
@@ -50,7 +53,8 @@ class Database:
         self._settings = settings
         self.url = _parse_url(settings)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.state = StateLog(get_logger(__name__), "database")
+        self._is_prepared = asyncio.Event()
+        self._state = StateLog(get_logger(__name__), "database")
         runner = _SqliteRunner if self.is_sqlite else _PostgresRunner
         try:
             self._runner: _Runner = runner(self.url, settings)
@@ -63,8 +67,8 @@ class Database:
         Raises:
             DatabaseUnavailable: it was not committed, or nobody knows.
         """
-        async with self._translated_errors():
-            return await self._runner.write(work)
+        await self._wait_until_prepared()
+        return await self._write(work)
 
     async def read(self, work: Work[T]) -> T:
         """Run work in a transaction that only reads.
@@ -72,6 +76,7 @@ class Database:
         Raises:
             DatabaseUnavailable: the database doesn't answer.
         """
+        await self._wait_until_prepared()
         async with self._translated_errors():
             return await self._runner.read(work)
 
@@ -85,14 +90,27 @@ class Database:
         """
         while not await self._try_to_prepare():  # noqa: ASYNC110 - no event tells of it
             await asyncio.sleep(_RETRY_S)
+        self._is_prepared.set()
 
     async def close(self) -> None:
         """Close all connections."""
         await self._runner.close()
 
+    async def _wait_until_prepared(self) -> None:
+        if self._is_prepared.is_set():
+            return
+        try:
+            await asyncio.wait_for(self._is_prepared.wait(), _START_PATIENCE_S)
+        except TimeoutError:
+            raise DatabaseUnavailable("the database is not ready yet") from None
+
+    async def _write(self, work: Work[T]) -> T:
+        async with self._translated_errors():
+            return await self._runner.write(work)
+
     async def _try_to_prepare(self) -> bool:
         try:
-            await self.write(_upgrade_alone if self._settings.migrate else _ask)
+            await self._write(_upgrade_alone if self._settings.migrate else _ask)
         except DatabaseUnavailable as error:
             cause = error.__cause__
             if self.is_sqlite and isinstance(cause, DBAPIError) and not _is_busy(cause):
@@ -107,14 +125,14 @@ class Database:
         try:
             yield
         except (OperationalError, InterfaceError, PoolTimeoutError, OSError) as error:
-            self.state.down(_describe(error))
+            self._state.down(_describe(error))
             raise DatabaseUnavailable("the database does not answer") from error
         except DBAPIError as error:
             if not error.connection_invalidated and not _is_unusable(error):
                 raise
-            self.state.down(_describe(error))
+            self._state.down(_describe(error))
             raise DatabaseUnavailable("the database does not answer") from error
-        self.state.up()
+        self._state.up()
 
 
 class _SqliteRunner:

@@ -11,6 +11,7 @@ from mailtopic_signup.ports import Backlog, LeasedMail, OutboxMail
 
 AGGREGATE_TYPE = "mail"
 _PURGE_LIMIT = 5000
+_CLOCK_TOLERANCE_MS = 60_000
 
 
 class SqlOutbox:
@@ -22,9 +23,11 @@ class SqlOutbox:
     async def lease(self, *, limit: int, now_ms: int, lease_ms: int) -> Sequence[LeasedMail]:
         """See `OutboxStore.lease`."""
         held_until = outbox.c.lease_until
-        # A lease that ends later than any that could be taken now is from before a clock was set
-        # back; nobody would ever wait that long for it.
-        is_free = or_(held_until.is_(None), held_until <= now_ms, held_until > now_ms + lease_ms)
+        # A lease that ends much later than any that could be taken now is from before a clock was
+        # set back. Much, because other machines' clocks differ a little, and because our own time
+        # was taken before we waited for the database.
+        latest_ms = now_ms + lease_ms + _CLOCK_TOLERANCE_MS
+        is_free = or_(held_until.is_(None), held_until <= now_ms, held_until > latest_ms)
         # Always from the oldest on, never "id > last": a transaction that commits late would be
         # skipped for ever. SQLite has no SKIP LOCKED and, with one writer, no need for it.
         candidates = (

@@ -1,0 +1,95 @@
+"""mailtopic-signup as a process of its own, to be killed and started again."""
+
+import asyncio
+import contextlib
+import json
+import os
+import sysconfig
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from mailtopic_contract import KeyRing
+from support.conditions import until
+from support.ports import free_port
+from support.signup_service import PEPPERS
+
+_STOP_TIMEOUT_S = 30
+
+
+@dataclass
+class SignupProcess:
+    """One process; its files are in ``folder``, so that processes with one folder share them."""
+
+    folder: Path
+    kafka: str
+    topic: str
+    port: int = field(default_factory=free_port)
+    process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log_file(self) -> Path:
+        return self.folder / f"signup-{self.port}.log"
+
+    async def start(self) -> None:
+        settings = {
+            "KAFKA__BOOTSTRAP_SERVERS": self.kafka,
+            "KAFKA__REQUEST_TIMEOUT_S": "5",
+            "TOPIC": self.topic,
+            "PEPPER__KEYS_FILE": self._file("peppers.json", json.dumps(PEPPERS)),
+            "SEALING__KEYS_FILE": self._file("keys.json", KeyRing.generate().dump()),
+            "DATABASE__URL": f"sqlite:///{self.folder}/signup.db",
+            "OUTBOX__LEASE_S": "5",
+            "HTTP__PORT": str(self.port),
+        }
+        script = Path(sysconfig.get_path("scripts")) / "mailtopic-signup"
+        with self.log_file.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                script,
+                env={**os.environ, **{f"MAILTOPIC_{key}": v for key, v in settings.items()}},
+                stdout=log,
+                stderr=log,
+            )
+        await until(self._is_ready, f"{self.log_file} tells of a start", timeout_s=60)
+
+    async def stop(self) -> int:
+        """Ask it to end; returns its exit code."""
+        process = self._running()
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        return await asyncio.wait_for(process.wait(), _STOP_TIMEOUT_S)
+
+    async def kill(self) -> None:
+        process = self._running()
+        process.kill()
+        await process.wait()
+
+    async def ready(self) -> dict[str, str]:
+        async with httpx.AsyncClient() as client:
+            answer = await client.get(f"{self.url}/readyz")
+        found: dict[str, str] = answer.json()
+        return found
+
+    def log_lines(self) -> list[dict[str, str]]:
+        return [json.loads(line) for line in self.log_file.read_text().splitlines()]
+
+    async def _is_ready(self) -> bool:
+        assert self._running().returncode is None, self.log_file.read_text()
+        with contextlib.suppress(httpx.TransportError):
+            return (await self.ready())["database"] == "ok"
+        return False
+
+    def _running(self) -> asyncio.subprocess.Process:
+        assert self.process
+        return self.process
+
+    def _file(self, name: str, text: str) -> str:
+        path = self.folder / name
+        if not path.exists():
+            path.write_text(text)
+        return str(path)

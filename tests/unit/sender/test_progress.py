@@ -1,5 +1,8 @@
 """Liveness is progress."""
 
+import subprocess
+import sys
+
 from mailtopic_runtime import ManualClock
 from mailtopic_sender.engine.progress import Progress, stacks
 
@@ -44,3 +47,31 @@ def test_a_stack_dump_shows_places_and_no_values() -> None:
     dump = stacks()
     assert "test_a_stack_dump_shows_places_and_no_values" in dump
     assert secret not in dump
+
+
+WEDGED = """
+import asyncio, time
+from mailtopic_runtime import SystemClock
+from mailtopic_sender.engine.progress import Progress, ProgressLimits, Watchdog
+
+async def main():
+    limits = ProgressLimits(loop_wedged_s=0.2)
+    progress = Progress(SystemClock(), broker_answers=lambda: True, limits=limits)
+    Watchdog(progress, interval_s=0.05).start()
+    ticking = asyncio.create_task(progress.tick())
+    await asyncio.sleep(0)
+    code = "123456"
+    time.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+def test_a_wedged_process_ends_itself_and_says_where_it_stood() -> None:
+    ended = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-c", WEDGED], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert ended.returncode == 70
+    assert "the event loop has not moved" in ended.stderr
+    assert "__main__.main" in ended.stderr
+    assert "123456" not in ended.stderr

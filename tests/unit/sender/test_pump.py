@@ -141,6 +141,10 @@ async def test_a_rebalance_waits_for_what_runs_and_commits_it() -> None:
         assert progress(engine).offset == 1
         await until(lambda: watermark(engine) == 2, "the queued one follows")
     assert [mail.recipient.local for mail in mailer.sent] == ["slow", "queued"]
+    # What was only queued was forgotten, not begun in the old assignment.
+    assert engine.registry.get_sample_value("mailtopic_stale_completions_total") == 0
+    skipped = {"source": "ledger"}
+    assert engine.registry.get_sample_value("mailtopic_replays_skipped_total", skipped) is None
 
 
 async def test_a_straggler_of_an_old_assignment_completes_nothing() -> None:
@@ -188,6 +192,21 @@ async def test_intake_pauses_when_enough_is_held_and_polling_goes_on() -> None:
         engine.mailer.gate.set()
         await until(lambda: watermark(engine) == 30, "all is committed")
         assert not engine.source.paused
+
+
+async def test_a_pause_holds_across_a_rebalance() -> None:
+    engine = Engine(max_in_flight=2, max_held_records=4, drain_timeout_s=0.01)
+    engine.mailer.gate.clear()
+    for number in range(30):
+        await engine.publish(f"u{number}@example.com")
+    async with engine.running():
+        await until(lambda: engine.source.paused == {MAIN}, "intake is paused")
+        await engine.source.rebalance()
+        assert not engine.source.paused
+        await until(lambda: engine.source.paused == {MAIN}, "it is paused again")
+        engine.mailer.gate.set()
+        await until(lambda: watermark(engine) == 30, "all is committed")
+    assert len(engine.mailer.sent) == 30
 
 
 async def test_a_relay_outage_does_not_hold_up_the_end_of_the_process() -> None:
@@ -242,6 +261,22 @@ async def test_retry_topics_are_delivered_when_they_are_due_and_not_before() -> 
     committed = engine.kafka.committed("mails.retry", TopicPartition("mails.retry.1m", 0))
     assert committed is not None
     assert committed.offset == 1
+
+
+async def test_a_retry_that_waits_is_forgotten_at_a_rebalance_and_read_again() -> None:
+    greylisted = DeliveryResult(ReplyClass.GREYLISTED, relay="a", phase="rcpt", smtp="451 4.7.1")
+    engine = Engine(mailer=MemoryMailer([greylisted]))
+    await engine.publish()
+    async with engine.running(), engine.running("retry"):
+        await until(lambda: engine.retry_source.paused, "the record waits")
+        await engine.retry_source.rebalance()
+        await until(lambda: engine.retry_source.paused, "it waits again")
+        engine.clock.advance(10)
+        await until(lambda: engine.mailer.accepted, "the second attempt")
+        await until(lambda: not engine.retry_source.paused, "reading goes on")
+    assert engine.outcomes() == [Outcome.DEFERRED, Outcome.ACCEPTED]
+    skipped = {"source": "ledger"}
+    assert engine.registry.get_sample_value("mailtopic_replays_skipped_total", skipped) is None
 
 
 async def test_a_retry_that_was_stored_twice_is_sent_once() -> None:

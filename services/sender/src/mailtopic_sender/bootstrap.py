@@ -150,6 +150,7 @@ class Sender:
             ledger=ledger,
             metrics=self._metrics,
             clock=self._clock,
+            broker_answers=lambda: self._monitor.answers,
         )
         policy = DeliveryPolicy(
             tiers=delivery.tiers,

@@ -4,6 +4,7 @@ Nothing is complete before its outcome is acknowledged, so every write is repeat
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 from mailtopic_client import BrokerClient, PublishError, RecordMetadata
@@ -31,6 +32,10 @@ class Recorder:
 
     They wait as long as that takes. After a crash between two writes of one method, the record
     comes again and the first write is repeated.
+
+    Args:
+        broker_answers: whether the broker is known to be there; while it isn't, that has been
+            said already, and waiting outcomes aren't worth a line of their own.
     """
 
     def __init__(
@@ -41,8 +46,10 @@ class Recorder:
         ledger: Ledger,
         metrics: SenderMetrics,
         clock: Clock,
+        broker_answers: Callable[[], bool] = lambda: True,
     ) -> None:
         self._broker = broker
+        self._broker_answers = broker_answers
         self._names = names
         self._ledger = ledger
         self._metrics = metrics
@@ -147,7 +154,8 @@ class Recorder:
                     topic, key=key, value=value, headers=headers, partition=partition
                 )
             except PublishError as error:
-                self._publishing.down(f"{error}: outcomes wait", topic=topic)
+                if self._broker_answers():
+                    self._publishing.down(f"{error}: outcomes wait", topic=topic)
                 await asyncio.sleep(delay_s)
                 delay_s = min(delay_s * 2, _LONGEST_RETRY_S)
             else:

@@ -21,7 +21,10 @@ PACE_S = 0.2
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("victim", "dependency", "who"),
-    [("inbox", "relay", ["sender-0", "sender-1"]), ("kafka", "broker", ["signup", "sender-0", "sender-1"])],
+    [
+        ("inbox", "relay", ["sender-0", "sender-1"]),
+        ("kafka", "broker", ["signup", "sender-0", "sender-1"]),
+    ],
 )
 async def test_a_minute_without_it_loses_nothing(
     tmp_path: Path, victim: str, dependency: str, who: list[str], figure: Callable[[str], None]

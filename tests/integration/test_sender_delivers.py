@@ -181,3 +181,14 @@ async def test_it_stops_on_sigterm_with_everything_committed(bench: Bench) -> No
     await bench.mails.send_code("1", "after@example.com")
     await bench.delivered(["after@example.com"])
     assert set(bench.deliveries().values()) == {1}
+
+
+async def test_no_level_of_the_log_shows_an_address_or_a_code(bench: Bench) -> None:
+    bench.settings["MAILTOPIC_LOG__LEVEL"] = "debug"
+    await bench.start_ready()
+    value = b'{"email":"seen@example.com","code":"918273"}'
+    await bench.broker.publish(bench.topic, key=None, value=value)
+    await bench.delivered(["seen@example.com"])
+    await until(lambda: "mail.accepted" in bench.log(), "the mail has its line")
+    assert "918273" not in bench.log()
+    assert "seen@example.com" not in bench.log()

@@ -73,8 +73,9 @@ class KafkaMonitor:
 def silence_client_logs(level: str) -> None:
     """Keep the Kafka libraries' own lines out of the log, except at debug level.
 
-    They write several lines a second while a broker is away, some with tracebacks.
+    They write several lines a second while a broker is away, some with tracebacks. Their own
+    debug lines never show: those hold whole responses, records and all.
     """
-    if level != "debug":
-        logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
-        logging.getLogger("mailtopic_client").setLevel(logging.ERROR)
+    is_debug = level == "debug"
+    logging.getLogger("aiokafka").setLevel(logging.INFO if is_debug else logging.CRITICAL + 1)
+    logging.getLogger("mailtopic_client").setLevel(logging.INFO if is_debug else logging.ERROR)

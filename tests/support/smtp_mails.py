@@ -12,7 +12,7 @@ from mailtopic_sender.domain.message import MessageComposer
 from mailtopic_sender.domain.templates import Template, TemplateSet
 from mailtopic_sender.mail_ports import OutgoingMail
 
-FAST = Backoff(steps_s=(0.02, 0.05), quota_s=0.05)
+FAST = Backoff(steps_s=(0.02, 0.05), login_steps_s=(0.02, 0.05), quota_steps_s=(0.05,))
 
 
 def composer(template: Template | None = None) -> MessageComposer:
@@ -30,16 +30,19 @@ def mail(to: str = "bob@example.org", *, code: str = "123456") -> OutgoingMail:
         locale="ru",
         variables={"code": code},
         accepted_at_ms=1_790_000_000_000,
-        expires_at_ms=1_790_000_600_000,
+        expires_at_ms=4_000_000_000_000,
     )
 
 
 @asynccontextmanager
 async def mailer_to(
-    *relays: RelaySettings, template: Template | None = None, start: bool = False
+    *relays: RelaySettings,
+    template: Template | None = None,
+    start: bool = False,
+    brake_s: float = 0.05,
 ) -> AsyncIterator[SmtpMailer]:
     """A mailer with fast probes; not started unless told, so that connections can be counted."""
-    mailer = SmtpMailer(relays, composer(template), backoff=FAST)
+    mailer = SmtpMailer(relays, composer(template), backoff=FAST, brake_s=brake_s)
     if start:
         await mailer.start()
     try:

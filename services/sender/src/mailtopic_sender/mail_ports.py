@@ -1,5 +1,6 @@
 """The port through which the engine sends mails, and the values that cross it."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -47,7 +48,8 @@ class DeliveryResult:
             traffic).
         smtp: basic and enhanced code, e.g. ``451 4.7.1``; None if there was no reply.
         retry_after_s: the pause that the reply asked for, seconds; None if it named none.
-        connect_s: time spent waiting for a connection, seconds.
+        connect_s: time spent waiting for a connection, seconds; waiting for the relay's rate
+            limit isn't in it.
         transmit_s: time from MAIL to the last reply, seconds.
         detail: the reply in at most 200 characters, addresses and codes taken out.
     """
@@ -62,12 +64,43 @@ class DeliveryResult:
     detail: str = ""
 
 
+class Withdrawn(Exception):  # noqa: N818 - it says what happened
+    """The mail's permit ended before any relay was offered the mail: it was not sent."""
+
+
+class Permit(Protocol):
+    """Whether a mail that waits for its turn may still be begun. What has begun is finished."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether it may be offered to a relay now."""
+        ...
+
+    async def ended(self) -> None:
+        """Return when it ends. It may end unheard, too: then `holds` says so."""
+        ...
+
+
+class Always:
+    """The permit that doesn't end."""
+
+    holds = True
+
+    async def ended(self) -> None:
+        """Never return."""
+        await asyncio.get_running_loop().create_future()
+
+
+ALWAYS = Always()
+
+
 class Mailer(Protocol):
     """Sends mails over the relays that are configured.
 
     `send` may be called by many tasks at once. It promises neither order between calls, nor that
     a mail is transmitted only once: a reply lost after the final dot is `ReplyClass.UNKNOWN`, and
-    the caller decides whether to send again. It never waits for a relay to come back.
+    the caller decides whether to send again. It never waits for a relay to come back; it does wait
+    for the rate that a relay allows.
     """
 
     @property
@@ -79,13 +112,25 @@ class Mailer(Protocol):
         """Get ready to send. Doesn't wait for a relay and doesn't need one."""
         ...
 
-    async def send(self, mail: OutgoingMail) -> DeliveryResult:
+    def set_share(self, share: float) -> None:
+        """Say which part of the relays' rate limits is this process's, 0 to 1; 1 until then.
+
+        All processes' shares together must not be above 1. With 0, mails wait until their permit
+        ends or the share grows; relays without a rate limit don't care.
+        """
+        ...
+
+    async def send(self, mail: OutgoingMail, *, permit: Permit = ALWAYS) -> DeliveryResult:
         """Try one mail once (a stale or refused connection: once more on a fresh one).
+
+        A relay that says "too fast" is given a pause and asked again, twice at most. Until a
+        relay is offered the mail, the mail holds nothing but its place in a queue.
 
         Never raises for a reply, a lost link, DNS, TLS or a refused login; CancelledError
         propagates, and whether the mail was sent then is unknown.
 
         Raises:
+            Withdrawn: the permit ended, or the mail expired, while it waited; it was not sent.
             mailtopic_sender.domain.templates.TemplateError: the mail can't be rendered.
         """
         ...

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from mailtopic_sender.domain.replies import ReplyClass
-from mailtopic_sender.mail_ports import DeliveryResult, OutgoingMail
+from mailtopic_sender.mail_ports import ALWAYS, DeliveryResult, OutgoingMail, Permit, Withdrawn
 
 ACCEPTED = DeliveryResult(ReplyClass.ACCEPTED, relay="memory", phase="body", smtp="250 2.0.0")
 
@@ -21,6 +21,7 @@ class MemoryMailer:
         sent: every mail handed in, in order, whatever became of it.
         accepted: those that ended as ACCEPTED.
         gate: `send` waits while it is cleared; set from the start.
+        shares: what `set_share` was told, in order.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class MemoryMailer:
     ) -> None:
         self.sent: list[OutgoingMail] = []
         self.accepted: list[OutgoingMail] = []
+        self.shares: list[float] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self._script = deque(script)
@@ -53,8 +55,14 @@ class MemoryMailer:
     async def start(self) -> None:
         """Nothing to get ready."""
 
-    async def send(self, mail: OutgoingMail) -> DeliveryResult:
+    def set_share(self, share: float) -> None:
+        """Note the share."""
+        self.shares.append(share)
+
+    async def send(self, mail: OutgoingMail, *, permit: Permit = ALWAYS) -> DeliveryResult:
         """Keep the mail and return the next scripted result."""
+        if not permit.holds:
+            raise Withdrawn
         await self.gate.wait()
         self.sent.append(mail)
         results = self._by_address.get(mail.recipient.normalised) or self._script

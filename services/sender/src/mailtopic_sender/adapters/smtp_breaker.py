@@ -17,17 +17,22 @@ class Backoff:
 
     Attributes:
         steps_s: the pauses in order; the last one repeats.
-        quota_s: while an allowance is used up; asking more often brings nothing.
+        login_steps_s: the same while the login is refused; many servers lock out who tries often.
+        quota_steps_s: the same while an allowance is used up, which lasts for hours.
     """
 
     steps_s: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0)
-    quota_s: float = 60.0
+    login_steps_s: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
+    quota_steps_s: tuple[float, ...] = (30.0, 60.0, 120.0, 300.0, 600.0)
 
     def pause_s(self, failures: int, reply_class: ReplyClass) -> float:
         """Return the pause after this many failures (from 1)."""
-        step_s = self.steps_s[min(failures, len(self.steps_s)) - 1]
-        if reply_class is ReplyClass.QUOTA:
-            step_s = max(step_s, self.quota_s)
+        steps_s = self.steps_s
+        if reply_class is ReplyClass.AUTH:
+            steps_s = self.login_steps_s
+        elif reply_class is ReplyClass.QUOTA:
+            steps_s = self.quota_steps_s
+        step_s = steps_s[min(failures, len(steps_s)) - 1]
         return step_s * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, guards nothing
 
 

@@ -6,23 +6,27 @@ from collections.abc import Sequence
 
 from mailtopic_runtime import Clock, SystemClock
 from mailtopic_sender.adapters.smtp_breaker import Backoff
-from mailtopic_sender.adapters.smtp_relay_client import RelayClient, RelayState
+from mailtopic_sender.adapters.smtp_relay_client import LONGEST_BRAKE_S, RelayClient, RelayState
 from mailtopic_sender.adapters.smtp_settings import RelaySettings
-from mailtopic_sender.domain.message import MessageComposer
+from mailtopic_sender.domain.message import Message, MessageComposer
 from mailtopic_sender.domain.replies import ReplyClass
-from mailtopic_sender.mail_ports import DeliveryResult, OutgoingMail
+from mailtopic_sender.mail_ports import ALWAYS, DeliveryResult, OutgoingMail, Permit
 
 _NEVER_TRIED = DeliveryResult(
     ReplyClass.TRANSPORT, relay="", phase="connect", detail="no relay may be tried now"
 )
+_THROTTLED_TRIES = 3
+_PATIENCE_S = 5.0
+"""A mail would rather go by the next relay than wait longer than this for its turn."""
 
 
 class SmtpMailer:
     """Sends by SMTP.
 
-    Goes to the next relay when one can't be used, when it can't carry a non-ASCII address, and
-    once when it distrusts the sender: another relay has another reputation. Everything else, an
-    unknown fate above all, is the caller's decision.
+    Goes to the next relay when one can't be used, when it says that we are too fast or its rate
+    limit would keep the mail for long, when it can't carry a non-ASCII address, and once when it
+    distrusts the sender: another relay has another reputation. Everything else, an unknown fate
+    above all, is the caller's decision.
     """
 
     def __init__(
@@ -32,6 +36,7 @@ class SmtpMailer:
         *,
         clock: Clock | None = None,
         backoff: Backoff | None = None,
+        brake_s: float = 10.0,
     ) -> None:
         """Load certificates; nothing is opened yet.
 
@@ -40,6 +45,7 @@ class SmtpMailer:
             composer: renders the mails.
             clock: tests own time by it.
             backoff: how often an unavailable relay is probed.
+            brake_s: how long a relay is left alone after it said that we are too fast.
 
         Raises:
             SettingError: a CA file can't be used.
@@ -49,14 +55,16 @@ class SmtpMailer:
         if not names or len(set(names)) != len(names):
             raise ValueError("relays must be at least one, with different names")
         self._composer = composer
+        self._clock = clock or SystemClock()
         self._available = asyncio.Event()
         self._available.set()
         self._checks: set[asyncio.Task[None]] = set()
         self._relays = [
             RelayClient(
                 relay,
-                clock=clock or SystemClock(),
+                clock=self._clock,
                 backoff=backoff or Backoff(),
+                brake_s=brake_s,
                 on_change=self._note_change,
             )
             for relay in relays
@@ -79,7 +87,12 @@ class SmtpMailer:
             self._checks.add(check)
             check.add_done_callback(self._checks.discard)
 
-    async def send(self, mail: OutgoingMail) -> DeliveryResult:
+    def set_share(self, share: float) -> None:
+        """Set this process's part of every relay's rate, 0 to 1."""
+        for relay in self._relays:
+            relay.set_share(share)
+
+    async def send(self, mail: OutgoingMail, *, permit: Permit = ALWAYS) -> DeliveryResult:
         """Try one mail; see `mailtopic_sender.mail_ports.Mailer`."""
         message = self._composer.compose(
             mail_id=mail.mail_id,
@@ -89,18 +102,37 @@ class SmtpMailer:
             variables=mail.variables,
             accepted_at_ms=mail.accepted_at_ms,
         )
+        wanted = _UntilExpiry(permit, mail.expires_at_ms, self._clock)
+        result = await self._offer(message, wanted)
+        for _ in range(_THROTTLED_TRIES - 1):
+            asked_s = result.retry_after_s or 0.0
+            if result.reply_class is not ReplyClass.THROTTLED or asked_s > LONGEST_BRAKE_S:
+                break
+            result = await self._offer(message, wanted)
+        return result
+
+    async def _offer(self, message: Message, permit: "_UntilExpiry") -> DeliveryResult:
+        """Offer a mail to one relay after the other until one has decided."""
         blamed: DeliveryResult | None = None
         declined: DeliveryResult | None = None
-        for relay in self._relays:
-            result = await relay.attempt(message)
+        throttled: DeliveryResult | None = None
+        untried = list(self._relays)
+        while untried:
+            relay = _best(untried)
+            untried.remove(relay)
+            result = await relay.attempt(message, permit, patience_s=permit.left_s)
             if result is None or result.reply_class.blames_relay:
                 blamed = result or relay.refusal or blamed
+            elif result.reply_class is ReplyClass.THROTTLED:
+                throttled = result
             elif _cannot_carry(result) or (
                 declined is None and result.reply_class is ReplyClass.REPUTATION
             ):
                 declined = result
             else:
                 return result
+        if throttled is not None:
+            return throttled
         if declined is None:
             return blamed or _NEVER_TRIED
         if blamed is None:
@@ -126,6 +158,32 @@ class SmtpMailer:
             self._available.set()
         else:
             self._available.clear()
+
+
+class _UntilExpiry:
+    """A permit that ends with the mail's use as well."""
+
+    def __init__(self, permit: Permit, expires_at_ms: int, clock: Clock) -> None:
+        self._permit = permit
+        self._expires_at_ms = expires_at_ms
+        self._clock = clock
+        self.ended = permit.ended
+
+    @property
+    def left_s(self) -> float:
+        return max(0.0, (self._expires_at_ms - self._clock.now_ms()) / 1000)
+
+    @property
+    def holds(self) -> bool:
+        return self._permit.holds and self._clock.now_ms() < self._expires_at_ms
+
+
+def _best(relays: Sequence[RelayClient]) -> RelayClient:
+    """The first that takes a mail soon, else the one that would soonest."""
+    for relay in relays:
+        if relay.admits and relay.wait_s <= _PATIENCE_S:
+            return relay
+    return min(relays, key=lambda relay: (not relay.admits, relay.wait_s))
 
 
 def _cannot_carry(result: DeliveryResult) -> bool:

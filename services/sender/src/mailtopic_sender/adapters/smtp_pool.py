@@ -95,8 +95,11 @@ class SmtpPool:
         self._count += 1
         self.release(session)
 
-    def learn(self, answer: Answer, *, began_at_s: float) -> None:
-        """Adapt the limit to what became of a mail that was begun at began_at_s (monotonic)."""
+    def learn(self, answer: Answer, *, began_at_s: float) -> bool:
+        """Adapt the limit to what became of a mail that was begun at began_at_s (monotonic).
+
+        Returns whether the answer halved the limit: an outcry, of which nothing was known yet.
+        """
         if answer.reply_class is ReplyClass.ACCEPTED:
             if self._limit < self._relay.max_connections:
                 self._grow()
@@ -104,10 +107,12 @@ class SmtpPool:
             answer.reply_class in _SLOW_DOWN
             and answer.reply is not None
             and not answer.stale
-            and began_at_s >= self._slowed_at_s  # else it is the same outcry, heard twice
+            and began_at_s > self._slowed_at_s  # else it is the same outcry, heard twice
         ):
             self._slowed_at_s = self._clock.monotonic_s()
             self._limit = max(1.0, self._limit / 2)
+            return True
+        return False
 
     def interrupt(self, answer: Answer) -> None:
         """Let everyone who waits fail with this answer: the relay can't be reached."""

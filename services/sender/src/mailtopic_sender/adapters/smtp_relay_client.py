@@ -1,27 +1,40 @@
-"""One relay: its pool and its breaker, and one attempt to hand it a mail."""
+"""One relay: its pace, its pool and its breaker, and one attempt to hand it a mail."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mailtopic_runtime import Clock, StateLog, get_logger
 from mailtopic_sender.adapters.smtp_breaker import Backoff, Gate, RelayBreaker
 from mailtopic_sender.adapters.smtp_opening import SessionOpener, SessionRefused
+from mailtopic_sender.adapters.smtp_pace import Pace
 from mailtopic_sender.adapters.smtp_pool import PoolState, SmtpPool
-from mailtopic_sender.adapters.smtp_session import Answer
+from mailtopic_sender.adapters.smtp_session import Answer, SmtpSession
 from mailtopic_sender.adapters.smtp_settings import RelaySettings
 from mailtopic_sender.domain.message import Message
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.domain.reply_text import parse_retry_hint, redact
-from mailtopic_sender.mail_ports import DeliveryResult
+from mailtopic_sender.mail_ports import DeliveryResult, Permit, Withdrawn
+
+LONGEST_BRAKE_S = 60.0
+"""A relay that asks for a longer pause than this gets its mails back by the retry topics."""
 
 
 @dataclass(frozen=True, slots=True)
 class RelayState:
-    """What there is to show of a relay."""
+    """What there is to show of a relay.
+
+    Attributes:
+        relay: its name.
+        replies: how many answers of each class it gave, to mails and to attempts to open a
+            session; a lost link counts as the class that it means.
+        wait_s: about how long a mail that comes now has to wait for its turn, seconds.
+    """
 
     relay: str
     gate: Gate
     pool: PoolState
+    replies: Mapping[ReplyClass, int]
+    wait_s: float
 
 
 class RelayClient:
@@ -33,9 +46,17 @@ class RelayClient:
         *,
         clock: Clock,
         backoff: Backoff,
+        brake_s: float,
         on_change: Callable[[], None],
     ) -> None:
         """Prepare; nothing is opened yet.
+
+        Args:
+            relay: where it is, and how much to ask of it.
+            clock: the time by which connections grow old.
+            backoff: the pauses between probes.
+            brake_s: the pause after the relay said "too fast" and named no longer one.
+            on_change: called whenever `admits` may have changed.
 
         Raises:
             SettingError: the relay's CA file can't be used.
@@ -43,14 +64,18 @@ class RelayClient:
         log = get_logger("mailtopic_sender.smtp")
         self.name = relay.name
         self._clock = clock
+        self._brake_s = brake_s
+        self._on_change = on_change
+        self._replies = dict.fromkeys(ReplyClass, 0)
         self._opener = SessionOpener(relay, clock=clock, log=log)
-        self._pool = SmtpPool(relay, self._opener.open, clock=clock)
+        self._pace = Pace(relay.rate_per_s, clock=clock)
+        self._pool = SmtpPool(relay, self._open, clock=clock)
         self._breaker = RelayBreaker(
             self._probe,
             state_log=StateLog(log, "relay"),
             clock=clock,
             backoff=backoff,
-            on_change=on_change,
+            on_change=self._note_change,
             relay=relay.name,
         )
 
@@ -60,9 +85,16 @@ class RelayClient:
         return self._breaker.admits
 
     @property
+    def wait_s(self) -> float:
+        """About how long a mail that came now would wait for its turn, seconds."""
+        return self._pace.wait_s
+
+    @property
     def state(self) -> RelayState:
         """What there is to show."""
-        return RelayState(self.name, self._breaker.gate, self._pool.state)
+        return RelayState(
+            self.name, self._breaker.gate, self._pool.state, dict(self._replies), self.wait_s
+        )
 
     @property
     def refusal(self) -> DeliveryResult | None:
@@ -70,21 +102,34 @@ class RelayClient:
         answer = self._breaker.last_answer
         return None if answer is None else self._result(answer, connect_s=0.0, transmit_s=0.0)
 
+    def set_share(self, share: float) -> None:
+        """Set this process's part of the relay's rate, 0 to 1."""
+        self._pace.set_share(share)
+
     async def check(self) -> None:
         """Open a session, so that a relay that can't be used is known before the first mail."""
         refused = await self._probe()
         if refused is not None:
-            self._trip(refused)
+            self._breaker.trip(refused)
+            self._pool.interrupt(refused)
 
-    async def attempt(self, message: Message) -> DeliveryResult | None:
-        """Try one mail, once more if the connection was stale or refused; None if not admitted."""
+    async def attempt(
+        self, message: Message, permit: Permit, *, patience_s: float
+    ) -> DeliveryResult | None:
+        """Try one mail, once more if the connection was stale or refused; None if not admitted.
+
+        Raises:
+            Withdrawn: the permit ended, or patience_s seconds passed, before the mail was offered.
+        """
         admission = self._breaker.enter()
         if admission is None:
             return None
-        began_at_s = admission.entered_at_s
         answer: Answer | None = None
         try:
-            answer, connected_at_s = await self._attempt(message)
+            if not await self._pace.turn(permit, timeout_s=patience_s):
+                return None
+            began_at_s = self._clock.monotonic_s()
+            answer, connected_at_s = await self._attempt(message, permit)
         finally:
             self._breaker.leave(admission, answer)
         if answer.reply_class.blames_relay and not self.admits:
@@ -98,12 +143,13 @@ class RelayClient:
     async def close(self) -> None:
         """Stop probing and close the connections."""
         await self._breaker.stop()
+        self._pace.interrupt()
         self._pool.close()
 
-    async def _attempt(self, message: Message) -> tuple[Answer, float]:
+    async def _attempt(self, message: Message, permit: Permit) -> tuple[Answer, float]:
         """The answer, and when (monotonic seconds) there was a connection."""
         try:
-            answer, connected_at_s = await self._transact(message, fresh=False)
+            answer, connected_at_s = await self._transact(message, permit, fresh=False)
             if not answer.stale:
                 return answer, connected_at_s
             self._pool.discard_idle()
@@ -112,31 +158,51 @@ class RelayClient:
             if is_over or refused.answer.reply_class is not ReplyClass.TRANSPORT:
                 return refused.answer, self._clock.monotonic_s()
         try:
-            return await self._transact(message, fresh=True)
+            return await self._transact(message, permit, fresh=True)
         except SessionRefused as refused:
             return refused.answer, self._clock.monotonic_s()
 
-    async def _transact(self, message: Message, *, fresh: bool) -> tuple[Answer, float]:
+    async def _transact(
+        self, message: Message, permit: Permit, *, fresh: bool
+    ) -> tuple[Answer, float]:
         session = await self._pool.acquire(fresh=fresh)
         connected_at_s = self._clock.monotonic_s()
         try:
+            if not permit.holds:
+                self._pace.give_back()
+                raise Withdrawn
             answer = await session.transmit(message)
-            self._pool.learn(answer, began_at_s=connected_at_s)
+            self._learn(answer, began_at_s=connected_at_s)
         finally:
             self._pool.release(session)
         return answer, connected_at_s
 
+    def _learn(self, answer: Answer, *, began_at_s: float) -> None:
+        self._replies[answer.reply_class] += not answer.stale
+        is_outcry = self._pool.learn(answer, began_at_s=began_at_s)
+        if is_outcry and answer.reply_class is ReplyClass.THROTTLED and answer.reply is not None:
+            asked_s = parse_retry_hint(answer.reply.text) or 0.0
+            self._pace.brake(min(max(self._brake_s, asked_s), LONGEST_BRAKE_S))
+
+    async def _open(self) -> SmtpSession:
+        try:
+            return await self._opener.open()
+        except SessionRefused as refused:
+            self._replies[refused.answer.reply_class] += 1
+            raise
+
     async def _probe(self) -> Answer | None:
         try:
-            session = await self._opener.open()
+            session = await self._open()
         except SessionRefused as refused:
             return refused.answer
         self._pool.adopt(session)
         return None
 
-    def _trip(self, answer: Answer) -> None:
-        self._breaker.trip(answer)
-        self._pool.interrupt(answer)
+    def _note_change(self) -> None:
+        if self._breaker.gate is Gate.NONE:
+            self._pace.interrupt()
+        self._on_change()
 
     def _result(self, answer: Answer, *, connect_s: float, transmit_s: float) -> DeliveryResult:
         reply = answer.reply

@@ -49,7 +49,9 @@ class RelaySettings:
         username: with password; used whenever the relay offers AUTH.
         ca_file: PEM file of the authorities to trust instead of the system's (which
             ``SSL_CERT_FILE`` may replace, too).
+        ca_setting: what the user calls the setting of the CA file.
         max_connections: at most as many at once, from one process.
+        rate_per_s: mails a second of all processes together; None for no limit of ours.
         mails_per_connection: then a connection is closed; relays dislike endless ones.
         connection_age_s: the same, by age, seconds.
         idle_s: an unused connection is closed after this, seconds. Below 10, because Amazon SES
@@ -64,7 +66,9 @@ class RelaySettings:
     username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
     ca_file: Path | None = None
+    ca_setting: str = "MAILTOPIC_SMTP__CA_FILE"
     max_connections: int = 10
+    rate_per_s: float | None = None
     mails_per_connection: int = 100
     connection_age_s: float = 300.0
     idle_s: float = 9.0
@@ -83,14 +87,12 @@ def client_tls(relay: RelaySettings) -> ssl.SSLContext | None:
     try:
         context = ssl.create_default_context(cafile=relay.ca_file)
     except ssl.SSLError:
-        raise _bad_ca_file("it holds no certificate in PEM form") from None
+        raise _bad_ca_file(relay, "it holds no certificate in PEM form") from None
     except OSError as error:
-        raise _bad_ca_file(f"it can't be read ({error.strerror})") from None
+        raise _bad_ca_file(relay, f"it can't be read ({error.strerror})") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
 
-def _bad_ca_file(problem: str) -> SettingError:
-    return SettingError(
-        "MAILTOPIC_SMTP__CA_FILE", f"{problem}; give a PEM file of the relay's authority"
-    )
+def _bad_ca_file(relay: RelaySettings, problem: str) -> SettingError:
+    return SettingError(relay.ca_setting, f"{problem}; give a PEM file of the relay's authority")

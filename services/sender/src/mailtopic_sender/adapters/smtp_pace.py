@@ -1,0 +1,127 @@
+"""When a relay may be offered the next mail: not above its rate, and not while it is braked."""
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from typing import Any
+
+from mailtopic_runtime import Clock
+from mailtopic_sender.domain.token_bucket import TokenBucket
+from mailtopic_sender.mail_ports import Permit, Withdrawn
+
+
+class Pace:
+    """Lets mails go one after the other, in the order in which they came.
+
+    Who waits here holds no connection. Without a rate and without a brake nobody waits.
+    """
+
+    def __init__(self, rate_per_s: float | None, *, clock: Clock) -> None:
+        """Start unbraked.
+
+        Args:
+            rate_per_s: mails a second of all processes together; None for as fast as it goes.
+            clock: its monotonic time is what counts.
+        """
+        self._clock = clock
+        self._bucket = TokenBucket(rate_per_s, clock=clock) if rate_per_s else None
+        self._braked_until_s = float("-inf")
+        self._waiters: deque[asyncio.Future[bool]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def wait_s(self) -> float:
+        """About how long a mail that came now would have to wait, seconds; may be infinite."""
+        return self._wait_s(len(self._waiters))
+
+    def set_share(self, share: float) -> None:
+        """Set this process's part of the rate, 0 to 1."""
+        if self._bucket is not None:
+            self._bucket.set_share(share)
+            self._let_go()
+
+    def brake(self, pause_s: float) -> None:
+        """Let no mail go for so many seconds; a longer brake isn't shortened."""
+        until_s = self._clock.monotonic_s() + pause_s
+        self._braked_until_s = max(self._braked_until_s, until_s)
+        self._schedule()
+
+    def interrupt(self) -> None:
+        """Let everyone who waits know that this relay takes no mails now."""
+        while self._waiters:
+            self._answer(self._waiters.popleft(), go=False)
+        self._schedule()
+
+    def give_back(self) -> None:
+        """Return a turn in which no mail was offered."""
+        if self._bucket is not None:
+            self._bucket.give_back()
+            self._let_go()
+
+    async def turn(self, permit: Permit, *, timeout_s: float) -> bool:
+        """Wait for a turn; False if `interrupt` was called meanwhile.
+
+        Raises:
+            Withdrawn: the permit ended, or timeout_s seconds passed.
+        """
+        if not permit.holds:
+            raise Withdrawn
+        if not self._waiters and self._take():
+            return True
+        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._schedule()
+        try:
+            return await _answered(waiter, permit, timeout_s)
+        except BaseException:
+            if waiter.done() and not waiter.cancelled() and waiter.result():
+                self.give_back()
+            raise
+        finally:
+            waiter.cancel()
+            with suppress(ValueError):
+                self._waiters.remove(waiter)
+                self._schedule()
+
+    def _wait_s(self, ahead: int) -> float:
+        brake_s = max(0.0, self._braked_until_s - self._clock.monotonic_s())
+        return max(brake_s, self._bucket.wait_s(ahead)) if self._bucket is not None else brake_s
+
+    def _take(self) -> bool:
+        if self._clock.monotonic_s() < self._braked_until_s:
+            return False
+        return self._bucket is None or self._bucket.take()
+
+    def _let_go(self) -> None:
+        """Answer everyone whose turn has come."""
+        while self._waiters and self._take():
+            self._answer(self._waiters.popleft(), go=True)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        wait_s = self._wait_s(0)
+        if self._waiters and wait_s != float("inf"):
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(wait_s, self._let_go)
+
+    def _answer(self, waiter: asyncio.Future[bool], *, go: bool) -> None:
+        if not waiter.done():
+            waiter.set_result(go)
+        elif go and self._bucket is not None:
+            self._bucket.give_back()
+
+
+async def _answered(waiter: asyncio.Future[bool], permit: Permit, timeout_s: float) -> bool:
+    ended: asyncio.Future[Any] = asyncio.ensure_future(permit.ended())
+    try:
+        await asyncio.wait(
+            {waiter, ended}, timeout=max(0.0, timeout_s), return_when=asyncio.FIRST_COMPLETED
+        )
+    finally:
+        ended.cancel()
+    if not waiter.done() or not permit.holds:
+        raise Withdrawn
+    return waiter.result()

@@ -1,0 +1,117 @@
+"""The breaker: opened by what blames the relay, closed by proof that it works again."""
+
+import asyncio
+
+import pytest
+
+from mailtopic_runtime import ManualClock, StateLog, get_logger
+from mailtopic_sender.adapters.smtp_breaker import Backoff, Gate, RelayBreaker
+from mailtopic_sender.adapters.smtp_link import SmtpReply
+from mailtopic_sender.adapters.smtp_session import Answer
+from mailtopic_sender.domain.replies import ReplyClass
+from support.conditions import until
+
+AWAY = Answer(ReplyClass.TRANSPORT, "connect", problem="connection refused")
+LOGIN = Answer(ReplyClass.AUTH, "auth", SmtpReply(535, "5.7.8", "no"))
+USED_UP = Answer(ReplyClass.QUOTA, "rcpt", SmtpReply(454, None, "Daily message quota exceeded"))
+TAKEN = Answer(ReplyClass.ACCEPTED, "body", SmtpReply(250, "2.0.0", "ok"))
+AT_ONCE = Backoff(steps_s=(0.0,), login_steps_s=(0.0,), quota_steps_s=(0.0,))
+
+
+class Breaking:
+    """A breaker whose probes end as the test says."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.refusal: Answer | None = None
+        self.probes = 0
+        self.breaker = RelayBreaker(
+            self._probe,
+            state_log=StateLog(get_logger("test"), "relay"),
+            clock=self.clock,
+            backoff=AT_ONCE,
+            on_change=lambda: None,
+            relay="a",
+        )
+
+    async def _probe(self) -> Answer | None:
+        self.probes += 1
+        await asyncio.sleep(0)
+        return self.refusal
+
+    def report(self, answer: Answer | None) -> None:
+        admission = self.breaker.enter()
+        assert admission is not None
+        self.clock.advance(1)
+        self.breaker.leave(admission, answer)
+
+    def stands_at(self, gate: Gate) -> bool:
+        return self.breaker.gate is gate
+
+    async def reaches(self, gate: Gate) -> None:
+        await until(lambda: self.stands_at(gate), f"the gate is {gate.value}")
+
+
+@pytest.mark.parametrize("blame", [AWAY, LOGIN])
+async def test_a_refused_session_opens_it_until_a_session_can_be_opened(blame: Answer) -> None:
+    breaking = Breaking()
+    breaking.refusal = blame
+    breaking.report(blame)
+    assert breaking.breaker.enter() is None
+    assert breaking.breaker.last_answer is blame
+    await until(lambda: breaking.probes > 3, "some probes")
+    assert breaking.stands_at(Gate.NONE)
+    breaking.refusal = None
+    await breaking.reaches(Gate.ALL)
+    assert breaking.breaker.enter() is not None
+    await breaking.breaker.stop()
+
+
+async def test_a_used_up_allowance_lets_one_mail_try_at_a_time() -> None:
+    breaking = Breaking()
+    breaking.report(USED_UP)
+    for _ in range(3):
+        await breaking.reaches(Gate.ONE)
+        trial = breaking.breaker.enter()
+        assert trial is not None
+        assert breaking.breaker.enter() is None
+        breaking.breaker.leave(trial, USED_UP)
+        assert breaking.stands_at(Gate.NONE)
+    await breaking.reaches(Gate.ONE)
+    breaking.report(TAKEN)
+    assert breaking.stands_at(Gate.ALL)
+    await breaking.breaker.stop()
+
+
+async def test_a_trial_that_was_called_off_leaves_room_for_another() -> None:
+    breaking = Breaking()
+    breaking.report(USED_UP)
+    await breaking.reaches(Gate.ONE)
+    breaking.report(None)
+    assert breaking.stands_at(Gate.ONE)
+    breaking.report(TAKEN)
+    assert breaking.stands_at(Gate.ALL)
+    await breaking.breaker.stop()
+
+
+async def test_news_of_an_outage_that_is_over_opens_nothing() -> None:
+    breaking = Breaking()
+    late = breaking.breaker.enter()
+    assert late is not None
+    breaking.clock.advance(1)
+    breaking.breaker.trip(AWAY)
+    await breaking.reaches(Gate.ALL)
+    breaking.breaker.leave(late, AWAY)
+    assert breaking.stands_at(Gate.ALL)
+    await breaking.breaker.stop()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [kind for kind in ReplyClass if not kind.blames_relay],
+)
+async def test_what_does_not_blame_the_relay_keeps_it_closed(kind: ReplyClass) -> None:
+    breaking = Breaking()
+    breaking.report(Answer(kind, "rcpt"))
+    assert breaking.stands_at(Gate.ALL)
+    assert breaking.probes == 0

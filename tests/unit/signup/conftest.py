@@ -26,6 +26,7 @@ def settings(tmp_path: Path) -> SignupSettings:
     (tmp_path / "peppers.json").write_text(json.dumps(PEPPERS))
     (tmp_path / "keys.json").write_text(KeyRing.generate().dump())
     return SignupSettings(
+        topic="mails",
         kafka=KafkaSettings(bootstrap_servers=("127.0.0.1:1",)),
         pepper=PepperSettings(keys_file=tmp_path / "peppers.json"),
         sealing=SealingSettings(keys_file=tmp_path / "keys.json"),

@@ -33,7 +33,12 @@ from mailtopic_signup.metrics import SignupMetrics
 from mailtopic_signup.outbox import MailMaker
 from mailtopic_signup.publisher import Publisher
 from mailtopic_signup.service import SignupService
-from mailtopic_signup.settings import CodesSettings, SealingSettings, SignupSettings
+from mailtopic_signup.settings import (
+    CodesSettings,
+    OutboxSettings,
+    SealingSettings,
+    SignupSettings,
+)
 from mailtopic_signup.system_routes import System
 
 _PUBLISH_GRACE_S = 5.0
@@ -63,24 +68,15 @@ def assemble(
     Raises:
         SettingError: a file can't be read, or a setting contradicts another.
     """
-    keyring, peppers = load_keyring(settings.sealing), _load_peppers(settings)
     database = Database(settings.database)
     challenges, outbox = SqlChallenges(database), SqlOutbox(database)
     registry = CollectorRegistry()
     metrics = SignupMetrics(registry)
-    publisher = Publisher(
-        outbox,
-        broker,
-        batch_size=settings.outbox.batch_size,
-        lease_s=settings.outbox.lease_s,
-        poll_s=settings.outbox.poll_s,
-        clock=clock,
-        metrics=metrics,
-    )
+    publisher = _make_publisher(settings.outbox, outbox, broker, clock, metrics)
     service = SignupService(
         challenges,
-        peppers=peppers,
-        mails=MailMaker(settings.topic, keyring),
+        peppers=_load_peppers(settings),
+        mails=MailMaker(settings.topic, load_keyring(settings.sealing)),
         limits=limits_of(settings.codes),
         clock=clock,
         count=metrics.count,
@@ -164,6 +160,24 @@ async def _work(settings: SignupSettings, parts: Parts, clock: Clock) -> None:
         await parts.publisher.run()
         for helper in helpers:
             helper.cancel()
+
+
+def _make_publisher(
+    settings: OutboxSettings,
+    outbox: SqlOutbox,
+    broker: BrokerClient,
+    clock: Clock,
+    metrics: SignupMetrics,
+) -> Publisher:
+    return Publisher(
+        outbox,
+        broker,
+        batch_size=settings.batch_size,
+        lease_s=settings.lease_s,
+        poll_s=settings.poll_s,
+        clock=clock,
+        metrics=metrics,
+    )
 
 
 def load_keyring(settings: SealingSettings) -> KeyRing | None:

@@ -34,7 +34,7 @@ from mailtopic_signup.errors import (
 )
 from mailtopic_signup.metrics import Count
 from mailtopic_signup.outbox import MailMaker
-from mailtopic_signup.ports import ChallengeStore, IdempotentAnswer, NewChallenge
+from mailtopic_signup.ports import ChallengeStore, IdempotentAnswer, NewChallenge, OutboxMail
 from mailtopic_signup.schemas import SignupAccepted, SignupStatus, moment
 
 _RESULTS: dict[type[SignupError], str] = {
@@ -96,34 +96,13 @@ class SignupService:
         """
         address = _parse(email)
         now_ms = self._clock.now_ms()
-        challenge_id, code = new_challenge_id(), new_code(self._limits.code_length)
-        expires_at = now_ms + self._limits.ttl_ms
-        next_mail_at = now_ms + self._limits.cooldown_ms
-        body = _accepted(challenge_id, expires_at, next_mail_at)
-        binding = CodeBinding(challenge_id, PURPOSE, address.normalised)
+        challenge, code = self._new_challenge(address, locale, now_ms)
+        mail = self._mail(address, code, challenge, now_ms, traceparent)
+        body = _accepted(challenge.id, challenge.expires_at, challenge.resend_after)
         begun = await self._store.begin(
-            NewChallenge(
-                id=challenge_id,
-                user_id=uuid4(),
-                address=address.normalised,
-                address_key=address_key(address),
-                purpose=PURPOSE,
-                locale=locale,
-                code=self._peppers.mac(code, binding),
-                created_at=now_ms,
-                expires_at=expires_at,
-                resend_after=next_mail_at,
-            ),
-            self._mails.make(
-                address,
-                code,
-                purpose=PURPOSE,
-                locale=locale,
-                accepted_at_ms=now_ms,
-                expires_at_ms=expires_at,
-                traceparent=traceparent,
-            ),
-            next_mail_at=next_mail_at,
+            challenge,
+            mail,
+            next_mail_at=challenge.resend_after,
             answer=_idempotent(idempotency_key, fingerprint, body, now_ms),
             body=body,
         )
@@ -175,17 +154,9 @@ class SignupService:
         now_ms = self._clock.now_ms()
         self._refuse_resend(challenge, now_ms)
         code = new_code(self._limits.code_length)
-        expires_at = now_ms + self._limits.ttl_ms
         next_mail_at = now_ms + self._limits.cooldown_ms
-        mail = self._mails.make(
-            parse_address(challenge.address),
-            code,
-            purpose=challenge.purpose,
-            locale=challenge.locale,
-            accepted_at_ms=now_ms,
-            expires_at_ms=expires_at,
-            traceparent=traceparent,
-        )
+        address = parse_address(challenge.address)
+        mail = self._mail(address, code, challenge, now_ms, traceparent)
         waits_until = await self._store.renew(
             challenge,
             self._peppers.mac(code, challenge.binding),
@@ -197,7 +168,44 @@ class SignupService:
             raise TooSoon(_seconds(waits_until - now_ms))
         self._count("resent")
         self._on_queued()
-        return _accepted(challenge.id, expires_at, next_mail_at)
+        return _accepted(challenge.id, mail.expires_at, next_mail_at)
+
+    def _new_challenge(
+        self, address: Address, locale: str, now_ms: int
+    ) -> tuple[NewChallenge, str]:
+        challenge_id, code = new_challenge_id(), new_code(self._limits.code_length)
+        binding = CodeBinding(challenge_id, PURPOSE, address.normalised)
+        challenge = NewChallenge(
+            id=challenge_id,
+            user_id=uuid4(),
+            address=address.normalised,
+            address_key=address_key(address),
+            purpose=PURPOSE,
+            locale=locale,
+            code=self._peppers.mac(code, binding),
+            created_at=now_ms,
+            expires_at=now_ms + self._limits.ttl_ms,
+            resend_after=now_ms + self._limits.cooldown_ms,
+        )
+        return challenge, code
+
+    def _mail(
+        self,
+        address: Address,
+        code: str,
+        challenge: Challenge | NewChallenge,
+        now_ms: int,
+        traceparent: str | None,
+    ) -> OutboxMail:
+        return self._mails.make(
+            address,
+            code,
+            purpose=challenge.purpose,
+            locale=challenge.locale,
+            accepted_at_ms=now_ms,
+            expires_at_ms=now_ms + self._limits.ttl_ms,
+            traceparent=traceparent,
+        )
 
     async def _verify(self, challenge_id: str, code: str) -> UUID:
         challenge = await self._read(challenge_id)

@@ -115,7 +115,7 @@ class SignupSettings(MailTopicSettings):
     """All settings of mailtopic-signup."""
 
     kafka: KafkaSettings
-    topic: str = "mails"
+    topic: str = Field(min_length=1)
     """The MailTopic's topic; outcomes are read from <topic>.status."""
 
     default_locale: Literal["ru", "en"] = "ru"

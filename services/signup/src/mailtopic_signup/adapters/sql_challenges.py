@@ -13,6 +13,7 @@ from sqlalchemy import (
     Executable,
     Row,
     Table,
+    Update,
     bindparam,
     case,
     insert,
@@ -195,20 +196,7 @@ class SqlChallenges:
             .where(limits.next_mail_at <= mail.created_at)
             .values(next_mail_at=next_mail_at, last_mail_id=mail.id)
         )
-        replace_code = (
-            update(challenges)
-            .where(challenges.c.id == challenge.id, challenges.c.verified_at.is_(None))
-            .where(challenges.c.tries < max_tries)
-            .values(
-                code_key_id=code.key_id,
-                code_digest=code.digest,
-                expires_at=mail.expires_at,
-                resend_after=next_mail_at,
-                mail_id=mail.id,
-                delivery=Delivery.QUEUED,
-                delivery_at=None,
-            )
-        )
+        replace_code = _replace_code(challenge, code, mail, next_mail_at, max_tries)
         next_free = select(limits.next_mail_at).where(limits.address_key == challenge.address_key)
 
         def work(connection: Connection) -> int | None:
@@ -280,6 +268,25 @@ class SqlChallenges:
             "created_at": challenge.created_at,
         }
         return connection.execute(self._find_or_add_user, row).scalar_one()
+
+
+def _replace_code(
+    challenge: Challenge, code: CodeMac, mail: OutboxMail, next_mail_at: int, max_tries: int
+) -> Update:
+    return (
+        update(challenges)
+        .where(challenges.c.id == challenge.id, challenges.c.verified_at.is_(None))
+        .where(challenges.c.tries < max_tries)
+        .values(
+            code_key_id=code.key_id,
+            code_digest=code.digest,
+            expires_at=mail.expires_at,
+            resend_after=next_mail_at,
+            mail_id=mail.id,
+            delivery=Delivery.QUEUED,
+            delivery_at=None,
+        )
+    )
 
 
 def _remember_answer(upsert: Upsert) -> Executable:

@@ -1,9 +1,10 @@
 """The outbox in SQL: the OutboxStore."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import Connection, Row, delete, func, or_, select, update
 
 from mailtopic_signup.adapters.sql_database import Database
 from mailtopic_signup.adapters.sql_tables import idempotent_answers, outbox
@@ -44,23 +45,7 @@ class SqlOutbox:
             .returning(outbox)
         )
         rows = await self._database.write(lambda connection: connection.execute(take).all())
-        return [
-            LeasedMail(
-                OutboxMail(
-                    id=row.id,
-                    topic=row.topic,
-                    key=row.aggregateid,
-                    type=row.type,
-                    payload=row.payload,
-                    created_at=row.created_at,
-                    expires_at=row.expires_at,
-                    traceparent=row.traceparent,
-                ),
-                row.lease_until,
-                row.attempts,
-            )
-            for row in sorted(rows, key=lambda row: row.created_at)
-        ]
+        return [_leased(row) for row in sorted(rows, key=lambda row: row.created_at)]
 
     async def mark_published(self, mails: Collection[UUID], *, now_ms: int) -> None:
         """See `OutboxStore.mark_published`."""
@@ -130,3 +115,17 @@ def outbox_row(mail: OutboxMail) -> dict[str, object]:
         "traceparent": mail.traceparent,
         "attempts": 0,
     }
+
+
+def _leased(row: Row[Any]) -> LeasedMail:
+    mail = OutboxMail(
+        id=row.id,
+        topic=row.topic,
+        key=row.aggregateid,
+        type=row.type,
+        payload=row.payload,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        traceparent=row.traceparent,
+    )
+    return LeasedMail(mail, row.lease_until, row.attempts)

@@ -11,6 +11,20 @@ depends_on = None
 
 def upgrade() -> None:
     """Create the tables."""
+    _create_users()
+    _create_challenges()
+    _create_outbox()
+    op.create_table(
+        "idempotent_answers",
+        sa.Column("key", sa.String(64), primary_key=True),
+        sa.Column("fingerprint", sa.String(64), nullable=False),
+        sa.Column("body", sa.LargeBinary, nullable=False),
+        sa.Column("expires_at", sa.BigInteger, nullable=False),
+    )
+    op.create_index("ix_idempotent_answers_expires_at", "idempotent_answers", ["expires_at"])
+
+
+def _create_users() -> None:
     op.create_table(
         "users",
         sa.Column("id", sa.Uuid, primary_key=True),
@@ -26,6 +40,9 @@ def upgrade() -> None:
         sa.Column("failures", sa.Integer, nullable=False),
         sa.Column("last_failure_at", sa.BigInteger, nullable=False),
     )
+
+
+def _create_challenges() -> None:
     op.create_table(
         "challenges",
         sa.Column("id", sa.String(32), primary_key=True),
@@ -45,15 +62,6 @@ def upgrade() -> None:
         sa.Column("delivery_at", sa.BigInteger),
     )
     op.create_index("ix_challenges_mail_id", "challenges", ["mail_id"])
-    _create_outbox()
-    op.create_table(
-        "idempotent_answers",
-        sa.Column("key", sa.String(64), primary_key=True),
-        sa.Column("fingerprint", sa.String(64), nullable=False),
-        sa.Column("body", sa.LargeBinary, nullable=False),
-        sa.Column("expires_at", sa.BigInteger, nullable=False),
-    )
-    op.create_index("ix_idempotent_answers_expires_at", "idempotent_answers", ["expires_at"])
 
 
 def _create_outbox() -> None:

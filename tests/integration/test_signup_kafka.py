@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx
@@ -80,10 +80,29 @@ def check_log(process: SignupProcess, *codes: str) -> Counter[str]:
     return Counter(line["event"] for line in process.log_lines())
 
 
+NewProcess = Callable[[KafkaNode], SignupProcess]
+
+
 @pytest.fixture
-async def signup(kafka: KafkaNode, topic: str, tmp_path: Path) -> AsyncIterator[SignupProcess]:
+async def new_process(topic: str, tmp_path: Path) -> AsyncIterator[NewProcess]:
+    """Makes processes that share their files and don't outlive the test."""
+    made: list[SignupProcess] = []
+
+    def make(kafka: KafkaNode) -> SignupProcess:
+        made.append(SignupProcess(tmp_path, kafka.bootstrap_servers, topic))
+        return made[-1]
+
+    yield make
+    for process in made:
+        await process.kill()
+
+
+@pytest.fixture
+async def signup(
+    kafka: KafkaNode, topic: str, new_process: NewProcess
+) -> AsyncIterator[SignupProcess]:
     await create_topics(kafka, topic, TopicNames(topic).status)
-    process = SignupProcess(tmp_path, kafka.bootstrap_servers, topic)
+    process = new_process(kafka)
     await process.start()
     yield process
     assert await process.stop() == 0
@@ -137,10 +156,10 @@ async def test_a_body_of_a_megabyte_gets_413_over_a_real_connection(signup: Sign
 
 
 async def test_signups_are_accepted_before_kafka_and_its_topic_are_there(
-    own_kafka: KafkaNode, topic: str, tmp_path: Path
+    own_kafka: KafkaNode, topic: str, new_process: NewProcess
 ) -> None:
     await own_kafka.stop()
-    process = SignupProcess(tmp_path, own_kafka.bootstrap_servers, topic)
+    process = new_process(own_kafka)
     await process.start()
     assert len(await sign_up(process, addresses_of(20, "early"))) == 20
     assert (await process.ready())["status"] == "degraded"
@@ -170,10 +189,10 @@ async def test_signups_are_accepted_before_kafka_and_its_topic_are_there(
 
 
 async def test_what_was_accepted_outlives_a_kill(
-    kafka: KafkaNode, topic: str, tmp_path: Path
+    kafka: KafkaNode, topic: str, new_process: NewProcess
 ) -> None:
     await create_topics(kafka, topic)
-    victim = SignupProcess(tmp_path, kafka.bootstrap_servers, topic)
+    victim = new_process(kafka)
     await victim.start()
     signing_up = asyncio.create_task(sign_up(victim, addresses_of(400)))
 
@@ -199,10 +218,10 @@ async def test_what_was_accepted_outlives_a_kill(
 
 
 async def test_two_processes_share_a_database_and_publish_every_mail_once(
-    kafka: KafkaNode, topic: str, tmp_path: Path
+    kafka: KafkaNode, topic: str, new_process: NewProcess
 ) -> None:
     await create_topics(kafka, topic)
-    processes = [SignupProcess(tmp_path, kafka.bootstrap_servers, topic) for _ in range(2)]
+    processes = [new_process(kafka) for _ in range(2)]
     await asyncio.gather(*(process.start() for process in processes))
     accepted = await asyncio.gather(
         *(

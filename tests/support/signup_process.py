@@ -65,9 +65,10 @@ class SignupProcess:
         return await asyncio.wait_for(process.wait(), _STOP_TIMEOUT_S)
 
     async def kill(self) -> None:
-        process = self._running()
-        process.kill()
-        await process.wait()
+        """Kill it at once, if it runs."""
+        if self.process and self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
 
     async def ready(self) -> dict[str, str]:
         async with httpx.AsyncClient() as client:

@@ -46,7 +46,7 @@ def complaint(
 
 def test_the_original_variables_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load(monkeypatch, ORIGINAL)
-    relay = settings.smtp.relay()
+    relay = settings.open_relays()[0]
     assert settings.kafka.bootstrap_servers == ("one:9092", "two:9092")
     assert (settings.topic, settings.group_id) == ("mails", "mails")
     assert (relay.host, relay.port, relay.security) == ("smtp.example.com", 465, Security.TLS)
@@ -63,9 +63,9 @@ def test_our_own_names_win(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_starttls_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    relay = load(monkeypatch, OURS).smtp.relay()
+    relay = load(monkeypatch, OURS).open_relays()[0]
     assert (relay.port, relay.security) == (587, Security.STARTTLS)
-    relay = load(monkeypatch, OURS | {"MAILTOPIC_SMTP__SECURITY": "none"}).smtp.relay()
+    relay = load(monkeypatch, OURS | {"MAILTOPIC_SMTP__SECURITY": "none"}).open_relays()[0]
     assert relay.security is Security.NONE
 
 

@@ -58,7 +58,7 @@ class Sender:
         self._kwargs = settings.kafka.client_kwargs()
         self._clock: Clock = SystemClock()
         self._keyring = _keyring(settings.sealing.keys_file)
-        self._mailer: Mailer = SmtpMailer([settings.smtp.relay()], _composer(settings))
+        self._mailer: Mailer = SmtpMailer(settings.open_relays(), _composer(settings))
         self._monitor = KafkaMonitor(self._kwargs)
         self._progress = Progress(self._clock, broker_answers=lambda: self._monitor.answers)
         self._registry = CollectorRegistry()

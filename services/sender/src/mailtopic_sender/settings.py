@@ -1,11 +1,10 @@
-"""The sender's settings; DESIGN §9 names them, and those of the original consumer work as well."""
+"""The sender's settings; the variables of the original consumer work as well."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 from pydantic import (
-    BeforeValidator,
     Field,
     SecretStr,
     create_model,
@@ -30,62 +29,8 @@ from mailtopic_runtime import (
     SettingError,
     SettingsGroup,
 )
-from mailtopic_sender.adapters.smtp_settings import RelaySettings, Security
-
-_TLS_PORT = 465
-_SECURITIES = {security.value.lower(): security for security in Security}
-
-
-def _security(value: Any) -> Any:
-    known = _SECURITIES.get(value.lower()) if isinstance(value, str) else value
-    if value is not None and known is None:
-        raise ValueError("must be StartTLS, TLS or None")
-    return known
-
-
-class SmtpSettings(SettingsGroup):
-    """The relay; below MAILTOPIC_SMTP__."""
-
-    host: str = Field(min_length=1)
-    """The relay's name or address; its certificate must be for it."""
-
-    port: int = Field(default=587, ge=1, le=65535)
-    """The relay's port: 587 for submission, 465 for TLS from the start (RFC 8314)."""
-
-    security: Annotated[Security | None, BeforeValidator(_security)] = None
-    """StartTLS, TLS or None (readable on the way); unset: TLS on port 465, StartTLS elsewhere."""
-
-    username: str | None = None
-    """Who logs in; unset: nobody does."""
-
-    password: SecretStr | None = None
-    """The password of the user who logs in."""
-
-    ca_file: Path | None = None
-    """PEM file of the authorities that sign the relay's certificate; unset: the system's."""
-
-    max_connections: int = Field(default=10, ge=1, le=1000)
-    """Connections that one process opens to the relay; providers limit them."""
-
-    def relay(self) -> RelaySettings:
-        """Return the relay as the adapter takes it."""
-        default = Security.TLS if self.port == _TLS_PORT else Security.STARTTLS
-        return RelaySettings(
-            host=self.host,
-            port=self.port,
-            name=self.host,
-            security=self.security or default,
-            username=self.username,
-            password=self.password.get_secret_value() if self.password else None,
-            ca_file=self.ca_file,
-            max_connections=self.max_connections,
-        )
-
-    @model_validator(mode="after")
-    def _login_is_complete(self) -> Self:
-        if self.username and self.password is None:
-            raise ValueError("a username needs a password: set MAILTOPIC_SMTP__PASSWORD")
-        return self
+from mailtopic_sender.adapters.smtp_settings import RelaySettings
+from mailtopic_sender.relays import RELAYS, SmtpSettings, open_relays, parse_relays
 
 
 class FromSettings(SettingsGroup):
@@ -184,7 +129,12 @@ class SenderSettings(_WithFrom):
     group: str | None = None
     """The consumer group; unset: the topic's name."""
 
-    smtp: SmtpSettings
+    smtp: SmtpSettings | None = None
+    relays: SecretStr | None = None
+    """Several relays in order of preference, instead of MAILTOPIC_SMTP__*: a JSON list of objects
+    with name, host, port, security, username, password_file, ca_file, max_connections, rate_per_s.
+    """
+
     sealing: SealingSettings = Field(default_factory=SealingSettings)
     delivery: DeliverySettings = Field(default_factory=DeliverySettings)
     template: TemplateSettings = Field(default_factory=TemplateSettings)
@@ -213,6 +163,20 @@ class SenderSettings(_WithFrom):
         return topic
 
     @model_validator(mode="after")
+    def _has_relays(self) -> Self:
+        if self.relays is None and self.smtp is None:
+            raise ValueError(
+                f"MAILTOPIC_SMTP__HOST is required (or MAIL_HOST, or {RELAYS} for several relays)"
+            )
+        if self.relays is not None and self.smtp is not None:
+            raise ValueError(
+                f"{RELAYS} can't stand beside MAILTOPIC_SMTP__HOST: put that relay in the list"
+            )
+        if self.relays is not None:
+            parse_relays(self.relays.get_secret_value())
+        return self
+
+    @model_validator(mode="after")
     def _drains_in_time(self) -> Self:
         if self.delivery.drain_timeout_s >= self.consumer.rebalance_timeout_s:
             raise ValueError(
@@ -237,13 +201,23 @@ class SenderSettings(_WithFrom):
         """The consumer group."""
         return self.group or self.topic
 
+    def open_relays(self) -> tuple[RelaySettings, ...]:
+        """Return the relays in order of preference, with their passwords.
+
+        Raises:
+            SettingError: a password file can't be read.
+        """
+        if self.relays is not None:
+            return open_relays(parse_relays(self.relays.get_secret_value()))
+        return (self.smtp.only_relay(),) if self.smtp is not None else ()
+
     def from_address(self) -> Address:
         """Return the address that mails come from.
 
         Raises:
             SettingError: it is missing, or is no address that every relay takes.
         """
-        text = self.mail_from.address or self.smtp.username
+        text = self.mail_from.address or self._first_username()
         name = "MAILTOPIC_FROM__ADDRESS"
         if not text:
             raise SettingError(name, "is required where nobody logs in at the relay")
@@ -257,3 +231,8 @@ class SenderSettings(_WithFrom):
         if address.needs_smtputf8:
             raise SettingError(name, "must be ASCII before the @")
         return address
+
+    def _first_username(self) -> str | None:
+        if self.relays is not None:
+            return parse_relays(self.relays.get_secret_value())[0].username
+        return self.smtp.username if self.smtp is not None else None

@@ -102,15 +102,40 @@ async def test_a_cooling_address_gets_the_same_answer_and_no_second_mail(
     signup: Signup,
 ) -> None:
     first = await signup.post("/v1/signups", {"email": "anna@example.com"})
-    second = await signup.post("/v1/signups", {"email": "Anna@example.com"})
+    second = await signup.post("/v1/signups", {"email": "anna@Example.com"})
     assert second.status_code == 202
     assert set(first.json()) == set(second.json())
     assert first.json()["challenge_id"] != second.json()["challenge_id"]
     assert len(await signup.mails()) == 1
+
+
+async def test_who_lost_the_first_answer_confirms_with_the_code_of_its_mail(
+    signup: Signup,
+) -> None:
+    lost, challenge = await signup.begin(), await signup.begin()
+    code = await signup.code()
+    assert (await signup.verify(challenge, code)).status_code == 200
+    assert (await signup.verify(lost, code)).status_code == 422
+
+
+async def test_a_code_that_was_used_serves_no_later_challenge(signup: Signup) -> None:
+    challenge = await signup.begin()
+    code = await signup.code()
+    assert (await signup.verify(challenge, code)).status_code == 200
+    assert (await signup.verify(await signup.begin(), code)).status_code == 422
+
+
+async def test_a_cooling_address_in_another_case_has_no_code_before_its_resend(
+    signup: Signup,
+) -> None:
+    await signup.begin()
+    code = await signup.code()
+    other = await signup.post("/v1/signups", {"email": "ANNA@example.com"})
+    challenge = other.json()["challenge_id"]
+    assert (await signup.verify(challenge, code)).status_code == 422
     signup.clock.advance(60)
-    cooled = second.json()["challenge_id"]
-    assert (await signup.post(f"/v1/signups/{cooled}/resend")).status_code == 202
-    assert (await signup.verify(cooled, await signup.code())).status_code == 200
+    assert (await signup.post(f"/v1/signups/{challenge}/resend")).status_code == 202
+    assert (await signup.verify(challenge, await signup.code())).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,8 @@ class Begun:
     """What became of a signup.
 
     ``started``: stored, and its mail is in the outbox. ``cooling``: stored, but the address had a
-    mail a moment ago, so there is none. ``replayed``: nothing stored, ``body`` is the answer to
+    mail a moment ago, so there is none; the challenge takes that mail's code as long as it is
+    unused. ``replayed``: nothing stored, ``body`` is the answer to
     the first request with this idempotency key. ``mismatch``: that request was another one.
     """
 
@@ -139,6 +140,8 @@ class ChallengeStore(Protocol):
 
     async def verify(self, challenge: Challenge, *, now_ms: int) -> bool:
         """Mark a challenge and its user as verified and forget the address's failures.
+
+        Whatever other challenge takes the same code takes it no longer.
 
         False if it was verified, renewed or expired meanwhile: of several calls for one code one
         returns True.

@@ -48,9 +48,9 @@ class SignupService:
     """What the API does. Nothing here waits for Kafka or for a relay.
 
     A cooling address: who signs up twice within the cooldown gets the same kind of answer twice
-    but one mail. The second answer is a challenge of its own that never had a code sent; once the
-    cooldown is over, a resend sends one. So the answer doesn't tell whether somebody else signed
-    up with the address, and nobody can be flooded with mails.
+    but one mail. The second answer is a challenge of its own that takes the code of that mail: who
+    lost the first answer can still confirm. So the answer doesn't tell whether somebody else
+    signed up with the address, and nobody can be flooded with mails.
 
     A resend makes a new code, and the old one stops working: the database holds MACs only, so an
     old code could not be sent again. Counts of wrong codes stay.

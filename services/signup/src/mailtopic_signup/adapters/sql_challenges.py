@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Executable,
-    Row,
+    ScalarSelect,
     Table,
     Update,
     bindparam,
@@ -26,6 +26,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from mailtopic_signup.adapters.sql_database import Database
 from mailtopic_signup.adapters.sql_outbox import outbox_row
+from mailtopic_signup.adapters.sql_rows import challenge_of, challenge_row
 from mailtopic_signup.adapters.sql_tables import (
     address_limits,
     challenges,
@@ -54,6 +55,22 @@ _READ = (
     .join(users, users.c.id == challenges.c.user_id)
     .join(address_limits, address_limits.c.address_key == challenges.c.address_key)
     .where(challenges.c.id == bindparam("challenge_id"))
+)
+_NO_CODE = b"\0" * 32
+"""Stored in place of a code that nothing matches."""
+_LATEST_MAIL = (
+    select(
+        challenges.c.mail_id,
+        challenges.c.code_for,
+        challenges.c.code_key_id,
+        challenges.c.code_digest,
+        challenges.c.delivery,
+    )
+    .join(address_limits, address_limits.c.last_mail_id == challenges.c.mail_id)
+    .where(address_limits.c.address_key == bindparam("address_key"))
+    # Bob@ and bob@ share limits, but not codes: a code is bound to the exact address.
+    .where(challenges.c.user_id == bindparam("user_id"), challenges.c.verified_at.is_(None))
+    .limit(1)
 )
 _ADD_CHALLENGE = insert(challenges)
 _ADD_MAIL = insert(outbox)
@@ -93,7 +110,9 @@ class SqlChallenges:
                     return earlier
             is_granted = self._is_granted(connection, challenge, mail, next_mail_at)
             user_id = self._user_id(connection, challenge)
-            row = _challenge_row(challenge, user_id, mail if is_granted else None)
+            row = challenge_row(challenge, user_id, mail)
+            if not is_granted:
+                row |= _shared_code(connection, challenge, user_id)
             connection.execute(_ADD_CHALLENGE, row)
             if is_granted:
                 connection.execute(_ADD_MAIL, outbox_row(mail))
@@ -107,7 +126,7 @@ class SqlChallenges:
         row = await self._database.read(
             lambda connection: connection.execute(_READ, wanted).one_or_none()
         )
-        return _challenge(row) if row else None
+        return challenge_of(row) if row else None
 
     async def count_try(
         self, challenge: Challenge, *, now_ms: int, max_tries: int, max_failures: int
@@ -169,10 +188,19 @@ class SqlChallenges:
             .values(verified_at=now_ms)
         )
 
+        others = (
+            update(challenges)
+            .where(challenges.c.mail_id == _mail_of(challenge))
+            .where(challenges.c.id != challenge.id)
+            .where(challenges.c.code_digest == challenge.code.digest)
+            .values(code_digest=_NO_CODE)
+        )
+
         def work(connection: Connection) -> bool:
             connection.execute(forgive)
             connection.execute(mark_user)
             is_first = connection.execute(mark).rowcount == 1
+            connection.execute(others)
             if not is_first:
                 connection.rollback()
             return is_first
@@ -278,6 +306,7 @@ def _replace_code(
         .where(challenges.c.id == challenge.id, challenges.c.verified_at.is_(None))
         .where(challenges.c.tries < max_tries)
         .values(
+            code_for=challenge.id,
             code_key_id=code.key_id,
             code_digest=code.digest,
             expires_at=mail.expires_at,
@@ -325,41 +354,18 @@ def _find_or_add_user(upsert: Upsert) -> Executable:
     return statement
 
 
-def _challenge_row(
-    challenge: NewChallenge, user_id: object, mail: OutboxMail | None
+def _mail_of(challenge: Challenge) -> ScalarSelect[Any]:
+    same = challenges.alias()
+    return select(same.c.mail_id).where(same.c.id == challenge.id).scalar_subquery()
+
+
+def _shared_code(
+    connection: Connection, challenge: NewChallenge, user_id: object
 ) -> dict[str, object]:
-    return {
-        "id": challenge.id,
-        "user_id": user_id,
-        "address_key": challenge.address_key,
-        "purpose": challenge.purpose,
-        "locale": challenge.locale,
-        "code_key_id": challenge.code.key_id,
-        "code_digest": challenge.code.digest,
-        "tries": 0,
-        "created_at": challenge.created_at,
-        "expires_at": challenge.expires_at,
-        "resend_after": challenge.resend_after,
-        "mail_id": mail.id if mail else None,
-        "delivery": Delivery.QUEUED,
-    }
-
-
-def _challenge(row: Row[Any]) -> Challenge:
-    return Challenge(
-        id=row.id,
-        user_id=row.user_id,
-        address=row.address,
-        address_key=row.address_key,
-        purpose=row.purpose,
-        locale=row.locale,
-        code=CodeMac(row.code_key_id, row.code_digest),
-        tries=row.tries,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        resend_after=row.resend_after,
-        verified_at=row.verified_at,
-        delivery=Delivery(row.delivery),
-        failures=row.failures,
-        last_failure_at=row.last_failure_at,
-    )
+    """The code of the mail that the address had a moment ago; none if it was used already."""
+    found = connection.execute(
+        _LATEST_MAIL, {"address_key": challenge.address_key, "user_id": user_id}
+    ).first()
+    if found is None:
+        return {"mail_id": None, "code_digest": _NO_CODE}
+    return dict(found._mapping)  # noqa: SLF001 - SQLAlchemy's public way to a row's names

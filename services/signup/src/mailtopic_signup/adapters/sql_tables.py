@@ -46,6 +46,8 @@ challenges = Table(
     Column("address_key", String(32), nullable=False),
     Column("purpose", String(64), nullable=False),
     Column("locale", String(64), nullable=False),
+    # The challenge that the code was made for: the row's own, or the one whose mail it shares.
+    Column("code_for", String(32), nullable=False),
     Column("code_key_id", String(64), nullable=False),
     Column("code_digest", LargeBinary(32), nullable=False),
     Column("tries", Integer, nullable=False),

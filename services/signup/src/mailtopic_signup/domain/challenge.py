@@ -78,6 +78,7 @@ class Challenge:
     purpose: str
     locale: str
     code: CodeMac
+    code_for: str
     tries: int
     created_at: int
     expires_at: int
@@ -90,7 +91,7 @@ class Challenge:
     @property
     def binding(self) -> CodeBinding:
         """What its code is bound to."""
-        return CodeBinding(self.id, self.purpose, self.address)
+        return CodeBinding(self.code_for, self.purpose, self.address)
 
     def state(self, now_ms: int, limits: Limits) -> State:
         """Where it stands. VERIFIED is for ever; EXPIRED goes before LOCKED."""

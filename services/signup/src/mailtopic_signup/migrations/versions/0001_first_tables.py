@@ -50,6 +50,7 @@ def _create_challenges() -> None:
         sa.Column("address_key", sa.String(32), nullable=False),
         sa.Column("purpose", sa.String(64), nullable=False),
         sa.Column("locale", sa.String(64), nullable=False),
+        sa.Column("code_for", sa.String(32), nullable=False),
         sa.Column("code_key_id", sa.String(64), nullable=False),
         sa.Column("code_digest", sa.LargeBinary(32), nullable=False),
         sa.Column("tries", sa.Integer, nullable=False),

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mailtopic_cli.dlq import commands as dlq
+
 app = typer.Typer(
     name="mailtopic",
     no_args_is_help=True,
@@ -14,6 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(dlq.app)
 
 DataDir = Annotated[
     Path | None,

@@ -1,0 +1,1 @@
+"""`mailtopic dlq`: look at dead letters without seeing a code, and give mails another attempt."""

@@ -1,0 +1,248 @@
+"""aiokafka as the ports of `mailtopic dlq`."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, NoReturn, Self, TypeVar
+
+import aiokafka
+from aiokafka import errors
+from aiokafka.admin import AIOKafkaAdminClient
+
+from mailtopic_cli.dlq.errors import AccessDenied, BrokerAway, TakenOver
+from mailtopic_cli.dlq.ports import NewRecord, TopicRecord
+from mailtopic_cli.dlq.progress import Progress
+from mailtopic_client.adapters.kafka import describe_connection_error
+
+_RETRY_S = 0.5
+_POLL_MS = 500
+_MAX_POLL_RECORDS = 500
+_MAX_REQUEST_BYTES = 4_194_304
+_DENIED = (
+    errors.TopicAuthorizationFailedError,
+    errors.ClusterAuthorizationFailedError,
+    errors.TransactionalIdAuthorizationFailed,
+    errors.GroupAuthorizationFailedError,
+)
+_TAKEN_OVER = (errors.ProducerFenced, errors.InvalidProducerEpoch)
+
+T = TypeVar("T")
+
+
+class KafkaTopicReader:
+    """A consumer without a group; ``async with`` waits for a broker.
+
+    Args:
+        client_kwargs: how to reach Kafka, as aiokafka's keyword arguments.
+        timeout_s: a broker that doesn't answer for so long is away.
+        progress: is told that a broker is waited for.
+
+    Raises:
+        BrokerAway: no broker answers in time.
+    """
+
+    def __init__(
+        self, client_kwargs: Mapping[str, Any], *, timeout_s: float, progress: Progress
+    ) -> None:
+        self._client_kwargs = {**client_kwargs, "client_id": "mailtopic-dlq"}
+        self._timeout_s = timeout_s
+        self._progress = progress
+        self._topics: dict[str, int] = {}
+
+    async def __aenter__(self) -> Self:
+        last = "no broker answers"
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                while True:
+                    try:
+                        return await self._start()
+                    except _DENIED:
+                        raise AccessDenied("the broker does not allow to list topics") from None
+                    except errors.KafkaError as error:
+                        last = describe_connection_error(error)
+                        self._progress.say(f"Waiting for Kafka: {last}")
+                    await asyncio.sleep(_RETRY_S)
+        except TimeoutError:
+            raise BrokerAway(self._away(last)) from None
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await _stop_quietly(self._consumer)
+
+    async def _start(self) -> Self:
+        admin = AIOKafkaAdminClient(**self._client_kwargs)
+        try:
+            await admin.start()
+            # All topics are asked for: naming a missing one would make some brokers create it.
+            found = await admin.describe_topics()
+            self._topics = {topic["topic"]: len(topic["partitions"]) for topic in found}
+        finally:
+            await admin.close()
+        consumer = aiokafka.AIOKafkaConsumer(
+            **self._client_kwargs,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            # What an interrupted replay left behind was never stored.
+            isolation_level="read_committed",
+        )
+        try:
+            await consumer.start()
+        except BaseException:
+            await _stop_quietly(consumer)
+            raise
+        self._consumer = consumer
+        return self
+
+    async def partitions(self, topic: str) -> int:
+        """See `TopicReader.partitions`."""
+        return self._topics.get(topic, 0)
+
+    async def read(
+        self, topic: str, partition: int, *, since_ms: int | None = None, offset: int = 0
+    ) -> AsyncGenerator[Sequence[TopicRecord], None]:
+        """See `TopicReader.read`."""
+        place = aiokafka.TopicPartition(topic, partition)
+        consumer = self._consumer
+        consumer.assign([place])
+        position, end = await self._answered(self._bounds(place, since_ms, offset))
+        if position >= end:
+            return
+        consumer.seek(place, position)
+        quiet_s = 0.0
+        while position < end:
+            batches = await consumer.getmany(
+                place, timeout_ms=_POLL_MS, max_records=_MAX_POLL_RECORDS
+            )
+            records = [_record(message) for message in batches.get(place, ())]
+            before, position = position, await self._answered(consumer.position(place))
+            quiet_s = 0.0 if position != before else quiet_s + _POLL_MS / 1000
+            if quiet_s >= self._timeout_s:
+                raise BrokerAway(self._away("no broker answers any more"))
+            if records:
+                yield [record for record in records if record.offset < end]
+
+    async def _bounds(
+        self, place: aiokafka.TopicPartition, since_ms: int | None, offset: int
+    ) -> tuple[int, int]:
+        begin: int = (await self._consumer.beginning_offsets([place]))[place]
+        end: int = (await self._consumer.end_offsets([place]))[place]
+        if since_ms is not None:
+            found = (await self._consumer.offsets_for_times({place: max(since_ms, 0)}))[place]
+            begin = max(begin, found.offset if found else end)
+        return max(begin, offset), end
+
+    async def _answered(self, question: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await question
+        except _DENIED:
+            raise AccessDenied("the broker does not allow to read the topic") from None
+        except (errors.KafkaError, TimeoutError):
+            raise BrokerAway(self._away("no broker answers any more")) from None
+
+    def _away(self, reason: str) -> str:
+        servers = ",".join(self._client_kwargs["bootstrap_servers"])
+        return f"{reason}, {servers}: waited {self._timeout_s:g} s"
+
+
+class KafkaReplayWriter:
+    """A transactional producer (KIP-98) whose transactional id derives from the topic.
+
+    Opening it ends what an earlier one left open, and shuts that one out.
+    """
+
+    def __init__(self, client_kwargs: Mapping[str, Any], topic: str, *, timeout_s: float) -> None:
+        self._client_kwargs = {**client_kwargs, "client_id": "mailtopic-dlq"}
+        self._id = f"mailtopic-dlq-replay-{topic}"
+        self._timeout_s = timeout_s
+        self._producer: aiokafka.AIOKafkaProducer | None = None
+
+    async def open(self) -> None:
+        """See `ReplayWriter.open`."""
+        producer = aiokafka.AIOKafkaProducer(
+            **self._client_kwargs,
+            acks="all",
+            transactional_id=self._id,
+            max_request_size=_MAX_REQUEST_BYTES,
+        )
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await producer.start()
+        except (errors.KafkaError, TimeoutError) as error:
+            await _stop_quietly(producer)
+            _raise_ours(error, self._id)
+        self._producer = producer
+
+    async def store(self, records: Sequence[NewRecord]) -> None:
+        """See `ReplayWriter.store`."""
+        producer = self._producer
+        if producer is None:
+            raise RuntimeError("the writer is not open")
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await producer.begin_transaction()
+                sent = [await self._send(producer, record) for record in records]
+                for result in await asyncio.gather(*sent, return_exceptions=True):
+                    if isinstance(result, BaseException):
+                        raise result
+                await producer.commit_transaction()
+        except (errors.KafkaError, TimeoutError) as error:
+            _raise_ours(error, self._id)
+
+    async def _send(
+        self, producer: aiokafka.AIOKafkaProducer, record: NewRecord
+    ) -> asyncio.Future[Any]:
+        sending: asyncio.Future[Any] = await producer.send(
+            record.topic,
+            key=record.key,
+            value=record.value,
+            headers=list(record.headers),
+            partition=record.partition,
+        )
+        return sending
+
+    async def close(self) -> None:
+        """Disconnect; a transaction that is open is never committed."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await _stop_quietly(producer)
+
+
+def _record(message: Any) -> TopicRecord:
+    return TopicRecord(
+        message.topic,
+        message.partition,
+        message.offset,
+        message.timestamp,
+        message.key,
+        message.value,
+        tuple(message.headers),
+    )
+
+
+def _raise_ours(error: Exception, transactional_id: str) -> NoReturn:
+    if isinstance(error, _TAKEN_OVER):
+        raise TakenOver(
+            "another replay of this topic was started: this one stopped, the other one goes on"
+        ) from None
+    if isinstance(error, _DENIED):
+        raise AccessDenied(
+            "the broker does not allow it: a replay writes to the main topic and the status topic"
+            f" with the transactional id {transactional_id}"
+        ) from None
+    raise BrokerAway(
+        "the broker did not confirm the last mails: run the same replay again, "
+        "which repeats nothing that is stored"
+    ) from None
+
+
+async def _stop_quietly(client: Any) -> None:
+    # Stopping flushes, and whoever waited for a broker once shall not wait again.
+    with contextlib.suppress(errors.KafkaError, TimeoutError):
+        async with asyncio.timeout(5):
+            await client.stop()

@@ -1,0 +1,64 @@
+"""What may be shown of bytes that can hold anything: never a code, never a full address. Pure.
+
+Nobody can tell a code from a word in bytes that couldn't be understood. So only the words of the
+contract itself are shown; every other letter becomes ``x`` and every digit ``#``. What remains is
+the shape, which is what tells truncated JSON from an HTML page or a Java object.
+"""
+
+import re
+
+from mailtopic_contract import redact
+
+MAX_EXCERPT_CHARACTERS = 240
+MAX_TEXT_CHARACTERS = 200
+
+_WORDS = frozenset(
+    {
+        "v",
+        "id",
+        "email",
+        "purpose",
+        "locale",
+        "variables",
+        "sealed",
+        "kid",
+        "n",
+        "ct",
+        "code",
+        "accepted_at",
+        "expires_at",
+        "signup",
+        "true",
+        "false",
+        "null",
+        "html",
+        "body",
+        "head",
+        "xml",
+        "version",
+        "doctype",
+    }
+)
+_TOKEN = re.compile(r"\w+")
+
+
+def excerpt(data: bytes) -> str:
+    """Return the beginning of a value with everything masked but the contract's own words."""
+    # A character takes at most four bytes; a word that the cut splits is masked.
+    head = data[: 4 * MAX_EXCERPT_CHARACTERS].decode("utf-8", "replace")
+    masked = _TOKEN.sub(_mask_token, head[:MAX_EXCERPT_CHARACTERS])
+    shown = "".join(char if char.isascii() and char.isprintable() else "." for char in masked)
+    return shown + ("…" if len(data) > len(shown.encode()) else "")
+
+
+def safe_text(text: str) -> str:
+    """Return words of a header that should hold none of it, without addresses and codes."""
+    shown = "".join(char if char.isprintable() else "." for char in text[:MAX_TEXT_CHARACTERS])
+    return redact(shown)
+
+
+def _mask_token(match: re.Match[str]) -> str:
+    token = match[0]
+    if token in _WORDS:
+        return token
+    return "".join("#" if char.isdigit() else "x" if char.isalpha() else char for char in token)

@@ -96,6 +96,7 @@ class Engine:
             progress=Progress(self.clock, broker_answers=lambda: True),
             metrics=self.metrics,
             clock=self.clock,
+            share=self.mailer.set_share,
         )
 
     @asynccontextmanager

@@ -11,7 +11,13 @@ from mailtopic_sender.adapters.memory_mailer import MemoryMailer
 from mailtopic_sender.adapters.memory_source import MemoryKafka
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.engine.lease import Abandoned, Lease
-from mailtopic_sender.mail_ports import DeliveryResult, OutgoingMail
+from mailtopic_sender.mail_ports import (
+    ALWAYS,
+    DeliveryResult,
+    OutgoingMail,
+    Permit,
+    Withdrawn,
+)
 from mailtopic_sender.ports import ConsumedRecord
 from support.conditions import until
 from support.engines import NAMES, Engine
@@ -55,9 +61,7 @@ async def test_a_refusal_for_good_is_recorded_as_bounced(kind: ReplyClass) -> No
         ReplyClass.THROTTLED,
         ReplyClass.MAILBOX_FULL,
         ReplyClass.CLOSING,
-        ReplyClass.REPUTATION,
         ReplyClass.UNKNOWN,
-        ReplyClass.PROTOCOL,
     ],
 )
 async def test_what_may_succeed_later_goes_to_a_retry_topic_as_it_came(kind: ReplyClass) -> None:
@@ -75,6 +79,79 @@ async def test_what_may_succeed_later_goes_to_a_retry_topic_as_it_came(kind: Rep
     assert headers.error is not None
     assert (headers.error.error_class, headers.error.smtp) == (kind.value, "451 4.7.1")
     assert engine.outcomes() == [Outcome.DEFERRED]
+
+
+@pytest.mark.parametrize("kind", [ReplyClass.REPUTATION, ReplyClass.PROTOCOL])
+async def test_what_only_a_person_can_mend_goes_to_the_dlq(kind: ReplyClass) -> None:
+    engine = Engine(mailer=MemoryMailer([reply(kind, "554 5.7.1")]))
+    await engine.publish()
+    source = engine.kafka.stored(NAMES.main)[0]
+    await handle(engine)
+    assert engine.outcomes() == [Outcome.DEAD]
+    (dead,) = engine.kafka.stored(NAMES.dlq)
+    assert (dead.key, dead.value) == (source.key, source.value)
+    error = decode_headers(dead.headers).error
+    assert error is not None
+    assert (error.error_class, error.smtp) == (kind.value, "554 5.7.1")
+    counted = {"reason": kind.value}
+    assert engine.registry.get_sample_value("mailtopic_dead_letters_total", counted) == 1
+
+
+async def retried(engine: Engine, *topics: str) -> None:
+    """Deliver the mail once, and once more from each of these retry topics."""
+    await handle(engine)
+    for topic in topics:
+        engine.clock.advance(60)
+        await handle(engine, engine.kafka.stored(topic)[-1])
+
+
+async def test_garbage_instead_of_a_reply_costs_three_attempts() -> None:
+    engine = Engine(mailer=MemoryMailer([reply(ReplyClass.PROTOCOL)] * 3))
+    await engine.publish()
+    await retried(engine, "mails.retry.10s", "mails.retry.1m")
+    assert engine.outcomes() == [Outcome.DEFERRED, Outcome.DEFERRED, Outcome.DEAD]
+
+
+async def test_a_mailbox_that_stays_full_bounces_at_the_third_attempt() -> None:
+    engine = Engine(mailer=MemoryMailer([reply(ReplyClass.MAILBOX_FULL, "452 4.2.2")] * 3))
+    await engine.publish()
+    await retried(engine, "mails.retry.10s", "mails.retry.1m")
+    assert engine.outcomes() == [Outcome.DEFERRED, Outcome.DEFERRED, Outcome.BOUNCED]
+    assert engine.kafka.stored(NAMES.dlq) == []
+
+
+class Queue(MemoryMailer):
+    """A mailer at which mails wait for their turn until their permit ends."""
+
+    async def send(self, mail: OutgoingMail, *, permit: Permit = ALWAYS) -> DeliveryResult:
+        self.sent.append(mail)
+        await until(lambda: not permit.holds, "the permit's end")
+        raise Withdrawn
+
+
+async def test_a_mail_that_waits_for_its_turn_is_abandoned_with_the_lease() -> None:
+    engine = Engine(real_mailer=(queue := Queue()))
+    await engine.publish()
+    lease = Lease()
+    incoming = engine.delivery.prepare(engine.kafka.stored(NAMES.main)[0])
+    delivering = asyncio.create_task(engine.delivery.handle(incoming, lease))
+    await until(lambda: queue.sent, "it waits")
+    lease.end()
+    with pytest.raises(Abandoned):
+        await delivering
+    assert engine.events() == []
+
+
+async def test_a_mail_that_waits_for_its_turn_can_still_be_superseded() -> None:
+    engine = Engine(real_mailer=(queue := Queue()))
+    await engine.publish("a@example.com")
+    waiting = asyncio.create_task(handle(engine))
+    await until(lambda: queue.sent, "it waits")
+    engine.clock.advance(1)
+    await engine.publish("a@example.com")
+    engine.delivery.prepare(engine.kafka.stored(NAMES.main)[-1])
+    await waiting
+    assert engine.outcomes() == [Outcome.SUPERSEDED]
 
 
 async def test_the_first_origin_is_kept_and_the_last_error_replaced() -> None:
@@ -241,7 +318,8 @@ async def test_a_mail_sealed_with_a_foreign_key_is_dead() -> None:
 class BuggyMailer(MemoryMailer):
     """A mailer with a bug whose text holds a secret."""
 
-    async def send(self, mail: OutgoingMail) -> DeliveryResult:
+    async def send(self, mail: OutgoingMail, *, permit: Permit = ALWAYS) -> DeliveryResult:
+        del permit
         self.sent.append(mail)
         raise KeyError("secret 123456")
 

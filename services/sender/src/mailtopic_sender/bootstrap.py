@@ -23,6 +23,7 @@ from mailtopic_sender.adapters.kafka_source import KafkaSource
 from mailtopic_sender.adapters.kafka_status import KafkaStatusLog
 from mailtopic_sender.adapters.kafka_topics import HEADER_ROOM_BYTES, KafkaTopics
 from mailtopic_sender.adapters.smtp_mailer import SmtpMailer
+from mailtopic_sender.adapters.smtp_metrics import RelayMetrics
 from mailtopic_sender.domain.message import MessageComposer
 from mailtopic_sender.domain.templates import TemplateError, TemplateSet
 from mailtopic_sender.engine.delivery import Delivery, DeliveryPolicy
@@ -31,6 +32,7 @@ from mailtopic_sender.engine.ledger import Ledger
 from mailtopic_sender.engine.progress import Progress, Watchdog
 from mailtopic_sender.engine.pump import Pump, PumpSettings
 from mailtopic_sender.engine.recorder import Recorder
+from mailtopic_sender.engine.shares import RateShares
 from mailtopic_sender.engine.tiers import OpenGate, TierGate
 from mailtopic_sender.mail_ports import Mailer
 from mailtopic_sender.metrics import SenderMetrics
@@ -58,12 +60,14 @@ class Sender:
         self._kwargs = settings.kafka.client_kwargs()
         self._clock: Clock = SystemClock()
         self._keyring = _keyring(settings.sealing.keys_file)
-        self._mailer: Mailer = SmtpMailer(settings.open_relays(), _composer(settings))
+        mailer = SmtpMailer(settings.open_relays(), _composer(settings))
+        self._mailer: Mailer = mailer
         self._monitor = KafkaMonitor(self._kwargs)
         self._progress = Progress(self._clock, broker_answers=lambda: self._monitor.answers)
         self._registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
+        self._registry.register(RelayMetrics(lambda: mailer.relays, topic=settings.topic))
         self._metrics = SenderMetrics(self._registry, settings.topic)
         self._pumps: Sequence[Pump] = ()
         self._log = get_logger(__name__)
@@ -117,6 +121,7 @@ class Sender:
     def _make_pumps(self, broker: KafkaClient) -> tuple[Pump, ...]:
         settings, names = self._settings, self._settings.names
         ledger = Ledger(KafkaStatusLog(self._kwargs, names.status))
+        shares = RateShares(self._mailer.set_share)
         slots = Slots(settings.delivery.max_in_flight)
         delivery = self._make_delivery(broker, ledger)
         tier_gate = TierGate(dict(zip(names.retries, names.tiers, strict=True)))
@@ -135,6 +140,7 @@ class Sender:
                 progress=self._progress,
                 metrics=self._metrics,
                 clock=self._clock,
+                share=shares.of(name),
             )
             for name, topics, group, gate in (
                 ("main", (names.main,), settings.group_id, OpenGate()),

@@ -6,7 +6,7 @@ _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 36
 
 
 class SenderMetrics:
-    """All metrics of the engine in one registry; ``topic`` is the MailTopic's main topic."""
+    """The engine's metrics in one registry; ``topic`` is the MailTopic's main topic."""
 
     def __init__(self, registry: CollectorRegistry, topic: str) -> None:
         self.topic = topic
@@ -14,12 +14,6 @@ class SenderMetrics:
             "mailtopic_mails",
             "Recorded outcomes.",
             ("topic", "relay", "outcome"),
-            registry=registry,
-        )
-        self._replies = Counter(
-            "mailtopic_smtp_replies",
-            "Results of attempts by reply class.",
-            ("topic", "relay", "class"),
             registry=registry,
         )
         self.delivery_seconds = Histogram(
@@ -85,10 +79,6 @@ class SenderMetrics:
     def outcome(self, outcome: str, relay: str | None) -> None:
         """Count a recorded outcome."""
         self._mails.labels(self.topic, relay or "", outcome).inc()
-
-    def reply(self, reply_class: str, relay: str) -> None:
-        """Count the result of an attempt."""
-        self._replies.labels(self.topic, relay, reply_class).inc()
 
     def stage(self, stage: str, seconds: float) -> None:
         """Observe one stage of an attempt: queue, wait, connect or transmit."""

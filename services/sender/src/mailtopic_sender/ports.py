@@ -56,8 +56,11 @@ class SourceBroken(Exception):  # noqa: N818 - it says what happened
 class AssignmentListener(Protocol):
     """Hears which partitions this consumer owns. Every rebalance revokes all of them first."""
 
-    def assigned(self, partitions: Collection[TopicPartition]) -> None:
-        """From now on these are owned, none of them paused. Must not block."""
+    def assigned(self, partitions: Collection[TopicPartition], *, total: int) -> None:
+        """From now on these are owned, none of them paused. Must not block.
+
+        `total` is how many partitions there are for all members of the group together.
+        """
         ...
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:

@@ -6,7 +6,8 @@ What it shields the engine from (aiokafka 0.14): a rebalance forgets pauses and 
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import aiokafka
@@ -82,7 +83,8 @@ class KafkaSource:
                 fetch_max_bytes=_FETCH_MAX_BYTES,
             )
             self._turn = _Turn()
-            consumer.subscribe(self._topics, listener=_Listener(listener, self._turn))
+            total = partial(_count_partitions, consumer, self._topics)
+            consumer.subscribe(self._topics, listener=_Listener(listener, self._turn, total))
             try:
                 await consumer.start()
             except errors.KafkaError:
@@ -186,9 +188,10 @@ class _Turn:
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
     """Passes a rebalance on. aiokafka swallows what is raised here."""
 
-    def __init__(self, listener: AssignmentListener, turn: _Turn) -> None:
+    def __init__(self, listener: AssignmentListener, turn: _Turn, total: Callable[[], int]) -> None:
         self._listener = listener
         self._turn = turn
+        self._total = total
 
     async def on_partitions_revoked(self, revoked: Collection[aiokafka.TopicPartition]) -> None:
         self._turn.number += 1
@@ -196,8 +199,13 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
         await self._listener.revoked([TopicPartition(*place) for place in revoked])
 
     async def on_partitions_assigned(self, assigned: Collection[aiokafka.TopicPartition]) -> None:
-        self._listener.assigned([TopicPartition(*place) for place in assigned])
+        places = [TopicPartition(*place) for place in assigned]
+        self._listener.assigned(places, total=max(self._total(), len(places)))
         self._turn.settled.set()
+
+
+def _count_partitions(consumer: aiokafka.AIOKafkaConsumer, topics: Sequence[str]) -> int:
+    return sum(len(consumer.partitions_for_topic(topic) or ()) for topic in topics)
 
 
 def _record(message: Any) -> ConsumedRecord:

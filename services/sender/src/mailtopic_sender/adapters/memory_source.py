@@ -194,7 +194,7 @@ class MemorySource:
         for place in self._places:
             committed = self._kafka.committed(self._group, place)
             self._positions[place] = committed.offset if committed else 0
-        listener.assigned(self._places)
+        listener.assigned(self._places, total=len(self._places))
 
     def _take(self, max_records: int) -> list[ConsumedRecord]:
         taken: list[ConsumedRecord] = []

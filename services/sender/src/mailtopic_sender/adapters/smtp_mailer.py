@@ -77,7 +77,7 @@ class SmtpMailer:
 
     @property
     def relays(self) -> tuple[RelayState, ...]:
-        """The state of each relay, in order: for metrics and probes."""
+        """The state of each relay, in order; any thread may ask."""
         return tuple(relay.state for relay in self._relays)
 
     async def start(self) -> None:

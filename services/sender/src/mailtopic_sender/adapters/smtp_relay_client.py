@@ -27,14 +27,12 @@ class RelayState:
         relay: its name.
         replies: how many answers of each class it gave, to mails and to attempts to open a
             session; a lost link counts as the class that it means.
-        wait_s: about how long a mail that comes now has to wait for its turn, seconds.
     """
 
     relay: str
     gate: Gate
     pool: PoolState
     replies: Mapping[ReplyClass, int]
-    wait_s: float
 
 
 class RelayClient:
@@ -92,9 +90,8 @@ class RelayClient:
     @property
     def state(self) -> RelayState:
         """What there is to show."""
-        return RelayState(
-            self.name, self._breaker.gate, self._pool.state, dict(self._replies), self.wait_s
-        )
+        replies = self._replies.copy()
+        return RelayState(self.name, self._breaker.gate, self._pool.state, replies)
 
     @property
     def refusal(self) -> DeliveryResult | None:

@@ -24,13 +24,17 @@ from mailtopic_sender.domain.templates import TemplateError
 from mailtopic_sender.engine.incoming import Incoming, NewestCodes, decode_incoming
 from mailtopic_sender.engine.lease import Abandoned, Lease
 from mailtopic_sender.engine.ledger import Ledger
+from mailtopic_sender.engine.permit import MailPermit
 from mailtopic_sender.engine.recorder import Recorder
-from mailtopic_sender.mail_ports import DeliveryResult, Mailer, OutgoingMail
+from mailtopic_sender.mail_ports import DeliveryResult, Mailer, OutgoingMail, Withdrawn
 from mailtopic_sender.metrics import SenderMetrics
 from mailtopic_sender.ports import ConsumedRecord
 
 BUG_ATTEMPTS = 3
 """A mail on which this program fails is tried so often, then it is dead."""
+
+_FULL_ATTEMPTS = 3
+"""A mailbox that is full so often won't be emptied before the mail expires."""
 
 _RELAY_PAUSE_S = 0.2
 _LONGEST_RELAY_PAUSE_S = 10.0
@@ -125,6 +129,7 @@ class Delivery:
     ) -> DeliveryResult | None:
         """Send until a relay has said something about the mail; None: it needn't be sent."""
         pause_s = _RELAY_PAUSE_S
+        permit = MailPermit(lease, is_wanted=lambda: not self._newest.supersedes(mail))
         while True:
             now_ms = self._clock.now_ms()
             if now_ms >= mail.expires_at:
@@ -139,9 +144,13 @@ class Delivery:
                 if self._clock.now_ms() < mail.expires_at and not self._mailer.is_available:
                     await lease.wait(None, timeout_s=_RELAY_PAUSE_S)
                 continue
-            waited_s = self._clock.monotonic_s() - incoming.received_s
-            result = await self._mailer.send(self._outgoing(mail))
-            self._observe(result, waited_s)
+            try:
+                result = await self._mailer.send(self._outgoing(mail), permit=permit)
+            except Withdrawn:
+                if lease.is_over:
+                    raise Abandoned from None
+                continue
+            self._observe(result, self._clock.monotonic_s() - incoming.received_s)
             if not result.reply_class.blames_relay:
                 return result
             # The relay's fault: the mail keeps its place and its attempt.
@@ -169,8 +178,10 @@ class Delivery:
             await self._finish(incoming, Outcome.BOUNCED, result)
         elif reply is ReplyClass.UNKNOWN and not self._policy.resend_unknown:
             await self._bury(incoming, "unknown", _reply(result), Outcome.UNKNOWN, result)
-        elif reply is ReplyClass.PROTOCOL and incoming.attempt >= BUG_ATTEMPTS:
-            await self._bury(incoming, "protocol", _reply(result), result=result)
+        elif reply is ReplyClass.MAILBOX_FULL and incoming.attempt >= _FULL_ATTEMPTS:
+            await self._finish(incoming, Outcome.BOUNCED, result)
+        elif _is_dead(result, incoming.attempt):
+            await self._bury(incoming, reply.value, _reply(result), result=result)
         else:
             await self._defer(incoming, mail, _reply(result), result)
 
@@ -236,8 +247,8 @@ class Delivery:
         await self._recorder.bury(incoming, error, reason=reason, outcome=outcome, result=result)
         self._say(incoming, outcome, result, reason=reason)
 
-    def _observe(self, result: DeliveryResult, waited_s: float) -> None:
-        self._metrics.reply(result.reply_class.value, result.relay)
+    def _observe(self, result: DeliveryResult, since_received_s: float) -> None:
+        waited_s = since_received_s - result.connect_s - result.transmit_s
         self._metrics.stage("wait", waited_s)
         self._metrics.stage("connect", result.connect_s)
         self._metrics.stage("transmit", result.transmit_s)
@@ -271,6 +282,14 @@ class Delivery:
             yield
         finally:
             self._handled.pop(mail_id).set()
+
+
+def _is_dead(result: DeliveryResult, attempt: int) -> bool:
+    """Whether only a person can help, because neither the recipient nor time is to blame."""
+    if result.reply_class is ReplyClass.PROTOCOL:
+        # Garbage instead of a reply may be a passing trouble; a whole reply will come again.
+        return result.smtp is not None or attempt >= BUG_ATTEMPTS
+    return result.reply_class is ReplyClass.REPUTATION
 
 
 def _poison(error: Exception) -> ErrorInfo:

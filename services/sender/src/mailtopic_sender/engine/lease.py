@@ -26,6 +26,10 @@ class Lease:
         """Let nothing new begin."""
         self._ended.set()
 
+    async def ended(self) -> None:
+        """Return when it ends."""
+        await self._ended.wait()
+
     async def wait(self, awaited: Awaitable[object] | None, *, timeout_s: float) -> bool:
         """Wait for something (or just for the time to pass); returns whether it came in time.
 

@@ -1,7 +1,7 @@
 """The loop: poll → receive → dispatch → commit; pause and resume; drain."""
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -79,6 +79,7 @@ class Pump:
         progress: Progress,
         metrics: SenderMetrics,
         clock: Clock,
+        share: Callable[[float], None],
     ) -> None:
         self._source = source
         self._delivery = delivery
@@ -89,6 +90,7 @@ class Pump:
         self._progress = progress
         self._metrics = metrics
         self._clock = clock
+        self._share = share
         self._lanes: Lanes[Job] = Lanes(self._run_job, slots=slots, crashed=self._crashed)
         self._assignment: Assignment | None = None
         self._paused: set[TopicPartition] = set()
@@ -129,9 +131,10 @@ class Pump:
 
     # --- the assignment's life ---------------------------------------------------------------
 
-    def assigned(self, partitions: Collection[TopicPartition]) -> None:
+    def assigned(self, partitions: Collection[TopicPartition], *, total: int) -> None:
         """Take over; what was committed is read by the loop, because this must not block."""
         self._assignment = Assignment(partitions)
+        self._share(len(partitions) / total if total else 0.0)
         self._paused.clear()
         self._metrics.rebalances.labels(self._settings.name).inc()
         self._log.info("partitions.assigned", partitions=len(partitions))
@@ -148,6 +151,7 @@ class Pump:
 
     async def _close(self, assignment: Assignment) -> None:
         assignment.lease.end()
+        self._share(0.0)
         self._gate.clear()
         try:
             async with asyncio.timeout(self._settings.drain_timeout_s):

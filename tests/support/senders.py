@@ -24,8 +24,8 @@ PARTITIONS = 6
 
 
 @dataclass
-class Bench:
-    """One topic, one relay, and any number of senders in between."""
+class Senders:
+    """One topic and any number of senders; where they deliver to, `relay_environment` says."""
 
     directory: Path
     servers: str
@@ -37,10 +37,6 @@ class Bench:
     async def __aenter__(self) -> Self:
         self.keyring = KeyRing.generate()
         (self.directory / "keys.json").write_text(self.keyring.dump())
-        authority = Authority()
-        authority.write_pem(self.directory / "ca.pem")
-        self.relay = SmtpRelay(tls=authority.server_context("127.0.0.1"))
-        await self.relay.start()
         self.broker = KafkaClient(
             KafkaSettings(bootstrap_servers=(self.servers,)), max_request_bytes=5_000_000
         )
@@ -49,27 +45,28 @@ class Bench:
     async def __aexit__(self, *_: object) -> None:
         await asyncio.gather(*(sender.kill() for sender in self.senders.values()))
         await self.broker.close()
-        await self.relay.stop()
+
+    def relay_environment(self) -> dict[str, str]:
+        """The settings that name the relay."""
+        return {}
 
     @property
     def mails(self) -> MailSender:
         return MailSender(self.broker, topic=self.topic, keyring=self.keyring)
 
     def environment(self, name: str) -> dict[str, str]:
-        return {
+        common = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.directory),
             "MAILTOPIC_KAFKA__BOOTSTRAP_SERVERS": self.servers,
             "MAILTOPIC_TOPIC": self.topic,
             "MAILTOPIC_SEALING__KEYS_FILE": str(self.directory / "keys.json"),
-            "MAILTOPIC_SMTP__HOST": self.relay.host,
-            "MAILTOPIC_SMTP__PORT": str(self.relay.port),
-            "MAILTOPIC_SMTP__CA_FILE": str(self.directory / "ca.pem"),
             "MAILTOPIC_FROM__ADDRESS": "noreply@mailtopic.test",
             "MAILTOPIC_METRICS__PORT": str(self.ports[name]),
             "MAILTOPIC_CONSUMER__SESSION_TIMEOUT_S": "6",
             "MAILTOPIC_LOG__FORMAT": "json",
-        } | self.settings
+        }
+        return common | self.relay_environment() | self.settings
 
     def start(self, name: str = "sender", *, env: dict[str, str] | None = None) -> Child:
         """Start a sender process, or a killed one again."""
@@ -104,19 +101,6 @@ class Bench:
         logs = sorted(self.directory.glob("*.log"))
         return "".join(path.read_text(errors="replace") for path in logs)
 
-    def deliveries(self) -> Counter[str]:
-        """How many copies the relay took, by recipient."""
-        return Counter(mail.recipients[0] for mail in self.relay.mails)
-
-    async def delivered(self, addresses: Sequence[str], *, timeout_s: float = 60) -> None:
-        """Wait until every address has a mail."""
-        wanted = set(addresses)
-        await until(
-            lambda: wanted <= self.deliveries().keys(),
-            f"{len(wanted)} addresses have a mail",
-            timeout_s=timeout_s,
-        )
-
     async def records(self, topic: str) -> list[Any]:
         """All records of a topic, as aiokafka reads them."""
         consumer = aiokafka.AIOKafkaConsumer(
@@ -138,3 +122,40 @@ class Bench:
 
     async def events(self) -> list[StatusEvent]:
         return [decode_status(r.value) for r in await self.records(f"{self.topic}.status")]
+
+
+@dataclass
+class Bench(Senders):
+    """Senders and one relay, in the test's own process."""
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        authority = Authority()
+        authority.write_pem(self.directory / "ca.pem")
+        self.relay = SmtpRelay(tls=authority.server_context("127.0.0.1"))
+        await self.relay.start()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await super().__aexit__(*error)
+        await self.relay.stop()
+
+    def relay_environment(self) -> dict[str, str]:
+        return {
+            "MAILTOPIC_SMTP__HOST": self.relay.host,
+            "MAILTOPIC_SMTP__PORT": str(self.relay.port),
+            "MAILTOPIC_SMTP__CA_FILE": str(self.directory / "ca.pem"),
+        }
+
+    def deliveries(self) -> Counter[str]:
+        """How many copies the relay took, by recipient."""
+        return Counter(mail.recipients[0] for mail in self.relay.mails)
+
+    async def delivered(self, addresses: Sequence[str], *, timeout_s: float = 60) -> None:
+        """Wait until every address has a mail."""
+        wanted = set(addresses)
+        await until(
+            lambda: wanted <= self.deliveries().keys(),
+            f"{len(wanted)} addresses have a mail",
+            timeout_s=timeout_s,
+        )

@@ -16,8 +16,9 @@ As a process, for tests that kill things, read from the outside::
 
 appends one JSON line for every mail accepted (at, sender, recipients, connection, login, sha256,
 content as Latin-1) and leaves the authority to trust in certs/ca.pem; the same directory gives the
-same authority again. It prints "listening HOST PORT" when ready and ends on SIGTERM. See --help
-for what else it can be told.
+same authority again. It prints "listening HOST PORT" when ready and ends on SIGTERM. With
+--behaviour FILE it reads that file at its start and on each SIGHUP, and prints "behaves". See
+--help for what else it can be told, `Behaviour` for the file, `smtp_relay_process` to use it.
 
 What it offers is set by the constructor: STARTTLS or TLS from the start, AUTH PLAIN and LOGIN,
 PIPELINING, SMTPUTF8, 8BITMIME, SIZE. How it misbehaves may change at any time: `fault`,
@@ -26,13 +27,16 @@ PIPELINING, SMTPUTF8, 8BITMIME, SIZE. How it misbehaves may change at any time: 
 
 import argparse
 import asyncio
+import json
 import random
 import signal
 import ssl
 import sys
 import time
+import zlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -42,7 +46,7 @@ import trustme
 
 from support.smtp_relay_link import PHASES, Fault, ReceivedMail, RelayLink
 
-__all__ = ["Authority", "Fault", "ReceivedMail", "SmtpRelay"]
+__all__ = ["Authority", "Behaviour", "Fault", "ReceivedMail", "SmtpRelay", "is_among"]
 
 
 class Authority:
@@ -79,6 +83,7 @@ class SmtpRelay:
         commands: the latest command lines, with their connection's number.
         flights: how many of the latest reads brought how many commands: tells pipelining.
         greylist_s: refuse every recipient until this long after it was first seen, seconds.
+        greylist_share: of how many of the recipients that is true, always the same ones.
         delay_s: before every reply, or by phase, seconds.
         grants_data_always: answer 354 to DATA even without a recipient.
         drips: send replies octet by octet.
@@ -118,6 +123,7 @@ class SmtpRelay:
         self.commands: deque[tuple[int, str]] = deque(maxlen=10_000)
         self.flights: deque[int] = deque(maxlen=10_000)
         self.greylist_s = 0.0
+        self.greylist_share = 1.0
         self.delay_s: float | dict[str, float] = 0.0
         self.grants_data_always = False
         self.drips = False
@@ -203,10 +209,21 @@ class SmtpRelay:
 
     def is_greylisted(self, recipient: str) -> bool:
         """Whether to refuse a recipient for now; remembers when it was first seen."""
-        if self.greylist_s <= 0:
+        if self.greylist_s <= 0 or not is_among(recipient, self.greylist_share):
             return False
         now = time.monotonic()
         return now - self._first_seen.setdefault(recipient, now) < self.greylist_s
+
+    def behave(self, behaviour: "Behaviour") -> None:
+        """Behave so from now on, whatever was before."""
+        self.heal()
+        for fault in behaviour.faults:
+            self.fault(fault)
+        self.greylist_s = behaviour.greylist_s
+        self.greylist_share = behaviour.greylist_share
+        self.delay_s = behaviour.delay_s
+        if behaviour.drops_links:
+            self.drop_links()
 
     def accept(self, mail: ReceivedMail) -> None:
         """Record a mail."""
@@ -214,6 +231,30 @@ class SmtpRelay:
             self.mails.append(mail)
         if self._spool is not None:
             self._spool.write(mail.as_json() + "\n")
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """How a relay behaves; see the attributes of `SmtpRelay`."""
+
+    faults: Sequence[Fault] = ()
+    greylist_s: float = 0.0
+    greylist_share: float = 1.0
+    delay_s: float | dict[str, float] = 0.0
+    drops_links: bool = False
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        fields = json.loads(text)
+        return cls(**fields | {"faults": [Fault(**fault) for fault in fields["faults"]]})
+
+
+def is_among(recipient: str, share: float) -> bool:
+    """Whether a recipient belongs to a share of all, chosen by its name alone."""
+    return zlib.crc32(recipient.encode()) % 1000 < share * 1000
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
@@ -229,6 +270,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--delay-s", type=float, default=0.0, help="before each reply")
     parser.add_argument("--closing", type=float, default=0.0, help="probability of 421 at MAIL")
     parser.add_argument("--lost-dots", type=float, default=0.0, help="of taking it, then silence")
+    parser.add_argument("--behaviour", type=Path, help="a Behaviour as JSON; read again on SIGHUP")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args(argv)
 
@@ -244,6 +286,15 @@ def _server_context(directory: Path) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(server)
     return context
+
+
+def _follow(relay: SmtpRelay, file: Path) -> None:
+    def read() -> None:
+        relay.behave(Behaviour.from_json(file.read_text("utf-8")))
+        print("behaves", flush=True)  # noqa: T201 - its interface
+
+    read()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, read)
 
 
 async def _serve(arguments: argparse.Namespace) -> None:
@@ -264,6 +315,8 @@ async def _serve(arguments: argparse.Namespace) -> None:
         relay.fault(Fault("mail", reply="421 4.3.2 closing", probability=arguments.closing))
     if arguments.lost_dots:
         relay.fault(Fault("dot", drop=True, accept=True, probability=arguments.lost_dots))
+    if arguments.behaviour:
+        _follow(relay, arguments.behaviour)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

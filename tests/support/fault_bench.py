@@ -1,0 +1,121 @@
+"""Senders between a broker and a relay that outlive them, and what must hold afterwards."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Self
+from uuid import UUID
+
+import aiokafka
+from aiokafka.admin import AIOKafkaAdminClient
+
+from mailtopic_client import MailSender
+from mailtopic_sender.ports import Committed, TopicPartition
+from support.conditions import until
+from support.invariants import StatusReader, Verdict, judge
+from support.senders import PARTITIONS, Senders
+from support.smtp_relay_process import RelayProcess
+
+
+@dataclass
+class FaultBench(Senders):
+    """One topic, any number of senders, one relay as a process.
+
+    Attributes:
+        published: the recipient of each mail, by its id.
+        ttl_s: how long mails are valid.
+    """
+
+    needs_login: bool = False
+    ttl_s: float = 3600.0
+    published: dict[UUID, str] = field(default_factory=dict)
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        self.relay = RelayProcess(self.directory / "relay", needs_login=self.needs_login)
+        await self.relay.start()
+        self._stack = AsyncExitStack()
+        self._status: StatusReader | None = None
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._stack.aclose()
+        await super().__aexit__(*error)
+        await self.relay.stop()
+
+    def relay_environment(self) -> dict[str, str]:
+        return self.relay.environment()
+
+    @property
+    def mails(self) -> MailSender:
+        return MailSender(self.broker, topic=self.topic, keyring=self.keyring, ttl_s=self.ttl_s)
+
+    async def publish(self, addresses: Iterable[str], *, at_once: int = 50) -> None:
+        """Publish one mail to each address."""
+        waiting = iter(addresses)
+
+        async def publisher() -> None:
+            for address in waiting:
+                self.published[await self.mails.send_code("123456", address)] = address
+
+        await asyncio.gather(*(publisher() for _ in range(at_once)))
+
+    async def status(self) -> StatusReader:
+        """N.status until now; a sender has made the topic."""
+        if self._status is None:
+            self._status = StatusReader(self.servers, self.topic, partitions=PARTITIONS)
+            await self._status.start()
+            self._stack.push_async_callback(self._status.stop)
+        await self._status.read()
+        return self._status
+
+    async def taken(self, count: int, *, timeout_s: float = 60) -> None:
+        """Wait until so many mails were taken, second copies among them."""
+        await until(lambda: len(self.relay.read()) >= count, f"{count} mails", timeout_s=timeout_s)
+
+    async def is_settled(self) -> bool:
+        """Whether every mail published until now has a final outcome."""
+        return (await self.status()).decided >= self.published.keys()
+
+    async def settled(self, *, timeout_s: float = 120) -> Verdict:
+        """Wait until every mail has a final outcome; return what became of them."""
+        await until(self.is_settled, "every mail has a final outcome", timeout_s=timeout_s)
+        return await self.verdict()
+
+    async def verdict(self) -> Verdict:
+        return judge(self.published, self.relay.read(), (await self.status()).events)
+
+    async def committed(self, group: str | None = None) -> Mapping[TopicPartition, Committed]:
+        """The group's offsets."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.servers)
+        await admin.start()
+        try:
+            found = await admin.list_consumer_group_offsets(group or self.topic)
+        finally:
+            await admin.close()
+        return {
+            TopicPartition(place.topic, place.partition): Committed(at.offset, at.metadata)
+            for place, at in found.items()
+            if at.offset >= 0
+        }
+
+    async def ends(self, topic: str | None = None) -> dict[int, int]:
+        """The end of each partition of a topic; of the main one by default."""
+        consumer = aiokafka.AIOKafkaConsumer(bootstrap_servers=self.servers)
+        await consumer.start()
+        try:
+            places = [aiokafka.TopicPartition(topic or self.topic, n) for n in range(PARTITIONS)]
+            return {p.partition: end for p, end in (await consumer.end_offsets(places)).items()}
+        finally:
+            await consumer.stop()
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a sender a signal."""
+        os.kill(self.senders[name].pid, number)
+
+
+def addresses(count: int, name: str = "user") -> list[str]:
+    return [f"{name}{number}@example.com" for number in range(count)]

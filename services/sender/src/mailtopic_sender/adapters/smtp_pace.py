@@ -34,6 +34,11 @@ class Pace:
         """About how long a mail that came now would have to wait, seconds; may be infinite."""
         return self._wait_s(len(self._waiters))
 
+    @property
+    def is_braked(self) -> bool:
+        """Whether no mail may go just now."""
+        return self._clock.monotonic_s() < self._braked_until_s
+
     def set_share(self, share: float) -> None:
         """Set this process's part of the rate, 0 to 1."""
         if self._bucket is not None:
@@ -88,7 +93,7 @@ class Pace:
         return max(brake_s, self._bucket.wait_s(ahead)) if self._bucket is not None else brake_s
 
     def _take(self) -> bool:
-        if self._clock.monotonic_s() < self._braked_until_s:
+        if self.is_braked:
             return False
         return self._bucket is None or self._bucket.take()
 

@@ -19,6 +19,10 @@ LONGEST_BRAKE_S = 60.0
 """A relay that asks for a longer pause than this gets its mails back by the retry topics."""
 
 
+class _Braked(Exception):  # noqa: N818 - it says what happened
+    """The relay was braked while the mail waited for a connection: it needs another turn."""
+
+
 @dataclass(frozen=True, slots=True)
 class RelayState:
     """What there is to show of a relay.
@@ -123,19 +127,21 @@ class RelayClient:
             return None
         answer: Answer | None = None
         try:
-            if not await self._pace.turn(permit, timeout_s=patience_s):
-                return None
-            began_at_s = self._clock.monotonic_s()
-            answer, connected_at_s = await self._attempt(message, permit)
+            while await self._pace.turn(permit, timeout_s=patience_s):
+                began_at_s = self._clock.monotonic_s()
+                try:
+                    answer, connected_at_s = await self._attempt(message, permit)
+                except _Braked:
+                    continue
+                now_s = self._clock.monotonic_s()
+                return self._result(
+                    answer, connect_s=connected_at_s - began_at_s, transmit_s=now_s - connected_at_s
+                )
+            return None
         finally:
             self._breaker.leave(admission, answer)
-        if answer.reply_class.blames_relay and not self.admits:
-            self._pool.interrupt(answer)
-        return self._result(
-            answer,
-            connect_s=connected_at_s - began_at_s,
-            transmit_s=self._clock.monotonic_s() - connected_at_s,
-        )
+            if answer is not None and answer.reply_class.blames_relay and not self.admits:
+                self._pool.interrupt(answer)
 
     async def close(self) -> None:
         """Stop probing and close the connections."""
@@ -165,14 +171,21 @@ class RelayClient:
         session = await self._pool.acquire(fresh=fresh)
         connected_at_s = self._clock.monotonic_s()
         try:
-            if not permit.holds:
-                self._pace.give_back()
-                raise Withdrawn
+            self._check_turn(permit)
             answer = await session.transmit(message)
             self._learn(answer, began_at_s=connected_at_s)
         finally:
             self._pool.release(session)
         return answer, connected_at_s
+
+    def _check_turn(self, permit: Permit) -> None:
+        """Things may have changed while the mail waited for a connection."""
+        if not permit.holds:
+            self._pace.give_back()
+            raise Withdrawn
+        if self._pace.is_braked:
+            self._pace.give_back()
+            raise _Braked
 
     def _learn(self, answer: Answer, *, began_at_s: float) -> None:
         self._replies[answer.reply_class] += not answer.stale

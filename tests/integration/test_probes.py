@@ -45,6 +45,25 @@ def test_metrics_are_served_and_other_paths_are_not(url: str) -> None:
     assert httpx.get(f"{url}/etc").status_code == 404
 
 
+def test_several_processes_on_one_machine_need_no_ports_to_be_set() -> None:
+    def ok() -> None:
+        return None
+
+    servers = [
+        ProbeServer(MetricsSettings(), CollectorRegistry(), live=ok, ready=ok) for _ in range(2)
+    ]
+    try:
+        for server in servers:
+            server.start()
+        ports = {server.port for server in servers}
+        assert len(ports) == 2
+        for port in ports:
+            assert httpx.get(f"http://127.0.0.1:{port}/livez").status_code == 200
+    finally:
+        for server in servers:
+            server.stop()
+
+
 def test_a_port_that_is_taken_names_the_setting() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -15,8 +15,10 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from mailtopic_runtime.errors import SettingError
+from mailtopic_runtime.logs import get_logger
 from mailtopic_runtime.settings import MetricsSettings
 
+DEFAULT_PORT = 9100
 Check = Callable[[], str | None]
 """Returns None if all is well, else the problem in words. Called from another thread."""
 
@@ -43,16 +45,20 @@ class ProbeServer:
         return int(self._server.server_port)
 
     def start(self) -> None:
-        """Listen.
+        """Listen, on a free port if none is set and 9100 is taken.
 
         Raises:
             SettingError: the address can't be listened on.
         """
         host, port = self._settings.host, self._settings.port
         try:
-            self._server = _Server((host, port), _QuietHandler)
+            self._server = _listen(host, DEFAULT_PORT if port is None else port)
         except OSError as error:
-            raise _setting_error(error, host, port) from None
+            if port is not None or error.errno != errno.EADDRINUSE:
+                raise _setting_error(error, host, port or DEFAULT_PORT) from None
+            # Nobody asked for that port, and several processes may well share a machine.
+            self._server = _listen(host, 0)
+            get_logger(__name__).warning("probes.port_taken", port=DEFAULT_PORT, instead=self.port)
         self._server.set_app(self._answer)
         threading.Thread(target=self._server.serve_forever, name="probes", daemon=True).start()
 
@@ -73,6 +79,10 @@ class ProbeServer:
         if problem is None:
             return _text(start_response, "200 OK", "ok")
         return _text(start_response, "503 Service Unavailable", problem)
+
+
+def _listen(host: str, port: int) -> "_Server":
+    return _Server((host, port), _QuietHandler)
 
 
 def _text(start_response: StartResponse, status: str, text: str) -> list[bytes]:

@@ -52,8 +52,8 @@ class MetricsSettings(SettingsGroup):
     host: str = "127.0.0.1"
     """The address to listen on; a pod needs 0.0.0.0. Loopback, so that nothing opens unasked."""
 
-    port: int = Field(default=9100, ge=0, le=65535)
-    """The port of /livez, /readyz and /metrics; 0 takes a free one."""
+    port: int | None = Field(default=None, ge=0, le=65535)
+    """The port of /livez, /readyz and /metrics; unset: 9100, or a free one if that is taken."""
 
 
 class MailTopicSettings(BaseSettings):

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -26,12 +27,14 @@ class FaultBench(Senders):
 
     Attributes:
         published: the recipient of each mail, by its id.
+        sent_at: when each recipient's mail was published, epoch seconds.
         ttl_s: how long mails are valid.
     """
 
     needs_login: bool = False
     ttl_s: float = 3600.0
     published: dict[UUID, str] = field(default_factory=dict)
+    sent_at: dict[str, float] = field(default_factory=dict)
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
@@ -54,14 +57,27 @@ class FaultBench(Senders):
         return MailSender(self.broker, topic=self.topic, keyring=self.keyring, ttl_s=self.ttl_s)
 
     async def publish(self, addresses: Iterable[str], *, at_once: int = 50) -> None:
-        """Publish one mail to each address."""
+        """Publish one mail to each address, as fast as the broker takes them."""
         waiting = iter(addresses)
 
         async def publisher() -> None:
             for address in waiting:
-                self.published[await self.mails.send_code("123456", address)] = address
+                await self._publish_one(address)
 
         await asyncio.gather(*(publisher() for _ in range(at_once)))
+
+    async def publish_paced(self, addresses: Iterable[str], *, rate_per_s: float) -> None:
+        """Publish one mail to each address, at a steady rate."""
+        due_s = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            for address in addresses:
+                tasks.create_task(self._publish_one(address))
+                due_s += 1 / rate_per_s
+                await asyncio.sleep(max(due_s - time.monotonic(), 0))
+
+    async def _publish_one(self, address: str) -> None:
+        self.sent_at[address] = time.time()
+        self.published[await self.mails.send_code("123456", address)] = address
 
     async def status(self) -> StatusReader:
         """N.status until now; a sender has made the topic."""

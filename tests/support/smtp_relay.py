@@ -17,8 +17,9 @@ As a process, for tests that kill things, read from the outside::
 appends one JSON line for every mail accepted (at, sender, recipients, connection, login, sha256,
 content as Latin-1) and leaves the authority to trust in certs/ca.pem; the same directory gives the
 same authority again. It prints "listening HOST PORT" when ready and ends on SIGTERM. With
---behaviour FILE it reads that file at its start and on each SIGHUP, and prints "behaves". See
---help for what else it can be told, `Behaviour` for the file, `smtp_relay_process` to use it.
+--behaviour FILE it reads that file at its start and on each SIGHUP and prints "behaves", and
+"fault PHASE" for each fault that it commits. See --help for what else it can be told, `Behaviour`
+for the file, `smtp_relay_process` to use it.
 
 What it offers is set by the constructor: STARTTLS or TLS from the start, AUTH PLAIN and LOGIN,
 PIPELINING, SMTPUTF8, 8BITMIME, SIZE. How it misbehaves may change at any time: `fault`,
@@ -35,7 +36,7 @@ import sys
 import time
 import zlib
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -87,6 +88,7 @@ class SmtpRelay:
         delay_s: before every reply, or by phase, seconds.
         grants_data_always: answer 354 to DATA even without a recipient.
         drips: send replies octet by octet.
+        on_fault: is told of each fault that it commits.
     """
 
     def __init__(
@@ -127,6 +129,7 @@ class SmtpRelay:
         self.delay_s: float | dict[str, float] = 0.0
         self.grants_data_always = False
         self.drips = False
+        self.on_fault: Callable[[Fault], None] = lambda _fault: None
         self.tasks: set[asyncio.Task[None]] = set()
         self._faults: list[Fault] = []
         self._first_seen: dict[str, float] = {}
@@ -198,6 +201,7 @@ class SmtpRelay:
                 continue
             if fault.times is not None:
                 fault.times -= 1
+            self.on_fault(fault)
             return fault
         return None
 
@@ -293,7 +297,11 @@ def _follow(relay: SmtpRelay, file: Path) -> None:
         relay.behave(Behaviour.from_json(file.read_text("utf-8")))
         print("behaves", flush=True)  # noqa: T201 - its interface
 
+    def tell(fault: Fault) -> None:
+        print(f"fault {fault.phase}", flush=True)  # noqa: T201 - its interface
+
     read()
+    relay.on_fault = tell
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, read)
 
 

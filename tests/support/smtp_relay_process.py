@@ -72,6 +72,10 @@ class RelayProcess:
         os.kill(self._process.pid, signal.SIGHUP)
         await until(lambda: self._log.read_text().count("behaves") > times, "the relay behaves so")
 
+    def faults(self, phase: str) -> int:
+        """How many faults of a phase it has committed."""
+        return self._log.read_text().count(f"fault {phase}\n")
+
     def read(self) -> list[Taken]:
         """What it took until now."""
         with self.spool.open("rb") as spool:

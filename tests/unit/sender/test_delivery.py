@@ -173,12 +173,14 @@ async def test_the_first_origin_is_kept_and_the_last_error_replaced() -> None:
     assert headers.first_failure_at_ms == decode_headers(first.headers).first_failure_at_ms
 
 
-async def test_a_deferral_is_stored_before_it_is_recorded() -> None:
+async def test_a_deferral_is_recorded_before_a_retry_topic_has_the_mail() -> None:
     engine = Engine(mailer=MemoryMailer([reply(ReplyClass.GREYLISTED)]))
     await engine.publish()
     await handle(engine)
     topics = [place.topic for place in engine.kafka.logs if engine.kafka.logs[place]]
-    assert topics.index("mails.retry.10s") < topics.index("mails.status")
+    assert topics.index("mails.status") < topics.index("mails.retry.10s")
+    (event,) = engine.events()
+    assert (event.tier, event.not_before) == ("10s", engine.clock.now_ms() + 10_000)
 
 
 async def test_an_original_record_keeps_its_id_through_the_retry_topics() -> None:

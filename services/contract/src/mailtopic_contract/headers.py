@@ -15,6 +15,7 @@ _MAX_OFFSET = 2**63 - 1
 _ID = "mt-id"
 _ATTEMPT = "mt-attempt"
 _NOT_BEFORE = "mt-not-before"
+_OUTCOMES_FROM = "mt-outcomes-from"
 _FIRST_FAILURE_AT = "mt-first-failure-at"
 _ORIGIN = "mt-origin-"
 _ERROR = "mt-error-"
@@ -53,12 +54,15 @@ class MailHeaders:
     Attributes:
         attempt: the attempt to be made, from 1.
         not_before_ms: it isn't due earlier (epoch milliseconds).
+        outcomes_from: the record may be a copy; from this offset on, the same partition of N.status
+            tells whether another one was handled.
         others: headers that aren't MailTopic's, kept as they are.
     """
 
     mail_id: UUID | None = None
     attempt: int = 1
     not_before_ms: int | None = None
+    outcomes_from: int | None = None
     first_failure_at_ms: int | None = None
     origin: RecordOrigin | None = None
     error: ErrorInfo | None = None
@@ -71,6 +75,7 @@ class MailHeaders:
             _ID: self.mail_id,
             _ATTEMPT: self.attempt,
             _NOT_BEFORE: self.not_before_ms,
+            _OUTCOMES_FROM: self.outcomes_from,
             _FIRST_FAILURE_AT: self.first_failure_at_ms,
             _TRACEPARENT: self.traceparent,
         }
@@ -114,6 +119,7 @@ def decode_headers(headers: Sequence[tuple[str, bytes | None]]) -> MailHeaders:
         mail_id=_mail_id(ours),
         attempt=1 if attempt is None else attempt,
         not_before_ms=_number(ours, _NOT_BEFORE, 0, MAX_TIME_MS),
+        outcomes_from=_number(ours, _OUTCOMES_FROM, 0, _MAX_OFFSET),
         first_failure_at_ms=_number(ours, _FIRST_FAILURE_AT, 0, MAX_TIME_MS),
         origin=_origin(ours),
         error=_error(ours),

@@ -44,6 +44,8 @@ class StatusEvent(BaseModel):
         relay: the name of the relay that answered, if one did.
         reply_class: the class of its reply.
         smtp: its reply code and enhanced code, such as ``250 2.0.0``; never its text.
+        tier: of a deferred mail, the retry tier that holds it.
+        not_before: of a deferred mail, when its next attempt is due, epoch milliseconds.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True, strict=True)
@@ -57,6 +59,8 @@ class StatusEvent(BaseModel):
     relay: str | None = Field(default=None, max_length=253)
     reply_class: str | None = Field(default=None, max_length=64)
     smtp: str | None = Field(default=None, max_length=32)
+    tier: str | None = Field(default=None, max_length=16)
+    not_before: TimeMs | None = None
 
     @property
     def key(self) -> bytes:

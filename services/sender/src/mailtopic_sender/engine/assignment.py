@@ -64,7 +64,7 @@ class Assignment:
 
     def fence(self) -> None:
         """Let nothing begin and nothing be committed any more."""
-        self.lease.end()
+        self.lease.lose()
         self.is_fenced = True
 
     async def idle(self) -> None:

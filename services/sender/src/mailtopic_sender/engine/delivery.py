@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from mailtopic_client import BrokerUnavailable
 from mailtopic_contract import (
     ErrorInfo,
     KeyRing,
@@ -36,6 +37,7 @@ BUG_ATTEMPTS = 3
 _FULL_ATTEMPTS = 3
 """A mailbox that is full so often won't be emptied before the mail expires."""
 
+_LEDGER_RETRY_S = 1.0
 _RELAY_PAUSE_S = 0.2
 _LONGEST_RELAY_PAUSE_S = 10.0
 
@@ -102,12 +104,27 @@ class Delivery:
             Abandoned: the lease ended while the mail waited; nothing was decided.
         """
         async with self._alone(incoming.mail_id, lease):
-            if self._ledger.is_settled(incoming.mail_id, incoming.attempt):
+            if incoming.headers.outcomes_from is not None:
+                await self._learn_of_copies(incoming, incoming.headers.outcomes_from, lease)
+            deferred = self._ledger.half_deferred(incoming.mail_id, incoming.attempt)
+            if deferred is not None:
+                await self._recorder.resume(incoming, deferred)
+                self._metrics.replays_skipped.labels("ledger").inc()
+            elif self._ledger.is_settled(incoming.mail_id, incoming.attempt):
                 self._metrics.replays_skipped.labels("ledger").inc()
             elif incoming.mail is None:
                 await self._bury_unreadable(incoming)
             else:
                 await self._deliver_or_report(incoming, incoming.mail, lease)
+
+    async def _learn_of_copies(self, incoming: Incoming, since: int, lease: Lease) -> None:
+        while True:
+            try:
+                await self._ledger.catch_up(incoming.record.partition, since)
+            except BrokerUnavailable:
+                await lease.wait(None, timeout_s=_LEDGER_RETRY_S)
+            else:
+                return
 
     async def _deliver_or_report(self, incoming: Incoming, mail: MailRecord, lease: Lease) -> None:
         try:
@@ -121,8 +138,12 @@ class Delivery:
             self._log.error("mail.bug", id=str(incoming.mail_id), exc_info=error)
             await self._retry_bug(incoming, mail, _bug(error))
         else:
-            if result is not None:
-                await self._record(incoming, mail, result)
+            if result is None:
+                return
+            if lease.is_lost and result.reply_class is not ReplyClass.ACCEPTED:
+                # Too late: whoever has the partition now makes this attempt anew.
+                raise Abandoned
+            await self._record(incoming, mail, result)
 
     async def _send(
         self, incoming: Incoming, mail: MailRecord, lease: Lease

@@ -12,10 +12,14 @@ class Lease:
     """Ends when the partitions are being revoked or the process stops.
 
     What has been handed to a relay is finished all the same; what only waits gives up.
+
+    Attributes:
+        is_lost: somebody else may own the partition by now.
     """
 
     def __init__(self) -> None:
         self._ended = asyncio.Event()
+        self.is_lost = False
 
     @property
     def is_over(self) -> bool:
@@ -29,6 +33,11 @@ class Lease:
     async def ended(self) -> None:
         """Return when it ends."""
         await self._ended.wait()
+
+    def lose(self) -> None:
+        """Let nothing new begin, and let what still runs leave the rest to the next owner."""
+        self.end()
+        self.is_lost = True
 
     async def wait(self, awaited: Awaitable[object] | None, *, timeout_s: float) -> bool:
         """Wait for something (or just for the time to pass); returns whether it came in time.

@@ -1,11 +1,14 @@
 """Which mails already have a recorded outcome, so that a replay does not send them twice.
 
 N.status is the ledger. The commit metadata says from where in it the outcomes of incomplete
-records can stand; on assignment only that tail is read.
+records can stand; on assignment only that tail is read. What a process may have begun and another
+one may go on with is read once more when it matters: see `Ledger.catch_up`.
 """
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from mailtopic_contract import Outcome, StatusEvent
@@ -18,22 +21,55 @@ _ALWAYS = 2**31
 """More than any attempt: the outcome is final, whatever attempt a record asks for."""
 
 
+@dataclass(slots=True)
+class _Tail:
+    """What was read from N.status.
+
+    Attributes:
+        ends: where reading ended, by partition.
+        reached: by mail, the attempt up to which it is settled.
+        deferred: by mail, the last event, if that is a deferral.
+    """
+
+    ends: Mapping[int, int]
+    reached: dict[bytes, int] = field(default_factory=dict)
+    deferred: dict[bytes, StatusEvent] = field(default_factory=dict)
+
+    def add(self, events: Iterable[tuple[int, StatusEvent]]) -> None:
+        for _partition, event in events:
+            key = event.id.bytes
+            if _reached(event) >= self.reached.get(key, 0):
+                self.reached[key] = _reached(event)
+                self.deferred.pop(key, None)
+                if event.outcome is Outcome.DEFERRED and event.tier is not None:
+                    self.deferred[key] = event
+
+
 class Ledger:
     """Remembers settled mails: those of this process, and those that replays may bring again.
 
-    It doesn't promise to know outcomes that another process records after `load`.
+    It doesn't promise to know outcomes that another process records after `load`. It needn't: a
+    partition of a topic has one owner at a time, and a mail is in two topics at once only between
+    the deferral that says so and the completion of the record that was deferred.
     """
 
     def __init__(self, log: StatusLog, *, recent: int = RECENT) -> None:
         self._log = log
         self._limit = recent
         self._recent: OrderedDict[bytes, int] = OrderedDict()
-        self._restored: dict[Hashable, dict[bytes, int]] = {}
+        self._restored: dict[Hashable, _Tail] = {}
+        self._caught_up: dict[int, tuple[int, _Tail]] = {}
+        self._catching_up = asyncio.Lock()
         self._ends: dict[int, int] = {}
 
     def position(self, partition: int) -> int:
         """The end of a partition of N.status as far as it is known; never more than it is."""
         return self._ends.get(partition, 0)
+
+    def loaded_end(self, partition: int) -> int:
+        """Up to where every owner's `load` has read a partition; 0 if none has."""
+        ends = [tail.ends[partition] for tail in self._restored.values() if partition in tail.ends]
+        return min(ends, default=0)
 
     async def load(self, owner: Hashable, positions: Mapping[int, int | None]) -> int:
         """Read the outcomes from these offsets on; returns how many mails they settle.
@@ -45,36 +81,71 @@ class Ledger:
         Raises:
             BrokerUnavailable: N.status can't be read now.
         """
-        tail = await self._log.read(positions)
-        settled: dict[bytes, int] = {}
-        for _partition, event in tail.events:
-            _raise_to(settled, event)
-        for partition, end in tail.ends.items():
+        found = await self._log.read(positions)
+        tail = _Tail(found.ends)
+        tail.add(found.events)
+        for partition, end in found.ends.items():
             self._ends[partition] = max(end, self.position(partition))
-        self._restored[owner] = settled
-        return len(settled)
+        self.forget(owner)
+        self._restored[owner] = tail
+        return len(tail.reached)
+
+    async def catch_up(self, partition: int, since: int) -> None:
+        """Make sure that what others recorded from this offset on, before now, is known.
+
+        It is read once for each assignment: what is handled later, this process handles.
+
+        Raises:
+            BrokerUnavailable: N.status can't be read now.
+        """
+        async with self._catching_up:
+            start, _ = self._caught_up.get(partition, (since + 1, None))
+            if start <= since:
+                return
+            found = await self._log.read({partition: since})
+            tail = _Tail(found.ends)
+            tail.add(found.events)
+            self._caught_up[partition] = (since, tail)
 
     def forget(self, owner: Hashable) -> None:
         """Forget what an owner loaded: its partitions belong to others now."""
         self._restored.pop(owner, None)
+        self._caught_up.clear()
 
     def note(self, event: StatusEvent, *, partition: int, offset: int) -> None:
         """Remember an outcome that N.status has stored at this place."""
         self._ends[partition] = max(offset + 1, self.position(partition))
-        _raise_to(self._recent, event)
-        self._recent.move_to_end(event.id.bytes)
+        self.remember(event)
+
+    def remember(self, event: StatusEvent) -> None:
+        """Remember an outcome of which nothing is left to be done."""
+        key = event.id.bytes
+        self._recent[key] = max(self._recent.get(key, 0), _reached(event))
+        self._recent.move_to_end(key)
         while len(self._recent) > self._limit:
             self._recent.popitem(last=False)
 
     def is_settled(self, mail_id: UUID, attempt: int) -> bool:
         """Whether a record that asks for this attempt would repeat what is done."""
+        return self._reached(mail_id.bytes) >= attempt
+
+    def half_deferred(self, mail_id: UUID, attempt: int) -> StatusEvent | None:
+        """Return the deferral of this attempt if nobody knows whether a retry topic has the mail.
+
+        None if it has, or if the mail went on from there.
+        """
         key = mail_id.bytes
-        known = [self._recent, *self._restored.values()]
-        return any(settled.get(key, 0) >= attempt for settled in known)
+        if self._recent.get(key, 0) >= attempt or self._reached(key) != attempt:
+            return None
+        found = (tail.deferred.get(key) for tail in self._restored.values())
+        return next((event for event in found if event and event.attempt == attempt), None)
+
+    def _reached(self, key: bytes) -> int:
+        tails = [*self._restored.values(), *(tail for _, tail in self._caught_up.values())]
+        return max(self._recent.get(key, 0), *(tail.reached.get(key, 0) for tail in tails), 0)
 
 
-def _raise_to(settled: dict[bytes, int], event: StatusEvent) -> None:
+def _reached(event: StatusEvent) -> int:
     # A dead mail may be replayed from the DLQ by a person: with its next attempt it counts anew.
     final = event.outcome.final and event.outcome not in {Outcome.DEAD, Outcome.UNKNOWN}
-    reached = _ALWAYS if final else event.attempt
-    settled[event.id.bytes] = max(settled.get(event.id.bytes, 0), reached)
+    return _ALWAYS if final else event.attempt

@@ -31,7 +31,7 @@ class Recorder:
     """Records outcomes. Its methods return when the broker has stored what they wrote.
 
     They wait as long as that takes. After a crash between two writes of one method, the record
-    comes again and the first write is repeated.
+    comes again: a deferral is resumed with its second write, a burial begins anew.
 
     Args:
         broker_answers: whether the broker is known to be there; while it isn't, that has been
@@ -60,25 +60,8 @@ class Recorder:
         self, incoming: Incoming, outcome: Outcome, result: DeliveryResult | None = None
     ) -> None:
         """Record an outcome in N.status."""
-        event = StatusEvent(
-            id=incoming.mail_id,
-            outcome=outcome,
-            at=self._clock.now_ms(),
-            attempt=incoming.attempt,
-            purpose=incoming.purpose,
-            relay=result.relay if result else None,
-            reply_class=result.reply_class.value if result else None,
-            smtp=result.smtp if result else None,
-        )
-        stored = await self._publish(
-            self._names.status,
-            key=event.key,
-            value=event.encode(),
-            headers=[],
-            partition=incoming.record.partition,
-        )
-        self._ledger.note(event, partition=stored.partition, offset=stored.offset)
-        self._metrics.outcome(outcome.value, event.relay)
+        event = self._event(incoming, outcome, result)
+        self._count(event, await self._tell(event, incoming.record.partition))
 
     async def defer(
         self,
@@ -89,20 +72,36 @@ class Recorder:
         error: ErrorInfo,
         result: DeliveryResult | None = None,
     ) -> None:
-        """Hand a mail to a retry topic for its next attempt, then record ``deferred``."""
+        """Record ``deferred``, then hand the mail to a retry topic for its next attempt.
+
+        In this order, because whoever owns the retry topic may be another process: were the mail
+        there before anybody can know of it, a replay of this record would send it as well.
+        """
+        event = self._event(incoming, Outcome.DEFERRED, result).model_copy(
+            update={"tier": tier.name, "not_before": not_before_ms}
+        )
+        stored = await self._tell(event, incoming.record.partition)
+        await self._hand_on(incoming, tier, self._next_headers(incoming, error, not_before_ms))
+        self._count(event, stored)
+
+    async def resume(self, incoming: Incoming, deferred: StatusEvent) -> None:
+        """Hand a mail to a retry topic that an earlier process had deferred before it died.
+
+        Nobody knows whether that process did so itself. The copy says from where on N.status
+        tells its reader whether the mail went on without it.
+        """
+        error = ErrorInfo(
+            deferred.reply_class or "bug", "Reply", "deferred before a restart", deferred.smtp
+        )
+        partition = incoming.record.partition
         headers = replace(
-            self._headers(incoming, error),
-            attempt=incoming.attempt + 1,
-            not_before_ms=not_before_ms,
+            self._next_headers(incoming, error, deferred.not_before or 0),
+            outcomes_from=self._ledger.loaded_end(partition),
         )
-        await self._publish(
-            self._names.retry(tier),
-            key=incoming.record.key,
-            value=incoming.record.value,
-            headers=headers.encode(),
-            partition=incoming.record.partition,
-        )
-        await self.settle(incoming, Outcome.DEFERRED, result)
+        tiers = {tier.name: tier for tier in self._names.tiers}
+        tier = tiers.get(deferred.tier or "", self._names.tiers[0])
+        await self._hand_on(incoming, tier, headers)
+        self._ledger.remember(deferred)
 
     async def bury(
         self,
@@ -128,6 +127,51 @@ class Recorder:
         self._metrics.dead_letter(reason)
         await self.settle(incoming, outcome, result)
 
+    def _event(
+        self, incoming: Incoming, outcome: Outcome, result: DeliveryResult | None
+    ) -> StatusEvent:
+        return StatusEvent(
+            id=incoming.mail_id,
+            outcome=outcome,
+            at=self._clock.now_ms(),
+            attempt=incoming.attempt,
+            purpose=incoming.purpose,
+            relay=result.relay if result else None,
+            reply_class=result.reply_class.value if result else None,
+            smtp=result.smtp if result else None,
+        )
+
+    async def _tell(self, event: StatusEvent, partition: int) -> RecordMetadata:
+        return await self._publish(
+            self._names.status,
+            key=event.key,
+            value=event.encode(),
+            headers=[],
+            partition=partition,
+        )
+
+    def _count(self, event: StatusEvent, stored: RecordMetadata) -> None:
+        self._ledger.note(event, partition=stored.partition, offset=stored.offset)
+        self._metrics.outcome(event.outcome.value, event.relay)
+
+    async def _hand_on(self, incoming: Incoming, tier: RetryTier, headers: MailHeaders) -> None:
+        await self._publish(
+            self._names.retry(tier),
+            key=incoming.record.key,
+            value=incoming.record.value,
+            headers=headers.encode(),
+            partition=incoming.record.partition,
+        )
+
+    def _next_headers(
+        self, incoming: Incoming, error: ErrorInfo, not_before_ms: int
+    ) -> MailHeaders:
+        return replace(
+            self._headers(incoming, error),
+            attempt=incoming.attempt + 1,
+            not_before_ms=not_before_ms,
+        )
+
     def _headers(self, incoming: Incoming, error: ErrorInfo) -> MailHeaders:
         first_failure_at_ms = incoming.headers.first_failure_at_ms
         return replace(
@@ -136,6 +180,7 @@ class Recorder:
             first_failure_at_ms=first_failure_at_ms or self._clock.now_ms(),
             origin=incoming.origin,
             error=error,
+            outcomes_from=None,
         )
 
     async def _publish(

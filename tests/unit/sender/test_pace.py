@@ -27,8 +27,17 @@ class Permit:
         self._ended.set()
 
 
-def turn(pace: Pace, permit: Permit | None = None, *, timeout_s: float = 60) -> asyncio.Task[bool]:
-    return asyncio.create_task(pace.turn(permit or ALWAYS, timeout_s=timeout_s))
+async def used(pace: Pace, permit: Permit | None = None, *, timeout_s: float = 60) -> bool:
+    """Whether there was a turn; it was used if so."""
+    turn = await pace.turn(permit or ALWAYS, timeout_s=timeout_s)
+    if turn is not None:
+        turn.use()
+        turn.end()
+    return turn is not None
+
+
+def turn(pace: Pace, permit: Permit | None = None) -> asyncio.Task[bool]:
+    return asyncio.create_task(used(pace, permit))
 
 
 async def settle() -> None:
@@ -40,7 +49,7 @@ async def settle() -> None:
 async def test_without_a_rate_nobody_waits() -> None:
     pace = Pace(None, clock=ManualClock())
     assert pace.wait_s == 0
-    assert all([await pace.turn(ALWAYS, timeout_s=0) for _ in range(1000)])
+    assert all([await used(pace, timeout_s=0) for _ in range(1000)])
 
 
 async def test_turns_come_in_the_order_of_asking_and_at_the_rate() -> None:
@@ -49,7 +58,7 @@ async def test_turns_come_in_the_order_of_asking_and_at_the_rate() -> None:
     order: list[int] = []
 
     async def one(number: int) -> None:
-        assert await pace.turn(ALWAYS, timeout_s=60)
+        assert await used(pace)
         order.append(number)
 
     tasks = [asyncio.create_task(one(number)) for number in range(4)]
@@ -86,13 +95,13 @@ async def test_a_brake_holds_everyone_for_its_time() -> None:
     clock.advance(1)
     pace.brake(0)
     assert await waiting
-    assert await pace.turn(ALWAYS, timeout_s=0)
+    assert await used(pace, timeout_s=0)
 
 
 async def test_who_is_called_off_takes_no_turn() -> None:
     clock = ManualClock()
     pace = Pace(1.0, clock=clock)
-    assert await pace.turn(ALWAYS, timeout_s=0)
+    assert await used(pace, timeout_s=0)
     permit = Permit()
     called_off, cancelled, patient = turn(pace, permit), turn(pace), turn(pace)
     await settle()
@@ -110,7 +119,7 @@ async def test_who_is_called_off_takes_no_turn() -> None:
 async def test_a_turn_that_comes_together_with_the_end_of_the_permit_goes_to_the_next() -> None:
     clock = ManualClock()
     pace = Pace(1.0, clock=clock)
-    assert await pace.turn(ALWAYS, timeout_s=0)
+    assert await used(pace, timeout_s=0)
     permit = Permit()
     called_off, patient = turn(pace, permit), turn(pace)
     await settle()
@@ -125,7 +134,7 @@ async def test_a_turn_that_comes_together_with_the_end_of_the_permit_goes_to_the
 async def test_a_cancelled_turn_goes_to_the_next() -> None:
     clock = ManualClock()
     pace = Pace(1.0, clock=clock)
-    assert await pace.turn(ALWAYS, timeout_s=0)
+    assert await used(pace, timeout_s=0)
     cancelled, patient = turn(pace), turn(pace)
     await settle()
     clock.advance(1)
@@ -140,7 +149,7 @@ async def test_a_mail_that_waits_for_too_long_is_given_back() -> None:
     pace = Pace(1.0, clock=ManualClock())
     pace.set_share(0)
     with pytest.raises(Withdrawn):
-        await pace.turn(ALWAYS, timeout_s=0.001)
+        await used(pace, timeout_s=0.001)
 
 
 async def test_an_interruption_is_heard_by_everyone_who_waits() -> None:
@@ -160,4 +169,30 @@ async def test_who_waited_without_a_share_goes_when_there_is_one() -> None:
     assert not waiting.done()
     pace.set_share(0.5)
     await until(waiting.done, "the turn")
+    assert await waiting
+
+
+async def test_a_turn_that_is_not_used_is_the_next_ones() -> None:
+    pace = Pace(0.1, clock=ManualClock())
+    unused = await pace.turn(ALWAYS, timeout_s=0)
+    assert unused is not None
+    waiting = turn(pace)
+    await settle()
+    assert not waiting.done()
+    unused.end()
+    assert await waiting
+
+
+async def test_mails_on_their_way_to_a_connection_hold_the_others_back() -> None:
+    clock = ManualClock()
+    pace = Pace(0.1, clock=clock)
+    under_way = await pace.turn(ALWAYS, timeout_s=0)
+    assert under_way is not None
+    clock.advance(3600)
+    waiting = turn(pace)
+    await settle()
+    assert not waiting.done()
+    under_way.use()
+    clock.advance(10)
+    pace.set_share(1.0)
     assert await waiting

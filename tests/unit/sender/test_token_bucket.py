@@ -17,6 +17,7 @@ SHARES = st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0])
 def take_all(bucket: TokenBucket) -> int:
     taken = 0
     while bucket.take():
+        bucket.spend()
         taken += 1
     return taken
 
@@ -66,6 +67,7 @@ def test_whoever_waits_as_long_as_told_gets_a_token(
     for _ in range(ahead + 1):
         clock.advance(bucket.wait_s())
         assert bucket.take()
+        bucket.spend()
     assert clock.monotonic_s() <= promised_s + 1e-6
 
 
@@ -98,4 +100,41 @@ def test_a_token_that_was_not_used_can_be_taken_again() -> None:
     assert bucket.take()
     assert not bucket.take()
     bucket.give_back()
+    assert bucket.take()
+
+
+@given(RATES, st.lists(st.tuples(st.floats(min_value=0, max_value=5), st.integers(0, 20))))
+def test_what_is_held_up_on_its_way_does_not_come_all_at_once(
+    rate_per_s: float, steps: list[tuple[float, int]]
+) -> None:
+    clock = ManualClock()
+    bucket = TokenBucket(rate_per_s, clock=clock)
+    under_way = 0
+    spends = [(0.0, 0)]
+    for pause_s, offered in steps:
+        clock.advance(pause_s)
+        while bucket.take():
+            under_way += 1
+        count = min(offered, under_way)
+        for _ in range(count):
+            bucket.spend()
+        under_way -= count
+        spends.append((clock.monotonic_s(), count))
+    for first, (from_s, _) in enumerate(spends):
+        total = 0
+        for to_s, spent in spends[first:]:
+            total += spent
+            assert total <= rate_per_s * (to_s - from_s) + bucket.burst + 1e-6
+
+
+def test_tokens_come_again_when_those_taken_are_spent() -> None:
+    clock = ManualClock()
+    bucket = TokenBucket(0.1, clock=clock)
+    assert bucket.take()
+    clock.advance(3600)
+    before = bucket.is_exhausted
+    assert not bucket.take()
+    bucket.spend()
+    assert (before, bucket.is_exhausted) == (True, False)
+    clock.advance(bucket.wait_s())
     assert bucket.take()

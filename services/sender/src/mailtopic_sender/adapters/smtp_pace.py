@@ -10,6 +10,26 @@ from mailtopic_sender.domain.token_bucket import TokenBucket
 from mailtopic_sender.mail_ports import Permit, Withdrawn
 
 
+class Turn:
+    """The right to offer one mail; to be used at that moment, and to be ended in any case."""
+
+    def __init__(self, pace: "Pace") -> None:
+        self._pace = pace
+        self._is_open = True
+
+    def use(self) -> None:
+        """The mail is offered now."""
+        if self._is_open:
+            self._is_open = False
+            self._pace.spend()
+
+    def end(self) -> None:
+        """No mail will be offered any more: if none was, somebody else may."""
+        if self._is_open:
+            self._is_open = False
+            self._pace.give_back()
+
+
 class Pace:
     """Lets mails go one after the other, in the order in which they came.
 
@@ -57,14 +77,21 @@ class Pace:
             self._answer(self._waiters.popleft(), go=False)
         self._schedule()
 
+    def spend(self) -> None:
+        """A turn is being used."""
+        if self._bucket is not None:
+            self._bucket.spend()
+            if self._waiters:
+                self._let_go()
+
     def give_back(self) -> None:
-        """Return a turn in which no mail was offered."""
+        """A turn won't be used."""
         if self._bucket is not None:
             self._bucket.give_back()
             self._let_go()
 
-    async def turn(self, permit: Permit, *, timeout_s: float) -> bool:
-        """Wait for a turn; False if `interrupt` was called meanwhile.
+    async def turn(self, permit: Permit, *, timeout_s: float) -> Turn | None:
+        """Wait for a turn; None if `interrupt` was called meanwhile.
 
         Raises:
             Withdrawn: the permit ended, or timeout_s seconds passed.
@@ -72,12 +99,12 @@ class Pace:
         if not permit.holds:
             raise Withdrawn
         if not self._waiters and self._take():
-            return True
+            return Turn(self)
         waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         self._schedule()
         try:
-            return await _answered(waiter, permit, timeout_s)
+            return Turn(self) if await _answered(waiter, permit, timeout_s) else None
         except BaseException:
             if waiter.done() and not waiter.cancelled() and waiter.result():
                 self.give_back()
@@ -107,10 +134,11 @@ class Pace:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if not self._waiters or (self._bucket is not None and self._bucket.is_exhausted):
+            return
         wait_s = self._wait_s(0)
-        if self._waiters and wait_s != float("inf"):
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(wait_s, self._let_go)
+        if wait_s != float("inf"):
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self._let_go)
 
     def _answer(self, waiter: asyncio.Future[bool], *, go: bool) -> None:
         if not waiter.done():

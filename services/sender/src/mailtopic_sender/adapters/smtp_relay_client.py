@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mailtopic_runtime import Clock, StateLog, get_logger
 from mailtopic_sender.adapters.smtp_breaker import Backoff, Gate, RelayBreaker
 from mailtopic_sender.adapters.smtp_opening import SessionOpener, SessionRefused
-from mailtopic_sender.adapters.smtp_pace import Pace
+from mailtopic_sender.adapters.smtp_pace import Pace, Turn
 from mailtopic_sender.adapters.smtp_pool import PoolState, SmtpPool
 from mailtopic_sender.adapters.smtp_session import Answer, SmtpSession
 from mailtopic_sender.adapters.smtp_settings import RelaySettings
@@ -127,12 +127,14 @@ class RelayClient:
             return None
         answer: Answer | None = None
         try:
-            while await self._pace.turn(permit, timeout_s=patience_s):
+            while (turn := await self._pace.turn(permit, timeout_s=patience_s)) is not None:
                 began_at_s = self._clock.monotonic_s()
                 try:
-                    answer, connected_at_s = await self._attempt(message, permit)
+                    answer, connected_at_s = await self._attempt(message, permit, turn)
                 except _Braked:
                     continue
+                finally:
+                    turn.end()
                 now_s = self._clock.monotonic_s()
                 return self._result(
                     answer, connect_s=connected_at_s - began_at_s, transmit_s=now_s - connected_at_s
@@ -149,10 +151,10 @@ class RelayClient:
         self._pace.interrupt()
         self._pool.close()
 
-    async def _attempt(self, message: Message, permit: Permit) -> tuple[Answer, float]:
+    async def _attempt(self, message: Message, permit: Permit, turn: Turn) -> tuple[Answer, float]:
         """The answer, and when (monotonic seconds) there was a connection."""
         try:
-            answer, connected_at_s = await self._transact(message, permit, fresh=False)
+            answer, connected_at_s = await self._transact(message, permit, turn, fresh=False)
             if not answer.stale:
                 return answer, connected_at_s
             self._pool.discard_idle()
@@ -161,31 +163,27 @@ class RelayClient:
             if is_over or refused.answer.reply_class is not ReplyClass.TRANSPORT:
                 return refused.answer, self._clock.monotonic_s()
         try:
-            return await self._transact(message, permit, fresh=True)
+            return await self._transact(message, permit, turn, fresh=True)
         except SessionRefused as refused:
             return refused.answer, self._clock.monotonic_s()
 
     async def _transact(
-        self, message: Message, permit: Permit, *, fresh: bool
+        self, message: Message, permit: Permit, turn: Turn, *, fresh: bool
     ) -> tuple[Answer, float]:
         session = await self._pool.acquire(fresh=fresh)
         connected_at_s = self._clock.monotonic_s()
         try:
-            self._check_turn(permit)
+            # Things may have changed while the mail waited for a connection.
+            if not permit.holds:
+                raise Withdrawn
+            if self._pace.is_braked:
+                raise _Braked
+            turn.use()
             answer = await session.transmit(message)
             self._learn(answer, began_at_s=connected_at_s)
         finally:
             self._pool.release(session)
         return answer, connected_at_s
-
-    def _check_turn(self, permit: Permit) -> None:
-        """Things may have changed while the mail waited for a connection."""
-        if not permit.holds:
-            self._pace.give_back()
-            raise Withdrawn
-        if self._pace.is_braked:
-            self._pace.give_back()
-            raise _Braked
 
     def _learn(self, answer: Answer, *, began_at_s: float) -> None:
         self._replies[answer.reply_class] += not answer.stale

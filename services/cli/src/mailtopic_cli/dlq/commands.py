@@ -1,10 +1,11 @@
 """The commands `mailtopic dlq list|show|replay` and their options."""
 
+import asyncio
 import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
@@ -235,6 +236,7 @@ def _run(
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
     async def run() -> int:
+        asyncio.get_running_loop().set_exception_handler(_on_loop_error)
         try:
             async with _open_session(settings, timeout_s) as session:
                 return await main(session, settings)
@@ -243,6 +245,14 @@ def _run(
             return 1
 
     run_program(program, run)
+
+
+def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    from aiokafka.errors import KafkaError  # noqa: PLC0415
+
+    # aiokafka leaves futures behind when another replay takes over; the user was told why.
+    if not isinstance(context.get("exception"), KafkaError):
+        loop.default_exception_handler(context)
 
 
 @asynccontextmanager

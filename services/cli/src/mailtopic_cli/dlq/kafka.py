@@ -204,6 +204,8 @@ class KafkaReplayWriter:
             headers=list(record.headers),
             partition=record.partition,
         )
+        # Where a transaction fails before it is waited for, asyncio would print its error.
+        sending.add_done_callback(_take_note)
         return sending
 
     async def close(self) -> None:
@@ -239,6 +241,11 @@ def _raise_ours(error: Exception, transactional_id: str) -> NoReturn:
         "the broker did not confirm the last mails: run the same replay again, "
         "which repeats nothing that is stored"
     ) from None
+
+
+def _take_note(sending: asyncio.Future[Any]) -> None:
+    if not sending.cancelled():
+        sending.exception()
 
 
 async def _stop_quietly(client: Any) -> None:

@@ -13,7 +13,6 @@ from mailtopic_cli.dlq.letter import DeadLetter
 from mailtopic_cli.dlq.masking import safe_text
 from mailtopic_cli.dlq.selection import Selection
 from mailtopic_cli.dlq.session import Session
-from mailtopic_contract import MailHeaders, RecordOrigin
 
 MAX_CLASSES = 100
 """So many classes are counted apart; whoever writes to the DLQ can make up any number."""
@@ -67,7 +66,7 @@ def row_of(letter: DeadLetter, *, now_ms: int) -> Row:
         error_class=letter.error_class,
         error_type=safe_text(error.error_type) if error else None,
         attempt=letter.headers.attempt,
-        origin=origin_text(letter.headers),
+        origin=origin_text(letter),
         smtp=smtp_text(error.smtp) if error and error.smtp else None,
         expired=letter.is_expired(now_ms),
         to=letter.mail.address.redacted if letter.mail else None,
@@ -81,10 +80,15 @@ def time_text(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def origin_text(headers: MailHeaders) -> str:
+def origin_text(letter: DeadLetter) -> str:
     """Where a record was first stored: ``topic/partition/offset``."""
-    origin: RecordOrigin | None = headers.origin
-    return f"{safe_text(origin.topic)}/{origin.partition}/{origin.offset}" if origin else "-"
+    origin = letter.headers.origin
+    if origin is None:
+        return "-"
+    # The MailTopic's own name is shown as it is; in a foreign text digits can be a code.
+    is_ours = letter.record.topic == f"{origin.topic}.dlq"
+    topic = origin.topic if is_ours else safe_text(origin.topic)
+    return f"{topic}/{origin.partition}/{origin.offset}"
 
 
 def smtp_text(text: str) -> str:

@@ -39,6 +39,7 @@ _WORDS = frozenset(
         "doctype",
     }
 )
+_MANY_DIGITS = re.compile(r"[0-9]{4,}")
 _TOKEN = re.compile(r"\w+")
 
 
@@ -48,13 +49,14 @@ def excerpt(data: bytes) -> str:
     head = data[: 4 * MAX_EXCERPT_CHARACTERS].decode("utf-8", "replace")
     masked = _TOKEN.sub(_mask_token, head[:MAX_EXCERPT_CHARACTERS])
     shown = "".join(char if char.isascii() and char.isprintable() else "." for char in masked)
-    return shown + ("…" if len(data) > len(shown.encode()) else "")
+    is_cut = len(head) > MAX_EXCERPT_CHARACTERS or len(data) > 4 * MAX_EXCERPT_CHARACTERS
+    return shown + ("…" if is_cut else "")
 
 
 def safe_text(text: str) -> str:
     """Return words of a header that should hold none of it, without addresses and codes."""
     shown = "".join(char if char.isprintable() else "." for char in text[:MAX_TEXT_CHARACTERS])
-    return redact(shown)
+    return _MANY_DIGITS.sub("***", redact(shown))
 
 
 def _mask_token(match: re.Match[str]) -> str:

@@ -76,7 +76,7 @@ def _describe_headers(letter: DeadLetter) -> Iterator[tuple[str, str]]:
     headers = letter.headers
     yield "mt-id", str(headers.mail_id or "-")
     yield "mt-attempt", str(headers.attempt)
-    yield "mt-origin", origin_text(headers)
+    yield "mt-origin", origin_text(letter)
     if headers.origin:
         yield "", f"stored {time_text(headers.origin.timestamp_ms)}"
     if headers.first_failure_at_ms is not None:

@@ -104,7 +104,7 @@ async def test_the_shares_of_two_senders_keep_the_rate_together(place: Place) ->
     excess = largest_excess(relay.mails, 40)
     print(f"two shares of 40/s: {excess:.1f} mails above the rate at worst")  # noqa: T201
     # A burst each, and a few for arrivals that the loop of the test made late.
-    assert excess <= 2 + 40 * BURST + 6
+    assert excess <= 2 + 40 * BURST + 10
 
 
 async def test_a_mail_that_waits_for_its_turn_can_be_cancelled(place: Place) -> None:

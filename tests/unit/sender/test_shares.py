@@ -14,7 +14,7 @@ def test_who_owns_everything_has_the_whole_rate() -> None:
     shares.of("main")(1.0)
     shares.of("retry")(1.0)
     shares.of("main")(0.0)
-    assert told == [0.8, 1.0, 0.2]
+    assert told == [0.0, 0.8, 1.0, 0.2]
 
 
 @given(
@@ -24,7 +24,7 @@ def test_who_owns_everything_has_the_whole_rate() -> None:
 def test_the_shares_of_all_senders_add_up_to_one(main: list[int], retry: list[int]) -> None:
     total = 0.0
     for sender in range(7):
-        told = [0.0]
+        told: list[float] = []
         shares = RateShares(told.append)
         shares.of("main")(main.count(sender) / len(main))
         shares.of("retry")(retry.count(sender) / len(retry))

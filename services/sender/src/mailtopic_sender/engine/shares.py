@@ -28,6 +28,7 @@ class RateShares:
         self._tell = tell
         self._weights = weights
         self._owned = dict.fromkeys(weights, 0.0)
+        tell(0.0)
 
     def of(self, consumer: str) -> Callable[[float], None]:
         """Return what a consumer calls with the fraction of its partitions that it owns."""

@@ -20,7 +20,7 @@ unexport VIRTUAL_ENV
 .PHONY: help
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(UV) ## Run the whole pipeline on this machine: Kafka, signup, senders, an inbox
@@ -50,6 +50,10 @@ fmt: setup ## Format the code and mend what the linter can
 .PHONY: test
 test: setup ## Run every tier of tests that this machine can run
 	$(BIN)/python -m pytest $(TEST_ARGS)
+
+.PHONY: guarantees
+guarantees: setup ## Repeat the large runs behind docs/guarantees.md (an hour)
+	$(BIN)/python -m pytest -m guarantees tests/faults $(TEST_ARGS)
 
 .PHONY: clean
 clean: ## Drop what was built here; the demo's data stays

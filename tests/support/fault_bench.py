@@ -4,16 +4,17 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Self
 from uuid import UUID
 
 import aiokafka
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from mailtopic_client import MailSender
+from mailtopic_contract import MailHeaders, MailRecord, new_record
 from mailtopic_sender.ports import Committed, TopicPartition
 from support.conditions import until
 from support.invariants import StatusReader, Verdict, judge
@@ -79,6 +80,71 @@ class FaultBench(Senders):
         self.sent_at[address] = time.time()
         self.published[await self.mails.send_code("123456", address)] = address
 
+    def record(self, address: str, *, ahead_ms: int = 0, ttl_s: float | None = None) -> MailRecord:
+        """A mail of a publisher whose clock is so far ahead."""
+        now_ms = round(time.time() * 1000) + ahead_ms
+        return new_record(
+            email=address,
+            variables={"code": "123456"},
+            purpose="signup",
+            locale="ru",
+            accepted_at_ms=now_ms,
+            expires_at_ms=now_ms + round((ttl_s or self.ttl_s) * 1000),
+            keyring=self.keyring,
+        )
+
+    async def publish_to(
+        self,
+        partition: int,
+        records: Iterable[MailRecord],
+        *,
+        topic: str | None = None,
+        key_of: Callable[[MailRecord], bytes] = lambda record: record.address.partition_key,
+        not_before_ms: int | None = None,
+    ) -> None:
+        """Publish mails to one partition, in order."""
+        producer = aiokafka.AIOKafkaProducer(
+            bootstrap_servers=self.servers, linger_ms=5, max_batch_size=500_000
+        )
+        async with producer:
+            stored = []
+            for record in records:
+                self.published[record.id] = record.email
+                headers = MailHeaders(mail_id=record.id, not_before_ms=not_before_ms)
+                stored.append(
+                    await producer.send(
+                        topic or self.topic,
+                        record.encode(),
+                        key=key_of(record),
+                        headers=headers.encode(),
+                        partition=partition,
+                    )
+                )
+            await asyncio.gather(*stored)
+
+    async def has_committed(self, ends: Mapping[int, int]) -> bool:
+        """Whether the group has completed everything below these offsets of the main topic."""
+        committed = await self.committed()
+        places = {TopicPartition(self.topic, number): end for number, end in ends.items()}
+        return all(p in committed and committed[p].offset >= end for p, end in places.items())
+
+    @asynccontextmanager
+    async def admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
+        """An administrator's view of the broker."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.servers)
+        await admin.start()
+        try:
+            yield admin
+        finally:
+            await admin.close()
+
+    async def create_topic(self, name: str, **configs: str) -> None:
+        """Create a topic before a sender does; dots in a setting's name are underscores here."""
+        settings = {key.replace("_", "."): value for key, value in configs.items()}
+        async with self.admin() as admin:
+            answer = await admin.create_topics([NewTopic(name, PARTITIONS, 1, None, settings)])
+            assert not any(code for _, code, *_ in answer.topic_errors), answer
+
     async def status(self) -> StatusReader:
         """N.status until now; a sender has made the topic."""
         if self._status is None:
@@ -106,12 +172,8 @@ class FaultBench(Senders):
 
     async def committed(self, group: str | None = None) -> Mapping[TopicPartition, Committed]:
         """The group's offsets."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.servers)
-        await admin.start()
-        try:
+        async with self.admin() as admin:
             found = await admin.list_consumer_group_offsets(group or self.topic)
-        finally:
-            await admin.close()
         return {
             TopicPartition(place.topic, place.partition): Committed(at.offset, at.metadata)
             for place, at in found.items()

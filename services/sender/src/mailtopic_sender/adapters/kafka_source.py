@@ -17,6 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
 from mailtopic_client import BrokerUnavailable
+from mailtopic_sender.adapters.kafka_retention import RetentionWatch
 from mailtopic_sender.ports import (
     AssignmentListener,
     CommitRejected,
@@ -67,6 +68,7 @@ class KafkaSource:
         self._assignor = type("Sticky", (StickyPartitionAssignor,), {})
         self._consumer: aiokafka.AIOKafkaConsumer | None = None
         self._turn = _Turn()
+        self._retention = RetentionWatch()
 
     async def start(self, listener: AssignmentListener) -> None:
         """See `RecordSource.start`."""
@@ -110,6 +112,7 @@ class KafkaSource:
         await turn.settled.wait()
         if number != turn.number:
             return ()
+        await self._retention.follow(self._running, batches)
         return [_record(message) for batch in batches.values() for message in batch]
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
@@ -132,6 +135,8 @@ class KafkaSource:
             stored = await admin.list_consumer_group_offsets(
                 self._group, partitions=[aiokafka.TopicPartition(*place) for place in partitions]
             )
+            known = {place: found.offset for place, found in stored.items() if found.offset >= 0}
+            await self._retention.resume(self._running, known)
         except (errors.KafkaError, OSError, AttributeError) as error:
             # AttributeError: aiokafka 0.14 stumbles over an error code in this very answer.
             raise BrokerUnavailable(f"no committed offsets: {type(error).__name__}") from None

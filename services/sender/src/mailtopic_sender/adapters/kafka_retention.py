@@ -1,0 +1,66 @@
+"""Records that the broker deleted before anybody read them: nothing can be done but tell it."""
+
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import aiokafka
+from aiokafka import errors
+
+from mailtopic_runtime import get_logger
+
+
+class RetentionWatch:
+    """Compares where reading went on with where the log begins; one line for each loss.
+
+    Transactions and compaction leave gaps, too, so a gap alone says nothing. It doesn't notice a
+    partition of which everything is gone until it is assigned or a new record comes.
+    """
+
+    def __init__(self) -> None:
+        self._next: dict[aiokafka.TopicPartition, int] = {}
+        self._log = get_logger(__name__)
+
+    async def resume(
+        self,
+        consumer: aiokafka.AIOKafkaConsumer,
+        committed: Mapping[aiokafka.TopicPartition, int],
+    ) -> None:
+        """Begin anew with what the group has committed.
+
+        Raises:
+            KafkaError: the broker can't be asked.
+        """
+        self._next = dict(committed)
+        await self._compare(consumer, committed)
+
+    async def follow(
+        self,
+        consumer: aiokafka.AIOKafkaConsumer,
+        batches: Mapping[aiokafka.TopicPartition, Sequence[Any]],
+    ) -> None:
+        """Look at what was read."""
+        firsts = {place: batch[0].offset for place, batch in batches.items()}
+        gaps = [place for place, first in firsts.items() if self._next.get(place, first) < first]
+        # What can't be asked now isn't worth a restart.
+        with contextlib.suppress(errors.KafkaError):
+            await self._compare(consumer, gaps)
+        for place, batch in batches.items():
+            self._next[place] = batch[-1].offset + 1
+
+    async def _compare(
+        self, consumer: aiokafka.AIOKafkaConsumer, places: Iterable[aiokafka.TopicPartition]
+    ) -> None:
+        asked = list(places)
+        begins = await consumer.beginning_offsets(asked) if asked else {}
+        for place, begin in begins.items():
+            gone = begin - self._next[place]
+            if gone > 0:
+                self._next[place] = begin
+                self._log.warning(
+                    "records.gone",
+                    topic=place.topic,
+                    partition=place.partition,
+                    offsets=gone,
+                    reason="the topic's retention deleted them before they were read",
+                )

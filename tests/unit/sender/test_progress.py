@@ -4,7 +4,9 @@ import subprocess
 import sys
 
 from mailtopic_runtime import ManualClock
-from mailtopic_sender.engine.progress import Progress, stacks
+from mailtopic_sender.engine.progress import Progress, ProgressLimits, Workload, stacks
+
+LIMITS = ProgressLimits(stall_s=120, transmission_s=480)
 
 
 def test_a_loop_that_ticks_is_healthy_and_one_that_stops_is_not() -> None:
@@ -40,6 +42,72 @@ def test_without_a_broker_a_poll_may_take_its_time() -> None:
     assert progress.unhealthy() is None
     clock.advance(100)
     assert progress.wedged() is not None
+
+
+class Sender:
+    """What a watchdog sees of a sender."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.is_waiting = True
+        self.is_transmitting = False
+        self.done = 0
+        self.broker_answers = True
+        self.progress = Progress(
+            self.clock,
+            broker_answers=lambda: self.broker_answers,
+            workload=lambda: Workload(self.is_waiting, self.is_transmitting, self.done),
+            limits=LIMITS,
+        )
+
+    def after(self, seconds: float) -> str | None:
+        """What is said after so many seconds, in each of which it was asked."""
+        for _ in range(round(seconds)):
+            self.clock.advance(1)
+            self.progress.wedged()
+        assert self.progress.unhealthy() == self.progress.wedged()
+        return self.progress.wedged()
+
+
+def test_mails_that_wait_while_none_is_completed_are_a_stall() -> None:
+    sender = Sender()
+    assert sender.after(120) is None
+    assert sender.after(1) == "there are mails to deliver and none was completed for 121 s"
+    sender.done += 1
+    assert sender.after(1) is None
+
+
+def test_whoever_gets_on_slowly_is_no_stall() -> None:
+    sender = Sender()
+    for _ in range(5):
+        sender.done += 1
+        assert sender.after(119) is None
+
+
+def test_without_work_that_can_be_done_there_is_no_stall() -> None:
+    # Standby, all relays away, or everything waits in a retry topic.
+    sender = Sender()
+    sender.is_waiting = False
+    assert sender.after(1000) is None
+    sender.is_waiting = True
+    assert sender.after(120) is None
+    assert sender.after(1) is not None
+
+
+def test_without_a_broker_there_is_no_stall() -> None:
+    sender = Sender()
+    sender.broker_answers = False
+    assert sender.after(1000) is None
+    sender.broker_answers = True
+    assert sender.after(120) is None
+    assert sender.after(1) is not None
+
+
+def test_a_relay_may_take_as_long_over_a_mail_as_smtp_allows() -> None:
+    sender = Sender()
+    sender.is_transmitting = True
+    assert sender.after(600) is None
+    assert sender.after(1) is not None
 
 
 def test_a_stack_dump_shows_places_and_no_values() -> None:

@@ -1,7 +1,7 @@
 """The composition root: settings in, a running sender out."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,19 +24,20 @@ from mailtopic_sender.adapters.kafka_status import KafkaStatusLog
 from mailtopic_sender.adapters.kafka_topics import HEADER_ROOM_BYTES, KafkaTopics
 from mailtopic_sender.adapters.smtp_mailer import SmtpMailer
 from mailtopic_sender.adapters.smtp_metrics import RelayMetrics
+from mailtopic_sender.adapters.smtp_relay_client import RelayState
 from mailtopic_sender.domain.message import MessageComposer
 from mailtopic_sender.domain.templates import TemplateError, TemplateSet
 from mailtopic_sender.engine.delivery import Delivery, DeliveryPolicy
 from mailtopic_sender.engine.lanes import Slots
 from mailtopic_sender.engine.ledger import Ledger
-from mailtopic_sender.engine.progress import Progress, Watchdog
+from mailtopic_sender.engine.progress import Progress, ProgressLimits, Watchdog, Workload
 from mailtopic_sender.engine.pump import Pump, PumpSettings
 from mailtopic_sender.engine.recorder import Recorder
 from mailtopic_sender.engine.shares import RateShares
 from mailtopic_sender.engine.tiers import OpenGate, TierGate
 from mailtopic_sender.mail_ports import Mailer
 from mailtopic_sender.metrics import SenderMetrics
-from mailtopic_sender.ports import RecordSource
+from mailtopic_sender.ports import MeteredSource
 from mailtopic_sender.settings import SenderSettings
 
 T = TypeVar("T")
@@ -63,11 +64,17 @@ class Sender:
         mailer = SmtpMailer(settings.open_relays(), _composer(settings))
         self._mailer: Mailer = mailer
         self._monitor = KafkaMonitor(self._kwargs)
-        self._progress = Progress(self._clock, broker_answers=lambda: self._monitor.answers)
+        self._relays: Callable[[], Sequence[RelayState]] = lambda: mailer.relays
+        self._progress = Progress(
+            self._clock,
+            broker_answers=lambda: self._monitor.answers,
+            workload=self._workload,
+            limits=ProgressLimits(stall_s=settings.watchdog.stall_timeout_s),
+        )
         self._registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
-        self._registry.register(RelayMetrics(lambda: mailer.relays, topic=settings.topic))
+        self._registry.register(RelayMetrics(self._relays, topic=settings.topic))
         self._metrics = SenderMetrics(self._registry, settings.topic)
         self._pumps: Sequence[Pump] = ()
         self._log = get_logger(__name__)
@@ -106,6 +113,8 @@ class Sender:
         broker = KafkaClient(
             settings.kafka,
             client_id="mailtopic-sender",
+            # An outcome is published once, however long the broker is away.
+            publish_timeout_s=None,
             max_request_bytes=facts.max_record_bytes + HEADER_ROOM_BYTES + _BATCH_ROOM_BYTES,
         )
         self._pumps = self._make_pumps(broker)
@@ -127,7 +136,7 @@ class Sender:
         tier_gate = TierGate(dict(zip(names.retries, names.tiers, strict=True)))
         return tuple(
             Pump(
-                self._source(topics, group),
+                self._source(topics, role),
                 delivery,
                 gate=gate,
                 ledger=ledger,
@@ -142,9 +151,9 @@ class Sender:
                 clock=self._clock,
                 share=shares.of(name),
             )
-            for name, topics, group, gate in (
-                ("main", (names.main,), settings.group_id, OpenGate()),
-                ("retry", names.retries, f"{settings.group_id}.retry", tier_gate),
+            for name, topics, role, gate in (
+                ("main", (names.main,), "", OpenGate()),
+                ("retry", names.retries, ".retry", tier_gate),
             )
         )
 
@@ -177,13 +186,27 @@ class Sender:
             clock=self._clock,
         )
 
-    def _source(self, topics: Sequence[str], group: str) -> RecordSource:
+    def _source(self, topics: Sequence[str], role: str) -> MeteredSource:
+        """Make a consumer of a group of its own; role tells the two of a process apart."""
+        instance_id = self._settings.consumer.instance_id
         return KafkaSource(
             self._kwargs,
             topics=topics,
-            group=group,
+            group=f"{self._settings.group_id}{role}",
+            instance_id=f"{instance_id}{role}" if instance_id else None,
             session_timeout_s=self._settings.consumer.session_timeout_s,
             rebalance_timeout_s=self._settings.consumer.rebalance_timeout_s,
+        )
+
+    def _workload(self) -> Workload:
+        """What the watchdog judges by; called from its thread and from the probes'."""
+        relays = self._relays()
+        steps = sum(pump.steps for pump in self._pumps)
+        replies = sum(sum(relay.replies.values()) for relay in relays)
+        return Workload(
+            is_waiting=self._mailer.is_available and any(p.held_records for p in self._pumps),
+            is_transmitting=any(relay.pool.busy for relay in relays),
+            done=steps + replies,
         )
 
     def _problem(self) -> str | None:

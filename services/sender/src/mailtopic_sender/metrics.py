@@ -2,7 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+_DELIVERY_S = (0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
+_STAGE_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 
 
 class SenderMetrics:
@@ -20,22 +21,35 @@ class SenderMetrics:
             "mailtopic_delivery_seconds",
             "From acceptance by the API to the relay's 250.",
             ("topic",),
-            buckets=_SECONDS,
+            buckets=_DELIVERY_S,
             registry=registry,
         ).labels(topic)
         self._stage_seconds = Histogram(
             "mailtopic_stage_seconds",
             "Where an attempt's time goes.",
             ("stage",),
-            buckets=_SECONDS,
+            buckets=_STAGE_S,
             registry=registry,
         )
         self.lag_seconds = Gauge(
             "mailtopic_lag_seconds",
-            "Age of the oldest record that was read and has no recorded outcome.",
+            "Age of the oldest record without a recorded outcome, read or not.",
             ("topic", "partition"),
             registry=registry,
         )
+        self.watermark_age_seconds = Gauge(
+            "mailtopic_watermark_age_seconds",
+            "For how long the oldest record without a recorded outcome has been the same one.",
+            ("topic", "partition"),
+            registry=registry,
+        )
+        self.window_offsets = Gauge(
+            "mailtopic_window_offsets",
+            "From the oldest record without a recorded outcome to the newest that was read.",
+            ("topic", "partition"),
+            registry=registry,
+        )
+        self.of_partitions = (self.lag_seconds, self.watermark_age_seconds, self.window_offsets)
         self.in_flight = Gauge(
             "mailtopic_in_flight", "Mails that are being delivered.", registry=registry
         )

@@ -122,6 +122,21 @@ class RecordSource(Protocol):
         ...
 
 
+class Backlog(Protocol):
+    """Knows what waits in a topic, as of the last answer of the broker."""
+
+    async def unread(self, partitions: Collection[TopicPartition]) -> Collection[TopicPartition]:
+        """Return those of the owned partitions with records that `poll` has not handed out.
+
+        Doesn't ask the broker. One of which nothing was ever fetched may be missing.
+        """
+        ...
+
+
+class MeteredSource(RecordSource, Backlog, Protocol):
+    """A consumer that knows its backlog."""
+
+
 @dataclass(frozen=True, slots=True)
 class StatusTail:
     """What N.status held: events in order per partition, and each partition's end offset."""

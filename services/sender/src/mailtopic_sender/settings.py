@@ -113,6 +113,21 @@ class ConsumerSettings(SettingsGroup):
     rebalance_timeout_s: float = Field(default=60.0, ge=10, le=900)
     """Seconds that members may take to hand over; above the drain timeout."""
 
+    instance_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,200}$")
+    """A name that this sender keeps over restarts and no other one has, such as its pod's in a
+    StatefulSet: a restart within the session timeout moves no partitions. The price: the partitions
+    of a sender that stopped for good wait for the session timeout.
+    """
+
+
+class WatchdogSettings(SettingsGroup):
+    """When a process that gets nowhere ends itself; below MAILTOPIC_WATCHDOG__."""
+
+    stall_timeout_s: float = Field(default=120.0, ge=10, le=3600)
+    """Seconds without any progress while there are mails to deliver, a relay takes mails and Kafka
+    answers; above the longest pause between two mails that a rate limit makes.
+    """
+
 
 # A class body can't declare a field called "from", but MAILTOPIC_FROM__… is what users know.
 _FROM: Any = {"from": (FromSettings, Field(default_factory=FromSettings))}
@@ -140,6 +155,7 @@ class SenderSettings(_WithFrom):
     template: TemplateSettings = Field(default_factory=TemplateSettings)
     topics: TopicsSettings = Field(default_factory=TopicsSettings)
     consumer: ConsumerSettings = Field(default_factory=ConsumerSettings)
+    watchdog: WatchdogSettings = Field(default_factory=WatchdogSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 

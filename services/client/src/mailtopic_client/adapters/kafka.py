@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 from typing import NoReturn
 
 import aiokafka
@@ -15,6 +16,9 @@ from mailtopic_runtime import StateLog, get_logger
 DEFAULT_MAX_REQUEST_BYTES = 1_048_576
 SILENCE_S = 2.0
 """A broker that hasn't acknowledged a record for so long is reported as unavailable, once."""
+
+CLOSE_TIMEOUT_S = 4.0
+"""How long `close` waits for what is on its way; without a broker that would be for ever."""
 
 _RETRY_S = 1.0
 _REFUSED = {
@@ -49,7 +53,8 @@ class KafkaClient:
         settings: how to reach Kafka.
         client_id: how the broker's logs and quotas call this client.
         publish_timeout_s: when `publish` gives up waiting for the acknowledgement; the record can
-            still be stored later. None waits as long as it takes.
+            still be stored later, so publishing it again can store it twice. None waits as long as
+            it takes: the producer repeats by itself, under the same sequence number.
         max_request_bytes: the largest record that is sent.
     """
 
@@ -106,11 +111,14 @@ class KafkaClient:
             raise BrokerUnavailable("the broker did not acknowledge the record in time") from None
 
     async def close(self) -> None:
-        """Wait for what is on its way, then disconnect."""
+        """Wait a few seconds for what is on its way, then disconnect.
+
+        What isn't acknowledged by then may be stored or not.
+        """
         async with self._lock:
             producer, self._producer = self._producer, None
         if producer is not None:
-            await producer.stop()
+            await _stop_in_time(producer)
 
     async def _publish(self, topic: str, **record: object) -> RecordMetadata:
         while True:
@@ -121,6 +129,9 @@ class KafkaClient:
                 # Nothing of this record was stored, so it may be sent again under a new id.
                 await self._replace(producer)
             except errors.KafkaError as error:
+                if _is_dead(producer):
+                    # Its sending task has failed, and all it ever does now is to repeat the error.
+                    await self._replace(producer)
                 _raise_ours(error)
             else:
                 self._state.up()
@@ -156,6 +167,8 @@ class KafkaClient:
                 linger_ms=0,
                 max_request_size=self._max_request_bytes,
             )
+            if self._publish_timeout_s is None:
+                _keep_for_ever(producer)
             try:
                 await producer.start()
             except errors.KafkaError as error:
@@ -183,6 +196,31 @@ def describe_connection_error(error: errors.KafkaError) -> str:
     if isinstance(error, errors.UnsupportedSaslMechanismError):
         return "the broker does not offer the SASL mechanism"
     return "no broker answers"
+
+
+def _keep_for_ever(producer: aiokafka.AIOKafkaProducer) -> None:
+    # A record that waits for 40 s (request_timeout_ms) is given up while its partition has no
+    # leader, such as just after an outage, although it may be stored already (aiokafka 0.14,
+    # MessageAccumulator.drain_by_nodes). There is no setting for this alone.
+    producer._message_accumulator._batch_ttl = math.inf  # noqa: SLF001
+
+
+def _is_dead(producer: aiokafka.AIOKafkaProducer) -> bool:
+    task = producer._sender.sender_task  # noqa: SLF001 - nothing public tells
+    return task is not None and task.done()
+
+
+async def _stop_in_time(producer: aiokafka.AIOKafkaProducer) -> None:
+    stopping = asyncio.ensure_future(_stop_quietly(producer))
+    await asyncio.wait({stopping}, timeout=CLOSE_TIMEOUT_S)
+    if stopping.done():
+        return
+    # Nobody takes what is left: cut it off, so that nothing goes on in the background.
+    task = producer._sender.sender_task  # noqa: SLF001 - nothing public ends it
+    for unfinished in (stopping, task):
+        if unfinished is not None:
+            unfinished.cancel()
+    await producer.client.close()
 
 
 async def _stop_quietly(producer: aiokafka.AIOKafkaProducer) -> None:

@@ -184,6 +184,11 @@ class MemorySource:
             raise CommitRejected("the group has moved on")
         self._kafka.commits += [(self._group, place, what) for place, what in offsets.items()]
 
+    async def unread(self, partitions: Collection[TopicPartition]) -> Collection[TopicPartition]:
+        """See `Backlog.unread`."""
+        ends = {place: log[-1].offset + 1 for place, log in self._kafka.logs.items() if log}
+        return [p for p in partitions if ends.get(p, 0) > self._positions.get(p, 0)]
+
     async def stop(self) -> None:
         """See `RecordSource.stop`."""
         self._listener = None

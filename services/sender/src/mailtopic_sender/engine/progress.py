@@ -24,12 +24,39 @@ class ProgressLimits:
         poll_unhealthy_s: a consumer's poll has not returned, although the broker answers. Above
             the rebalance timeout, during which no poll returns.
         poll_wedged_s: ... and the process ends itself.
+        stall_s: there are mails to deliver, a relay takes some and the broker answers, and yet
+            nothing is completed and no relay says anything: liveness fails, and the process ends
+            itself. A producer whose sending task hangs shows in this way; a new process is safer
+            than a new producer, because it finds in N.status what was stored, and publishes
+            nothing a second time.
+        transmission_s: so much longer while a relay holds a mail: SMTP gives it minutes.
     """
 
     loop_unhealthy_s: float = 10.0
     loop_wedged_s: float = 30.0
     poll_unhealthy_s: float = 120.0
     poll_wedged_s: float = 180.0
+    stall_s: float = 120.0
+    transmission_s: float = 480.0
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What there is to do, and how much was done.
+
+    Attributes:
+        is_waiting: whether mails are held that could be delivered now: those that wait for a
+            relay to come back, for their time or for a person don't count.
+        is_transmitting: whether a relay holds a mail.
+        done: grows with everything that gets somewhere.
+    """
+
+    is_waiting: bool
+    is_transmitting: bool
+    done: int
+
+
+IDLE = Workload(is_waiting=False, is_transmitting=False, done=0)
 
 
 class Progress:
@@ -40,13 +67,17 @@ class Progress:
         clock: Clock,
         *,
         broker_answers: Callable[[], bool],
+        workload: Callable[[], Workload] = lambda: IDLE,
         limits: ProgressLimits | None = None,
     ) -> None:
+        """Start to watch; `broker_answers` and `workload` may be called from any thread."""
         self._clock = clock
         self._broker_answers = broker_answers
         self._limits = limits or ProgressLimits()
         self._beats: dict[str, float] = {}
-        self._excused_until_s = clock.monotonic_s()
+        self._workload = workload
+        self._done = 0
+        self._excused_until_s = self._moved_s = clock.monotonic_s()
 
     def beat(self, name: str) -> None:
         """Report that a loop went round."""
@@ -77,6 +108,18 @@ class Progress:
             if now_s - since_s > limit_s:
                 what = name if name == _LOOP else f"{name} consumer"
                 return f"the {what} has not moved for {now_s - since_s:.0f} s"
+        return self._stall(now_s)
+
+    def _stall(self, now_s: float) -> str | None:
+        load = self._workload()
+        if not load.is_waiting or load.done != self._done:
+            self._done, self._moved_s = load.done, now_s
+        still_s = now_s - max(self._moved_s, self._excused_until_s)
+        limit_s = self._limits.stall_s
+        if load.is_transmitting:
+            limit_s += self._limits.transmission_s
+        if still_s > limit_s:
+            return f"there are mails to deliver and none was completed for {still_s:.0f} s"
         return None
 
 

@@ -10,6 +10,7 @@ from mailtopic_runtime import Clock, get_logger
 from mailtopic_sender.engine.assignment import Assignment, Job, Partition
 from mailtopic_sender.engine.committer import Committer
 from mailtopic_sender.engine.delivery import Delivery
+from mailtopic_sender.engine.lag import LagMeter
 from mailtopic_sender.engine.lanes import Lanes, Slots
 from mailtopic_sender.engine.lease import Abandoned
 from mailtopic_sender.engine.ledger import Ledger
@@ -25,7 +26,7 @@ from mailtopic_sender.metrics import SenderMetrics
 from mailtopic_sender.ports import (
     Committed,
     ConsumedRecord,
-    RecordSource,
+    MeteredSource,
     SourceBroken,
     TopicPartition,
 )
@@ -35,8 +36,8 @@ _WINDOW_FULL = WINDOW - 2 * _MAX_POLL_RECORDS
 _WINDOW_ROOM = WINDOW * 3 // 4
 _RETRY_S = 1.0
 _LONGEST_RETRY_S = 60.0
-_FINAL_COMMIT_S = 10.0
-_LEAVE_S = 10.0
+_FINAL_COMMIT_S = 4.0
+_LEAVE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Pump:
 
     def __init__(
         self,
-        source: RecordSource,
+        source: MeteredSource,
         delivery: Delivery,
         *,
         gate: Gate,
@@ -90,16 +91,28 @@ class Pump:
         self._progress = progress
         self._metrics = metrics
         self._clock = clock
+        self._lag = LagMeter(metrics, clock)
         self._share = share
         self._lanes: Lanes[Job] = Lanes(self._run_job, slots=slots, crashed=self._crashed)
         self._assignment: Assignment | None = None
         self._paused: set[TopicPartition] = set()
         self._held_records = 0
         self._held_bytes = 0
+        self._steps = 0
         self._is_full = False
         self._crash: asyncio.Future[None] | None = None
         self._log = get_logger(__name__).bind(consumer=settings.name)
         self._committer = Committer(source, ledger, metrics=metrics, log=self._log)
+
+    @property
+    def held_records(self) -> int:
+        """How many records are queued or being delivered. Any thread may ask."""
+        return self._held_records
+
+    @property
+    def steps(self) -> int:
+        """How many times a record got somewhere: for the watchdog. Any thread may ask."""
+        return self._steps
 
     @property
     def is_ready(self) -> bool:
@@ -165,7 +178,7 @@ class Pump:
                 await self._committer.commit(assignment)
         assignment.fence()
         self._ledger.forget(self._settings.name)
-        self._forget_lag(assignment)
+        self._lag.forget(assignment.places)
         if self._assignment is assignment:
             self._assignment = None
 
@@ -295,6 +308,7 @@ class Pump:
                 await self._handle(job)
                 self._complete(job)
         finally:
+            self._steps += 1
             self._held_records -= 1
             self._held_bytes -= job.incoming.record.size
 
@@ -307,6 +321,7 @@ class Pump:
                 raise
             except Exception as error:  # noqa: BLE001 - a bug must not cost the record
                 self._log.error("record.stuck", offset=job.incoming.record.offset, exc_info=error)
+                self._steps += 1  # a bug, but no standstill: a new process would do the same
                 await job.assignment.lease.wait(None, timeout_s=pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_RETRY_S)
             else:
@@ -331,21 +346,14 @@ class Pump:
             assignment = self._assignment
             if assignment is not None and assignment.is_prepared:
                 await self._committer.commit(assignment)
-                self._show(assignment)
+                await self._show(assignment)
 
-    def _show(self, assignment: Assignment) -> None:
-        now_ms = self._clock.now_ms()
+    async def _show(self, assignment: Assignment) -> None:
         self._metrics.in_flight.set(self._slots.running)
         self._metrics.held_records.labels(self._settings.name).set(self._held_records)
-        for place, partition in assignment.partitions.items():
-            oldest_ms = partition.tracker.oldest_timestamp_ms
-            lag_s = max(now_ms - oldest_ms, 0) / 1000 if oldest_ms is not None else 0.0
-            self._metrics.lag_seconds.labels(place.topic, str(place.partition)).set(lag_s)
-
-    def _forget_lag(self, assignment: Assignment) -> None:
-        for place in assignment.partitions:
-            with suppress(KeyError):
-                self._metrics.lag_seconds.remove(place.topic, str(place.partition))
+        unread = await self._source.unread(assignment.places)
+        if not assignment.is_fenced:
+            self._lag.show(assignment.partitions.values(), unread)
 
 
 def _ledger_positions(partitions: Iterable[Partition]) -> dict[int, int | None]:

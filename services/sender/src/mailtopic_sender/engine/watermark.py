@@ -96,6 +96,7 @@ class OffsetTracker:
         self._restored = start.completed if start else frozenset()
         self._next: int | None = start.offset if start else None
         self._watermark = self._next
+        self._newest_timestamp_ms: int | None = None
 
     @property
     def watermark(self) -> int | None:
@@ -119,6 +120,11 @@ class OffsetTracker:
         """The record time of the oldest incomplete record; None if there is none."""
         return self._received[0].timestamp_ms if self._received else None
 
+    @property
+    def newest_timestamp_ms(self) -> int | None:
+        """The record time of the last record that was received; None if none was."""
+        return self._newest_timestamp_ms
+
     def precedes(self, offset: int) -> bool:
         """Whether an offset is below what was received: the partition's log was replaced."""
         return self._next is not None and offset < self._next
@@ -134,6 +140,7 @@ class OffsetTracker:
         self._next = offset + 1
         if not self._received and not self._done:
             self._watermark = offset
+        self._newest_timestamp_ms = timestamp_ms
         self._received.append(_Received(offset, timestamp_ms, ledger_position))
         if offset in self._restored:
             self.complete(offset)

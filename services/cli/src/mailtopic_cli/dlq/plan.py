@@ -16,7 +16,11 @@ from mailtopic_cli.dlq.letter import DeadLetter, is_replay_mark
 from mailtopic_contract import MailRecord, Outcome, StatusEvent
 
 _ANY_ATTEMPT = 2**31
+# One transaction that never ends, without a journal: nobody reads the file after this process.
 _SCHEMA = """
+PRAGMA journal_mode = OFF;
+PRAGMA cache_size = -65536;
+BEGIN;
 CREATE TABLE letters (
     mail_id BLOB PRIMARY KEY, attempt INTEGER, partition INTEGER, offset INTEGER, class TEXT,
     recipient BLOB, purpose TEXT, accepted_at INTEGER, verdict TEXT
@@ -64,7 +68,7 @@ class Planned:
 
 
 class ReplayPlan:
-    """One row for each mail that may be replayed: its last death. Memory stays flat."""
+    """One row for each mail that may be replayed: its last death. At most 64 MB are in memory."""
 
     def __init__(self) -> None:
         self._db = sqlite3.connect("", isolation_level=None)

@@ -126,3 +126,33 @@ async def test_publishing_gives_up_after_its_timeout_while_no_broker_answers(
         await client.publish(topic, key=b"k", value=b"v")
     await own_kafka.start()
     await client.close()
+
+
+async def test_a_producer_whose_sending_task_died_is_replaced(kafka: KafkaNode, topic: str) -> None:
+    await create_topic(kafka, topic)
+    client = KafkaClient(settings(kafka), publish_timeout_s=None)
+    await client.publish(topic, key=b"k", value=b"1")
+
+    def fail(**_: object) -> None:
+        raise RuntimeError("a bug in the client library")
+
+    producer = client._producer  # noqa: SLF001 - nothing public makes it fail
+    producer._message_accumulator.drain_by_nodes = fail  # type: ignore[union-attr] # noqa: SLF001
+    with pytest.raises(BrokerUnavailable):
+        await asyncio.wait_for(client.publish(topic, key=b"k", value=b"2"), 30)
+    stored = await asyncio.wait_for(client.publish(topic, key=b"k", value=b"3"), 30)
+    assert stored.offset == 1
+    await client.close()
+
+
+async def test_closing_without_a_broker_takes_seconds(own_kafka: KafkaNode, topic: str) -> None:
+    await create_topic(own_kafka, topic)
+    client = KafkaClient(settings(own_kafka), publish_timeout_s=None)
+    await client.publish(topic, key=b"k", value=b"1")
+    await own_kafka.kill()
+    waiting = asyncio.create_task(client.publish(topic, key=b"k", value=b"2"))
+    await asyncio.sleep(0)
+    await asyncio.wait_for(client.close(), 15)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting

@@ -46,6 +46,7 @@ class Engine:
     max_in_flight: int = 10
     max_held_records: int = 20
     drain_timeout_s: float = 5.0
+    pause_after_s: float = 0.02
     keyring: KeyRing | None = None
     real_mailer: Mailer | None = None
 
@@ -91,6 +92,7 @@ class Engine:
                 max_held_records=self.max_held_records,
                 commit_interval_s=0.01,
                 poll_timeout_s=0.01,
+                pause_after_s=self.pause_after_s,
                 drain_timeout_s=self.drain_timeout_s,
             ),
             progress=Progress(self.clock, broker_answers=lambda: True),

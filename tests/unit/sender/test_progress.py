@@ -135,6 +135,32 @@ asyncio.run(main())
 """
 
 
+STALLED = """
+import asyncio
+from mailtopic_runtime import SystemClock
+from mailtopic_sender.engine.progress import Progress, ProgressLimits, Watchdog, Workload
+
+async def main():
+    load = Workload(is_waiting=True, is_transmitting=False, done=7)
+    limits = ProgressLimits(stall_s=0.2)
+    progress = Progress(
+        SystemClock(), broker_answers=lambda: True, workload=lambda: load, limits=limits
+    )
+    Watchdog(progress, interval_s=0.05).start()
+    await progress.tick()
+
+asyncio.run(main())
+"""
+
+
+def test_a_process_that_completes_nothing_ends_itself_although_its_loop_runs() -> None:
+    ended = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-c", STALLED], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert ended.returncode == 70
+    assert "none was completed" in ended.stderr
+
+
 def test_a_wedged_process_ends_itself_and_says_where_it_stood() -> None:
     ended = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, "-c", WEDGED], capture_output=True, text=True, timeout=50, check=False

@@ -1,11 +1,12 @@
 """The loop: what is committed, when intake pauses, and what happens to work at a rebalance."""
 
 import asyncio
+from collections.abc import Collection
 from uuid import uuid4
 
 from mailtopic_contract import MailHeaders, Outcome
 from mailtopic_sender.adapters.memory_mailer import MemoryMailer
-from mailtopic_sender.adapters.memory_source import MemoryKafka
+from mailtopic_sender.adapters.memory_source import MemoryKafka, MemorySource
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.engine.watermark import Snapshot, decode_snapshot
 from mailtopic_sender.mail_ports import ALWAYS, DeliveryResult, OutgoingMail, Permit
@@ -32,6 +33,16 @@ class Gates(MemoryMailer):
         if gate is not None:
             await gate.wait()
         return await super().send(mail)
+
+
+class Pausing(MemorySource):
+    """Counts how often partitions are paused."""
+
+    pauses = 0
+
+    def pause(self, partitions: Collection[TopicPartition]) -> None:
+        self.pauses += bool(partitions)
+        super().pause(partitions)
 
 
 def progress(engine: Engine) -> Snapshot:
@@ -312,3 +323,14 @@ async def test_order_is_kept_per_recipient() -> None:
         sent = [m for m in engine.mailer.sent if m.recipient.local == f"u{recipient}"]
         numbers = [int(mail.purpose[1:]) for mail in sent]
         assert numbers == sorted(numbers)
+
+
+async def test_intake_that_gets_room_again_soon_is_not_paused() -> None:
+    # A pause throws away what was fetched ahead: under a backlog, megabytes for each few records.
+    engine = Engine(max_in_flight=2, max_held_records=4, pause_after_s=5.0)
+    engine.source = Pausing(engine.kafka, topics=[NAMES.main], group="mails")
+    for number in range(200):
+        await engine.publish(f"u{number}@example.com")
+    async with engine.running():
+        await until(lambda: watermark(engine) == 200, "all is committed")
+    assert not engine.source.pauses

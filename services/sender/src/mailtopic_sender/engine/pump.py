@@ -34,6 +34,7 @@ from mailtopic_sender.ports import (
 _MAX_POLL_RECORDS = 500
 _WINDOW_FULL = WINDOW - 2 * _MAX_POLL_RECORDS
 _WINDOW_ROOM = WINDOW * 3 // 4
+_HALF = 0.5
 _RETRY_S = 1.0
 _LONGEST_RETRY_S = 60.0
 _FINAL_COMMIT_S = 4.0
@@ -46,10 +47,12 @@ class PumpSettings:
 
     Attributes:
         name: the consumer's name in logs and metrics.
-        max_held_records: intake pauses at so many dispatched records and resumes at half of it.
+        max_held_records: intake stops at so many dispatched records and goes on at half of it.
         max_held_bytes: the same, in bytes.
         commit_interval_s: how often progress is committed.
         poll_timeout_s: how long one poll waits.
+        pause_after_s: where there isn't room again so soon, partitions are paused and polling
+            goes on. Not at once, because a pause throws away all that was fetched ahead.
         drain_timeout_s: how long running mails may take to end; below the rebalance timeout.
     """
 
@@ -58,6 +61,7 @@ class PumpSettings:
     max_held_bytes: int = 32 * 1024 * 1024
     commit_interval_s: float = 0.5
     poll_timeout_s: float = 0.2
+    pause_after_s: float = 2.0
     drain_timeout_s: float = 25.0
 
 
@@ -100,6 +104,7 @@ class Pump:
         self._held_bytes = 0
         self._steps = 0
         self._is_full = False
+        self._has_room = asyncio.Event()
         self._crash: asyncio.Future[None] | None = None
         self._log = get_logger(__name__).bind(consumer=settings.name)
         self._committer = Committer(source, ledger, metrics=metrics, log=self._log)
@@ -234,6 +239,7 @@ class Pump:
         assignment = self._assignment
         if assignment is not None and not assignment.is_prepared:
             await self._prepare(assignment)
+        await self._wait_for_room()
         self._apply_pauses()
         room = self._settings.max_held_records - self._held_records
         records = await self._source.poll(
@@ -282,13 +288,25 @@ class Pump:
         job = Job(incoming, assignment, partition, partition.tracker)
         self._lanes.put(record.key or None, job)
 
+    async def _wait_for_room(self) -> None:
+        """Where there is none, wait a moment, unless that has been in vain already."""
+        was_full = self._is_full
+        self._is_full = self._held_share() > _HALF if was_full else self._held_share() >= 1
+        if self._is_full and not was_full:
+            self._has_room.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.pause_after_s):
+                    await self._has_room.wait()
+            self._is_full = self._held_share() > _HALF
+
+    def _held_share(self) -> float:
+        records = self._held_records / self._settings.max_held_records
+        return max(records, self._held_bytes / self._settings.max_held_bytes)
+
     def _apply_pauses(self) -> None:
         assignment = self._assignment
         if assignment is None:
             return
-        records = self._held_records / self._settings.max_held_records
-        held = max(records, self._held_bytes / self._settings.max_held_bytes)
-        self._is_full = held > 0.5 if self._is_full else held >= 1  # noqa: PLR2004 - half of it
         wanted = set(assignment.places) if self._is_full else set(self._gate.holding)
         for place, partition in assignment.partitions.items():
             limit = _WINDOW_ROOM if place in self._paused else _WINDOW_FULL
@@ -311,6 +329,8 @@ class Pump:
             self._steps += 1
             self._held_records -= 1
             self._held_bytes -= job.incoming.record.size
+            if self._held_share() <= _HALF:
+                self._has_room.set()
 
     async def _handle(self, job: Job) -> None:
         pause_s = _RETRY_S

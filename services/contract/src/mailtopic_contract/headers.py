@@ -22,7 +22,8 @@ _ERROR = "mt-error-"
 _TRACEPARENT = "traceparent"
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _ADDRESS_LIKE = re.compile(r"\S+@\S+")
-_CODE_LIKE = re.compile(r"(?<![0-9.])[0-9]{4,10}(?![0-9.])")
+# Four digits or more, but not an enhanced status code or an IP address.
+_CODE_LIKE = re.compile(r"(?<![0-9.])[0-9]{4,}(?![0-9]|\.[0-9])")
 
 
 def redact(text: str) -> str:

@@ -44,6 +44,7 @@ class StatusEvent(BaseModel):
         relay: the name of the relay that answered, if one did.
         reply_class: the class of its reply.
         smtp: its reply code and enhanced code, such as ``250 2.0.0``; never its text.
+        replayed: a person put the mail back on its topic after this attempt had ended it.
         tier: of a deferred mail, the retry tier that holds it.
         not_before: of a deferred mail, when its next attempt is due, epoch milliseconds.
     """
@@ -59,6 +60,7 @@ class StatusEvent(BaseModel):
     relay: str | None = Field(default=None, max_length=253)
     reply_class: str | None = Field(default=None, max_length=64)
     smtp: str | None = Field(default=None, max_length=32)
+    replayed: bool | None = None
     tier: str | None = Field(default=None, max_length=16)
     not_before: TimeMs | None = None
 

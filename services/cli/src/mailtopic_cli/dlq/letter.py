@@ -20,9 +20,6 @@ from mailtopic_contract import (
 )
 
 NO_CLASS = "none"
-REPLAYED = "replayed"
-"""The field of a status event that says: this mail is not dead any more, it was replayed."""
-
 _ORIGIN = "mt-origin-"
 
 
@@ -136,7 +133,7 @@ def replay_mark(
             "at": now_ms,
             "attempt": letter.headers.attempt,
             "purpose": mail.purpose,
-            REPLAYED: True,
+            "replayed": True,
         }
     )
     return NewRecord(names.status, letter.record.partition, event.key, event.encode())
@@ -144,4 +141,4 @@ def replay_mark(
 
 def is_replay_mark(event: StatusEvent) -> bool:
     """Whether an event was written by a replay."""
-    return event.outcome is Outcome.DEFERRED and (event.model_extra or {}).get(REPLAYED) is True
+    return event.outcome is Outcome.DEFERRED and event.replayed is True

@@ -41,6 +41,7 @@ class StatusConsumer:
                 group_id=self._group,
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
+                isolation_level="read_committed",
                 metadata_max_age_ms=30_000,
             )
             try:

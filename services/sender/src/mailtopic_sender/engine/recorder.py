@@ -54,7 +54,8 @@ class Recorder:
         self._ledger = ledger
         self._metrics = metrics
         self._clock = clock
-        self._publishing = StateLog(get_logger(__name__), "publishing")
+        # One for each topic: N.status takes outcomes while a retry topic may refuse its records.
+        self._publishing: dict[str, StateLog] = {}
 
     async def settle(
         self, incoming: Incoming, outcome: Outcome, result: DeliveryResult | None = None
@@ -192,6 +193,10 @@ class Recorder:
         headers: list[tuple[str, bytes]],
         partition: int,
     ) -> RecordMetadata:
+        state = self._publishing.get(topic)
+        if state is None:
+            state = StateLog(get_logger(__name__).bind(topic=topic), "publishing")
+            self._publishing[topic] = state
         delay_s = _FIRST_RETRY_S
         while True:
             try:
@@ -200,11 +205,11 @@ class Recorder:
                 )
             except PublishError as error:
                 if self._broker_answers():
-                    self._publishing.down(f"{error}: outcomes wait", topic=topic)
+                    state.down(f"{error}: outcomes wait")
                 await asyncio.sleep(delay_s)
                 delay_s = min(delay_s * 2, _LONGEST_RETRY_S)
             else:
-                self._publishing.up()
+                state.up()
                 return stored
 
 

@@ -110,6 +110,7 @@ class Sender:
         facts = await _unless(stop, topics.ensure())
         if facts is None:
             return
+        self._monitor.outcomes_topic = settings.names.status
         broker = KafkaClient(
             settings.kafka,
             client_id="mailtopic-sender",

@@ -1,4 +1,4 @@
-"""Whether a broker answers: the one voice about Kafka in the sender's log."""
+"""Whether Kafka is there and takes records: the one voice about it in the sender's log."""
 
 import asyncio
 import logging
@@ -8,16 +8,26 @@ from typing import Any
 
 from aiokafka import errors
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from mailtopic_runtime import StateLog, get_logger
 
 _WHILE_UP_S = 3.0
 _WHILE_DOWN_S = 0.5
 _ANSWER_S = 5.0
+_LEAST_REPLICAS = "min.insync.replicas"
 
 
 class KafkaMonitor:
-    """Asks a broker for its cluster every few seconds and logs each change in one line."""
+    """Asks a broker for its cluster every few seconds and logs each change in one line.
+
+    Attributes:
+        outcomes_topic: once it exists, each of its partitions must take records, too. A cluster
+            that has lost too many brokers answers and takes none; then outcomes wait, and a
+            process that ended itself because of that would only send its mails once more.
+    """
+
+    outcomes_topic: str | None = None
 
     def __init__(self, client_kwargs: Mapping[str, Any]) -> None:
         servers = client_kwargs["bootstrap_servers"]
@@ -28,7 +38,7 @@ class KafkaMonitor:
 
     @property
     def answers(self) -> bool:
-        """Whether a broker answered when it was last asked."""
+        """Whether Kafka was there and took records when it was last asked."""
         return self._state.is_up
 
     @property
@@ -54,14 +64,41 @@ class KafkaMonitor:
                     self._admin = AIOKafkaAdminClient(**self._client_kwargs)
                     await self._admin.start()
                 await self._admin.describe_cluster()
+                problem = await self._refusal(self._admin)
         except (errors.AuthenticationFailedError, errors.SaslAuthenticationFailed):
             self._state.down("the broker refuses the login")
         except (errors.KafkaError, OSError, TimeoutError):
             self._state.down("no broker answers")
         else:
-            self._state.up()
+            if problem is None:
+                self._state.up()
+            else:
+                self._state.down(problem)
             return
         await self._hang_up()
+
+    async def _refusal(self, admin: AIOKafkaAdminClient) -> str | None:
+        """Why outcomes can't be recorded, in words; None if they can."""
+        topic = self.outcomes_topic
+        if topic is None:
+            return None
+        found = await admin.describe_topics([topic])
+        partitions = [partition for one in found for partition in one["partitions"]]
+        least = await self._least_replicas(admin, topic)
+        if any(partition["leader"] < 0 for partition in partitions):
+            return f"a partition of {topic} has no leader"
+        if any(len(partition["isr"]) < least for partition in partitions):
+            return f"a partition of {topic} has fewer than {least} replicas in sync"
+        return None
+
+    async def _least_replicas(self, admin: AIOKafkaAdminClient, topic: str) -> int:
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic, {_LEAST_REPLICAS: None})
+        for answer in await admin.describe_configs([resource]):
+            for code, _, _, _, entries in answer.resources:
+                values = [entry[1] for entry in entries if entry[0] == _LEAST_REPLICAS]
+                if not code and values:
+                    return int(values[0])
+        return 1  # it may be that we aren't allowed to ask
 
     async def _hang_up(self) -> None:
         admin, self._admin = self._admin, None

@@ -38,7 +38,8 @@ class Senders:
         self.keyring = KeyRing.generate()
         (self.directory / "keys.json").write_text(self.keyring.dump())
         self.broker = KafkaClient(
-            KafkaSettings(bootstrap_servers=(self.servers,)), max_request_bytes=5_000_000
+            KafkaSettings(bootstrap_servers=tuple(self.servers.split(","))),
+            max_request_bytes=5_000_000,
         )
         return self
 

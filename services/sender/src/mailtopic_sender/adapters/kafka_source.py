@@ -30,6 +30,10 @@ from mailtopic_sender.ports import (
 _CONNECT_RETRY_S = 1.0
 _STOP_S = 4.0
 _FETCH_MAX_WAIT_MS = 200
+_METADATA_MAX_AGE_MS = 30_000
+"""A topic that was deleted and made again is read again after so long; aiokafka's 5 min are half
+the life of a code."""
+
 _FETCH_MAX_BYTES = 4 * 1024 * 1024
 _FETCH_MAX_PARTITION_BYTES = 256 * 1024
 """What is fetched ahead of each owned partition. A record that is larger comes all the same."""
@@ -91,6 +95,7 @@ class KafkaSource:
                 partition_assignment_strategy=(self._assignor,),
                 fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
                 fetch_max_bytes=_FETCH_MAX_BYTES,
+                metadata_max_age_ms=_METADATA_MAX_AGE_MS,
                 max_partition_fetch_bytes=_FETCH_MAX_PARTITION_BYTES,
             )
             self._turn = _Turn()

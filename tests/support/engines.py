@@ -21,7 +21,9 @@ from mailtopic_contract import (
 from mailtopic_runtime import ManualClock
 from mailtopic_sender.adapters.memory_mailer import MemoryMailer
 from mailtopic_sender.adapters.memory_source import MemoryKafka, MemorySource, MemoryStatusLog
+from mailtopic_sender.domain.flood import FloodLimits
 from mailtopic_sender.engine.delivery import Delivery, DeliveryPolicy
+from mailtopic_sender.engine.flood_gate import FloodGate
 from mailtopic_sender.engine.lanes import Slots
 from mailtopic_sender.engine.ledger import Ledger
 from mailtopic_sender.engine.progress import Progress
@@ -49,6 +51,7 @@ class Engine:
     pause_after_s: float = 0.02
     keyring: KeyRing | None = None
     real_mailer: Mailer | None = None
+    flood_limits: FloodLimits = field(default_factory=FloodLimits)
 
     def __post_init__(self) -> None:
         self.kafka.now_ms = self.clock.now_ms
@@ -57,6 +60,14 @@ class Engine:
         self.ledger = Ledger(MemoryStatusLog(self.kafka, NAMES.status))
         recorder = Recorder(
             self.kafka, NAMES, ledger=self.ledger, metrics=self.metrics, clock=self.clock
+        )
+        self.slots = Slots(self.max_in_flight)
+        self.flood = FloodGate(
+            self.flood_limits,
+            slots=self.slots,
+            metrics=self.metrics,
+            clock=self.clock,
+            look_s=0.01,
         )
         self.delivery = Delivery(
             self.real_mailer or self.mailer,
@@ -68,10 +79,10 @@ class Engine:
             ),
             ledger=self.ledger,
             keyring=self.keyring,
+            flood=self.flood,
             metrics=self.metrics,
             clock=self.clock,
         )
-        self.slots = Slots(self.max_in_flight)
         self.source = MemorySource(self.kafka, topics=[NAMES.main], group="mails")
         self.retry_source = MemorySource(self.kafka, topics=NAMES.retries, group="mails.retry")
 

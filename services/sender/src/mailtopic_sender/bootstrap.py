@@ -28,6 +28,7 @@ from mailtopic_sender.adapters.smtp_relay_client import RelayState
 from mailtopic_sender.domain.message import MessageComposer
 from mailtopic_sender.domain.templates import TemplateError, TemplateSet
 from mailtopic_sender.engine.delivery import Delivery, DeliveryPolicy
+from mailtopic_sender.engine.flood_gate import FloodGate
 from mailtopic_sender.engine.lanes import Slots
 from mailtopic_sender.engine.ledger import Ledger
 from mailtopic_sender.engine.progress import Progress, ProgressLimits, Watchdog, Workload
@@ -77,6 +78,7 @@ class Sender:
         self._registry.register(RelayMetrics(self._relays, topic=settings.topic))
         self._metrics = SenderMetrics(self._registry, settings.topic)
         self._pumps: Sequence[Pump] = ()
+        self._flood: FloodGate | None = None
         self._log = get_logger(__name__)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -133,7 +135,10 @@ class Sender:
         ledger = Ledger(KafkaStatusLog(self._kwargs, names.status))
         shares = RateShares(self._mailer.set_share)
         slots = Slots(settings.delivery.max_in_flight)
-        delivery = self._make_delivery(broker, ledger)
+        self._flood = FloodGate(
+            settings.dlq.limits, slots=slots, metrics=self._metrics, clock=self._clock
+        )
+        delivery = self._make_delivery(broker, ledger, self._flood)
         tier_gate = TierGate(dict(zip(names.retries, names.tiers, strict=True)))
         return tuple(
             Pump(
@@ -158,7 +163,7 @@ class Sender:
             )
         )
 
-    def _make_delivery(self, broker: KafkaClient, ledger: Ledger) -> Delivery:
+    def _make_delivery(self, broker: KafkaClient, ledger: Ledger, flood: FloodGate) -> Delivery:
         delivery = self._settings.delivery
         recorder = Recorder(
             broker,
@@ -183,6 +188,7 @@ class Sender:
             policy=policy,
             ledger=ledger,
             keyring=self._keyring,
+            flood=flood,
             metrics=self._metrics,
             clock=self._clock,
         )
@@ -204,8 +210,12 @@ class Sender:
         relays = self._relays()
         steps = sum(pump.steps for pump in self._pumps)
         replies = sum(sum(relay.replies.values()) for relay in relays)
+        # What waits behind too many dead mails waits for a person.
+        is_flooded = self._flood is not None and self._flood.waiting > 0
         return Workload(
-            is_waiting=self._mailer.is_available and any(p.held_records for p in self._pumps),
+            is_waiting=self._mailer.is_available
+            and not is_flooded
+            and any(p.held_records for p in self._pumps),
             is_transmitting=any(relay.pool.busy for relay in relays),
             done=steps + replies,
         )

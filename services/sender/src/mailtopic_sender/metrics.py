@@ -65,6 +65,11 @@ class SenderMetrics:
             ("reason",),
             registry=registry,
         )
+        self.dlq_flood_open = Gauge(
+            "mailtopic_dlq_flood_open",
+            "1 while so many mails die that intake stops instead of filling the DLQ.",
+            registry=registry,
+        )
         self.replays_skipped = Counter(
             "mailtopic_replays_skipped",
             "Records that came again and were already done.",

@@ -30,6 +30,7 @@ from mailtopic_runtime import (
     SettingsGroup,
 )
 from mailtopic_sender.adapters.smtp_settings import RelaySettings
+from mailtopic_sender.domain.flood import FloodLimits
 from mailtopic_sender.relays import RELAYS, SmtpSettings, open_relays, parse_relays
 
 
@@ -85,6 +86,24 @@ class DeliverySettings(SettingsGroup):
     def tiers(self) -> tuple[RetryTier, ...]:
         """The retry tiers, the shortest first."""
         return tuple(parse_tier(tier) for tier in self.retry_tiers)
+
+
+class DlqSettings(SettingsGroup):
+    """When intake stops instead of filling the DLQ; below MAILTOPIC_DLQ__."""
+
+    flood_share: float = Field(default=0.2, gt=0, le=1)
+    """Share of the mails of one sender that may die; above it, intake stops. 1: it never stops."""
+
+    flood_window_s: float = Field(default=300.0, ge=120, le=86_400)
+    """Seconds over which that share is taken."""
+
+    flood_least: int = Field(default=100, ge=1, le=100_000)
+    """So many mails at least must die in that time; a smaller batch of garbage is no flood."""
+
+    @property
+    def limits(self) -> FloodLimits:
+        """What counts as a flood."""
+        return FloodLimits(self.flood_share, self.flood_window_s, self.flood_least)
 
 
 class TemplateSettings(SettingsGroup):
@@ -152,6 +171,7 @@ class SenderSettings(_WithFrom):
 
     sealing: SealingSettings = Field(default_factory=SealingSettings)
     delivery: DeliverySettings = Field(default_factory=DeliverySettings)
+    dlq: DlqSettings = Field(default_factory=DlqSettings)
     template: TemplateSettings = Field(default_factory=TemplateSettings)
     topics: TopicsSettings = Field(default_factory=TopicsSettings)
     consumer: ConsumerSettings = Field(default_factory=ConsumerSettings)

@@ -22,6 +22,7 @@ from mailtopic_runtime import Clock, get_logger
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.domain.schedule import next_attempt
 from mailtopic_sender.domain.templates import TemplateError
+from mailtopic_sender.engine.flood_gate import FloodGate
 from mailtopic_sender.engine.incoming import Incoming, NewestCodes, decode_incoming
 from mailtopic_sender.engine.lease import Abandoned, Lease
 from mailtopic_sender.engine.ledger import Ledger
@@ -74,6 +75,7 @@ class Delivery:
         policy: DeliveryPolicy,
         ledger: Ledger,
         keyring: KeyRing | None,
+        flood: FloodGate,
         metrics: SenderMetrics,
         clock: Clock,
     ) -> None:
@@ -82,6 +84,7 @@ class Delivery:
         self._policy = policy
         self._ledger = ledger
         self._keyring = keyring
+        self._flood = flood
         self._metrics = metrics
         self._clock = clock
         self._newest = NewestCodes(policy.superseding_purposes)
@@ -104,18 +107,22 @@ class Delivery:
             Abandoned: the lease ended while the mail waited; nothing was decided.
         """
         async with self._alone(incoming.mail_id, lease):
-            if incoming.headers.outcomes_from is not None:
-                await self._learn_of_copies(incoming, incoming.headers.outcomes_from, lease)
-            deferred = self._ledger.half_deferred(incoming.mail_id, incoming.attempt)
-            if deferred is not None:
-                await self._recorder.resume(incoming, deferred)
-                self._metrics.replays_skipped.labels("ledger").inc()
-            elif self._ledger.is_settled(incoming.mail_id, incoming.attempt):
-                self._metrics.replays_skipped.labels("ledger").inc()
-            elif incoming.mail is None:
-                await self._bury_unreadable(incoming)
-            else:
-                await self._deliver_or_report(incoming, incoming.mail, lease)
+            with self._flood.judging():
+                await self._judge(incoming, lease)
+
+    async def _judge(self, incoming: Incoming, lease: Lease) -> None:
+        if incoming.headers.outcomes_from is not None:
+            await self._learn_of_copies(incoming, incoming.headers.outcomes_from, lease)
+        deferred = self._ledger.half_deferred(incoming.mail_id, incoming.attempt)
+        if deferred is not None:
+            await self._recorder.resume(incoming, deferred)
+            self._metrics.replays_skipped.labels("ledger").inc()
+        elif self._ledger.is_settled(incoming.mail_id, incoming.attempt):
+            self._metrics.replays_skipped.labels("ledger").inc()
+        elif incoming.mail is None:
+            await self._bury_unreadable(incoming, lease)
+        else:
+            await self._deliver_or_report(incoming, incoming.mail, lease)
 
     async def _learn_of_copies(self, incoming: Incoming, since: int, lease: Lease) -> None:
         while True:
@@ -131,19 +138,19 @@ class Delivery:
             result = await self._send(incoming, mail, lease)
         except (SealingError, TemplateError) as error:
             reason = "sealing" if isinstance(error, SealingError) else "template"
-            await self._bury(incoming, reason, _poison(error))
+            await self._bury(incoming, lease, reason, _poison(error))
         except (MemoryError, Abandoned):
             raise
         except Exception as error:  # noqa: BLE001 - a bug must cost one mail, not the consumer
             self._log.error("mail.bug", id=str(incoming.mail_id), exc_info=error)
-            await self._retry_bug(incoming, mail, _bug(error))
+            await self._retry_bug(incoming, mail, lease, _bug(error))
         else:
             if result is None:
                 return
             if lease.is_lost and result.reply_class is not ReplyClass.ACCEPTED:
                 # Too late: whoever has the partition now makes this attempt anew.
                 raise Abandoned
-            await self._record(incoming, mail, result)
+            await self._record(incoming, mail, lease, result)
 
     async def _send(
         self, incoming: Incoming, mail: MailRecord, lease: Lease
@@ -189,7 +196,9 @@ class Delivery:
             expires_at_ms=mail.expires_at,
         )
 
-    async def _record(self, incoming: Incoming, mail: MailRecord, result: DeliveryResult) -> None:
+    async def _record(
+        self, incoming: Incoming, mail: MailRecord, lease: Lease, result: DeliveryResult
+    ) -> None:
         reply = result.reply_class
         if reply is ReplyClass.ACCEPTED:
             seconds = (self._clock.now_ms() - mail.accepted_at) / 1000
@@ -198,19 +207,21 @@ class Delivery:
         elif reply.bounces:
             await self._finish(incoming, Outcome.BOUNCED, result)
         elif reply is ReplyClass.UNKNOWN and not self._policy.resend_unknown:
-            await self._bury(incoming, "unknown", _reply(result), Outcome.UNKNOWN, result)
+            await self._hold(incoming, result)
         elif reply is ReplyClass.MAILBOX_FULL and incoming.attempt >= _FULL_ATTEMPTS:
             await self._finish(incoming, Outcome.BOUNCED, result)
         elif _is_dead(result, incoming.attempt):
-            await self._bury(incoming, reply.value, _reply(result), result=result)
+            await self._bury(incoming, lease, reply.value, _reply(result), result)
         else:
             await self._defer(incoming, mail, _reply(result), result)
 
-    async def _retry_bug(self, incoming: Incoming, mail: MailRecord, error: ErrorInfo) -> None:
+    async def _retry_bug(
+        self, incoming: Incoming, mail: MailRecord, lease: Lease, error: ErrorInfo
+    ) -> None:
         if incoming.attempt < BUG_ATTEMPTS:
             await self._defer(incoming, mail, error)
         else:
-            await self._bury(incoming, "bug", error)
+            await self._bury(incoming, lease, "bug", error)
 
     async def _defer(
         self,
@@ -237,6 +248,7 @@ class Delivery:
             error=error,
             result=result,
         )
+        self._flood.went_on()
         self._say(incoming, Outcome.DEFERRED, result, tier=following.tier.name)
 
     async def _finish(
@@ -247,26 +259,36 @@ class Delivery:
         **details: float,
     ) -> None:
         await self._recorder.settle(incoming, outcome, result)
+        self._flood.went_on()
         self._say(incoming, outcome, result, **details)
 
-    async def _bury_unreadable(self, incoming: Incoming) -> None:
+    async def _bury_unreadable(self, incoming: Incoming, lease: Lease) -> None:
         error = incoming.error
         if isinstance(error, RecordError):
-            await self._bury(incoming, error.reason, _poison(error))
+            await self._bury(incoming, lease, error.reason, _poison(error))
         elif error is not None:
             self._log.error("mail.bug", id=str(incoming.mail_id), exc_info=error)
-            await self._bury(incoming, "bug", _bug(error))
+            await self._bury(incoming, lease, "bug", _bug(error))
 
     async def _bury(
         self,
         incoming: Incoming,
+        lease: Lease,
         reason: str,
         error: ErrorInfo,
-        outcome: Outcome = Outcome.DEAD,
         result: DeliveryResult | None = None,
     ) -> None:
-        await self._recorder.bury(incoming, error, reason=reason, outcome=outcome, result=result)
-        self._say(incoming, outcome, result, reason=reason)
+        await self._flood.admit(reason, lease)
+        await self._recorder.bury(incoming, error, reason=reason, result=result)
+        self._say(incoming, Outcome.DEAD, result, reason=reason)
+
+    async def _hold(self, incoming: Incoming, result: DeliveryResult) -> None:
+        # Perhaps delivered, so no part of a flood; it must not be sent again for waiting.
+        await self._recorder.bury(
+            incoming, _reply(result), reason="unknown", outcome=Outcome.UNKNOWN, result=result
+        )
+        self._flood.went_on()
+        self._say(incoming, Outcome.UNKNOWN, result, reason="unknown")
 
     def _observe(self, result: DeliveryResult, since_received_s: float) -> None:
         waited_s = since_received_s - result.connect_s - result.transmit_s

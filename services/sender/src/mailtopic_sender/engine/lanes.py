@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 Job = TypeVar("Job")
@@ -13,6 +14,7 @@ class Slots:
 
     def __init__(self, limit: int) -> None:
         self.running = 0
+        self._owed = 0
         self._free = asyncio.Semaphore(limit)
 
     async def __aenter__(self) -> None:
@@ -20,8 +22,27 @@ class Slots:
         self.running += 1
 
     async def __aexit__(self, *_error: object) -> None:
+        self._give_back()
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Let another job have this one's slot for a while.
+
+        Taking it back never waits, so more jobs than the limit may run for a moment afterwards.
+        """
+        self._give_back()
+        try:
+            yield
+        finally:
+            self.running += 1
+            self._owed += 1
+
+    def _give_back(self) -> None:
         self.running -= 1
-        self._free.release()
+        if self._owed:
+            self._owed -= 1
+        else:
+            self._free.release()
 
 
 class Lanes(Generic[Job]):

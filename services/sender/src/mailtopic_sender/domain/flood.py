@@ -1,0 +1,128 @@
+"""When so many mails die that it isn't their fault. Pure."""
+
+from collections import deque
+from dataclasses import dataclass
+
+_SLICES = 60
+_FIRST_PAUSE_S = 5.0
+_LONGEST_PAUSE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class FloodLimits:
+    """What counts as a flood.
+
+    Attributes:
+        share: more than this part of the mails die, 0 to 1; with 1 nothing is a flood.
+        window_s: over so many seconds.
+        least: and at least so many die in them; a smaller batch of garbage is none.
+    """
+
+    share: float = 0.2
+    window_s: float = 300.0
+    least: int = 100
+
+
+@dataclass(slots=True)
+class _Slice:
+    number: int
+    dead: int = 0
+    total: int = 0
+
+
+class FloodBreaker:
+    """Opens when too large a share of the mails die; then it lets few be buried.
+
+    While it is open, one burial is let through after each pause, 5 s at first and doubled up to
+    60 s. It closes when the last ``least`` mails were judged and few enough of them dead, or when
+    for a whole window nothing died and nothing was buried. It doesn't know what the cause is, nor
+    who waits.
+    """
+
+    def __init__(self, limits: FloodLimits) -> None:
+        self._limits = limits
+        self._slices: deque[_Slice] = deque()
+        self._dead = 0
+        self._total = 0
+        self._recent: deque[bool] = deque(maxlen=limits.least)
+        self._died_at_s = 0.0
+        self._next_burial_s = 0.0
+        self._pause_s = _FIRST_PAUSE_S
+        self._is_open = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether burials have to wait."""
+        return self._is_open
+
+    def note(self, *, is_dead: bool, now_s: float, under_way: int = 0) -> None:
+        """Note what became of a mail, when that is known; not again when it is buried.
+
+        Args:
+            is_dead: only a person can help it; otherwise it went on, if only to a retry topic.
+            now_s: monotonic time.
+            under_way: mails of which nobody knows yet. They count as alive, because the dead are
+                known at once and those that a relay is slow to take are not.
+        """
+        self._forget(now_s)
+        self._add(is_dead, now_s)
+        if is_dead:
+            self._died_at_s = now_s
+        if self._is_open:
+            self._recent.append(is_dead)
+            self._close_if_over()
+        elif self._dead >= self._limits.least:
+            total = self._total + under_way
+            if self._dead > self._limits.share * total:
+                self._open(now_s)
+
+    def may_bury(self, now_s: float) -> bool:
+        """Whether a dead mail may be buried now; while it is open, this takes the turn."""
+        self._forget(now_s)
+        if not self._is_open:
+            return True
+        if now_s < self._next_burial_s:
+            return False
+        self._died_at_s = now_s
+        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+        self._next_burial_s = now_s + self._pause_s
+        return True
+
+    def wait_s(self, now_s: float) -> float:
+        """Return the seconds until the next burial; others may take that turn."""
+        return max(0.0, self._next_burial_s - now_s) if self._is_open else 0.0
+
+    def _open(self, now_s: float) -> None:
+        self._is_open = True
+        self._recent.clear()
+        self._pause_s = _FIRST_PAUSE_S
+        self._next_burial_s = now_s + self._pause_s
+
+    def _close(self) -> None:
+        self._is_open = False
+        self._slices.clear()
+        self._dead = self._total = 0
+
+    def _close_if_over(self) -> None:
+        is_known = len(self._recent) == self._limits.least
+        if is_known and sum(self._recent) <= self._limits.share * len(self._recent):
+            self._close()
+
+    def _add(self, is_dead: bool, now_s: float) -> None:  # noqa: FBT001 - one caller
+        # Slices, because a fast sender's single outcomes would be megabytes.
+        number = int(now_s * _SLICES / self._limits.window_s)
+        if not self._slices or self._slices[-1].number != number:
+            self._slices.append(_Slice(number))
+        self._slices[-1].total += 1
+        self._slices[-1].dead += is_dead
+        self._total += 1
+        self._dead += is_dead
+
+    def _forget(self, now_s: float) -> None:
+        if self._is_open and now_s - self._died_at_s > self._limits.window_s:
+            self._close()
+        first = int(now_s * _SLICES / self._limits.window_s) - _SLICES
+        while self._slices and self._slices[0].number <= first:
+            gone = self._slices.popleft()
+            self._dead -= gone.dead
+            self._total -= gone.total

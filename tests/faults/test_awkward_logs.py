@@ -82,7 +82,7 @@ async def is_compacted(bench: FaultBench) -> bool:
     return len(await bench.records(bench.topic)) <= 2 * PARTITIONS * KEYS
 
 
-@pytest.mark.parametrize("metadata", ["garbage \u2713", "v9|AAAA|7", "v1|!|0", "x" * 4_000])
+@pytest.mark.parametrize("metadata", ["garbage \u2713", "v9|AAAA|7"])
 async def test_commit_metadata_that_nobody_understands_costs_nothing(
     bench: FaultBench, metadata: str
 ) -> None:

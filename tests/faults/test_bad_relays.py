@@ -17,7 +17,7 @@ CLOSING = Fault("mail", reply="421 4.3.2 closing", probability=0.05)
 @pytest.mark.parametrize(
     ("mails", "greylist_s"),
     [
-        pytest.param(2_000, 8, id="8 s"),
+        pytest.param(1_200, 8, id="8 s"),
         pytest.param(12_000, 60, id="60 s", marks=pytest.mark.guarantees),
     ],
 )

@@ -98,7 +98,7 @@ class DlqSettings(SettingsGroup):
     """Seconds over which that share is taken."""
 
     flood_least: int = Field(default=100, ge=1, le=100_000)
-    """So many mails at least must die in that time; a smaller batch of garbage is no flood."""
+    """So many mails at least must die in that time; garbage, which is no mail, doesn't count."""
 
     @property
     def limits(self) -> FloodLimits:

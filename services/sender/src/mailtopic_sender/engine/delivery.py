@@ -265,7 +265,11 @@ class Delivery:
     async def _bury_unreadable(self, incoming: Incoming, lease: Lease) -> None:
         error = incoming.error
         if isinstance(error, RecordError):
-            await self._bury(incoming, lease, error.reason, _poison(error))
+            # Garbage never becomes a mail, so holding it back would only hold others up. A version
+            # that this sender doesn't know may well be mended by a newer sender.
+            if error.reason == "unknown-version":
+                await self._flood.admit(error.reason, lease)
+            await self._bury_now(incoming, error.reason, _poison(error))
         elif error is not None:
             self._log.error("mail.bug", id=str(incoming.mail_id), exc_info=error)
             await self._bury(incoming, lease, "bug", _bug(error))
@@ -279,6 +283,15 @@ class Delivery:
         result: DeliveryResult | None = None,
     ) -> None:
         await self._flood.admit(reason, lease)
+        await self._bury_now(incoming, reason, error, result)
+
+    async def _bury_now(
+        self,
+        incoming: Incoming,
+        reason: str,
+        error: ErrorInfo,
+        result: DeliveryResult | None = None,
+    ) -> None:
         await self._recorder.bury(incoming, error, reason=reason, result=result)
         self._say(incoming, Outcome.DEAD, result, reason=reason)
 

@@ -1,7 +1,9 @@
 """Liveness is progress."""
 
+import asyncio
 import subprocess
 import sys
+import time
 
 from mailtopic_runtime import ManualClock
 from mailtopic_sender.engine.progress import Progress, ProgressLimits, Workload, stacks
@@ -169,3 +171,30 @@ def test_a_wedged_process_ends_itself_and_says_where_it_stood() -> None:
     assert "the event loop has not moved" in ended.stderr
     assert "__main__.main" in ended.stderr
     assert "123456" not in ended.stderr
+
+
+async def test_a_process_that_stood_still_ends_before_any_task_goes_on() -> None:
+    clock, order = ManualClock(), list[str]()
+    progress = Progress(
+        clock,
+        broker_answers=lambda: True,
+        limits=ProgressLimits(standstill_s=12),
+        end=order.append,
+    )
+    ticking = asyncio.create_task(progress.tick())
+    await asyncio.sleep(0)
+    reply = asyncio.get_running_loop().create_future()
+
+    async def delivery() -> None:
+        await reply
+        order.append("sent")
+
+    sending = asyncio.create_task(delivery())
+    await asyncio.sleep(0)
+    # The whole loop is held up, longer than a beat is due; then a reply comes with the same turn.
+    time.sleep(0.6)  # noqa: ASYNC251 - standing still is the matter
+    clock.advance(13)
+    asyncio.get_running_loop().call_soon(reply.set_result, None)
+    await sending
+    ticking.cancel()
+    assert order == ["the process stood still for 13 s, others have its mails", "sent"]

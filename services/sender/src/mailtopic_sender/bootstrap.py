@@ -70,7 +70,10 @@ class Sender:
             self._clock,
             broker_answers=lambda: self._monitor.answers,
             workload=self._workload,
-            limits=ProgressLimits(stall_s=settings.watchdog.stall_timeout_s),
+            limits=ProgressLimits(
+                stall_s=settings.watchdog.stall_timeout_s,
+                standstill_s=settings.consumer.session_timeout_s,
+            ),
         )
         self._registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):

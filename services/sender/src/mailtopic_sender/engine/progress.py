@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 from mailtopic_runtime import EXIT_WEDGED, Clock
 
@@ -21,6 +22,8 @@ class ProgressLimits:
         loop_unhealthy_s: the event loop has not ticked for so long: liveness fails.
         loop_wedged_s: ... and the process ends itself. Above the group's session timeout the
             partitions have gone to somebody else anyway.
+        standstill_s: the event loop stood still for so long and goes on: the process ends itself
+            before it does anything else. At the group's session timeout others have its mails.
         poll_unhealthy_s: a consumer's poll has not returned, although the broker answers. Above
             the rebalance timeout, during which no poll returns.
         poll_wedged_s: ... and the process ends itself.
@@ -34,6 +37,7 @@ class ProgressLimits:
 
     loop_unhealthy_s: float = 10.0
     loop_wedged_s: float = 30.0
+    standstill_s: float = 30.0
     poll_unhealthy_s: float = 120.0
     poll_wedged_s: float = 180.0
     stall_s: float = 120.0
@@ -69,8 +73,13 @@ class Progress:
         broker_answers: Callable[[], bool],
         workload: Callable[[], Workload] = lambda: IDLE,
         limits: ProgressLimits | None = None,
+        end: Callable[[str], None] | None = None,
     ) -> None:
-        """Start to watch; `broker_answers` and `workload` may be called from any thread."""
+        """Start to watch; `broker_answers` and `workload` may be called from any thread.
+
+        `end` is told why the process has to end; by default it does so at once.
+        """
+        self._end = end or end_process
         self._clock = clock
         self._broker_answers = broker_answers
         self._limits = limits or ProgressLimits()
@@ -85,9 +94,31 @@ class Progress:
 
     async def tick(self) -> None:
         """Beat for the event loop until cancelled."""
-        while True:
-            self.beat(_LOOP)
-            await asyncio.sleep(_TICK_S)
+        loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle | None = None
+
+        def beat_again() -> None:
+            nonlocal timer
+            self._beat_loop()
+            timer = loop.call_later(_TICK_S, beat_again)
+
+        # A timer of the loop and not a sleeping task: after a standstill it runs before any task
+        # does, so nothing is sent or recorded that others have taken over.
+        beat_again()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _beat_loop(self) -> None:
+        before_s = self._beats.get(_LOOP)
+        self.beat(_LOOP)
+        if before_s is None:
+            return
+        still_s = self._beats[_LOOP] - before_s
+        if still_s > self._limits.standstill_s:
+            self._end(f"the process stood still for {still_s:.0f} s, others have its mails")
 
     def unhealthy(self) -> str | None:
         """Return what doesn't move, in words, for the liveness probe; None if all does."""
@@ -143,9 +174,14 @@ class Watchdog:
         while not self._stop.wait(self._interval_s):
             problem = self._progress.wedged()
             if problem is not None:
-                sys.stderr.write(f"mailtopic-sender: {problem}; it ends itself\n{stacks()}")
-                sys.stderr.flush()
-                os._exit(EXIT_WEDGED)
+                end_process(problem)
+
+
+def end_process(problem: str) -> NoReturn:
+    """End the process at once, with the problem and a dump of its stacks on standard error."""
+    sys.stderr.write(f"mailtopic-sender: {problem}; it ends itself\n{stacks()}")
+    sys.stderr.flush()
+    os._exit(EXIT_WEDGED)
 
 
 def stacks() -> str:

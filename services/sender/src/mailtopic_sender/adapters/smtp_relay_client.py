@@ -117,7 +117,7 @@ class RelayClient:
     async def attempt(
         self, message: Message, permit: Permit, *, patience_s: float
     ) -> DeliveryResult | None:
-        """Try one mail, once more if the connection was stale or refused; None if not admitted.
+        """Try one mail, once more if the relay hung up before it; None if not admitted.
 
         Raises:
             Withdrawn: the permit ended, or patience_s seconds passed, before the mail was offered.
@@ -155,9 +155,10 @@ class RelayClient:
         """The answer, and when (monotonic seconds) there was a connection."""
         try:
             answer, connected_at_s = await self._transact(message, permit, turn, fresh=False)
-            if not answer.stale:
+            if answer.stale:
+                self._pool.discard_idle()
+            elif not answer.hung_up_first:
                 return answer, connected_at_s
-            self._pool.discard_idle()
         except SessionRefused as refused:
             is_over = refused.interrupted or self._breaker.gate is Gate.NONE
             if is_over or refused.answer.reply_class is not ReplyClass.TRANSPORT:

@@ -49,6 +49,15 @@ class Answer:
     problem: str = ""
     stale: bool = False
 
+    @property
+    def hung_up_first(self) -> bool:
+        """Whether the relay said 421 before it heard of the mail: nothing can have been taken."""
+        return (
+            self.phase == "mail"
+            and self.reply is not None
+            and self.reply_class is ReplyClass.CLOSING
+        )
+
 
 class SmtpSession:
     """An open session. One transaction at a time; never a second use after it broke.

@@ -1,0 +1,55 @@
+{{/*
+Pieces of NetworkPolicies. A policy's rules are lists; each of these is one rule.
+*/}}
+
+{{/*
+common.networkPolicy.dns: the egress rule to resolve names. A cluster's DNS lives where it likes, so
+only the port is fixed.
+*/}}
+{{- define "common.networkPolicy.dns" -}}
+- ports:
+    - port: 53
+      protocol: UDP
+    - port: 53
+      protocol: TCP
+{{- end -}}
+
+{{/*
+common.networkPolicy.kafka: the egress rule of a Kafka client: to the pods of the release's own
+Kafka, or to the ports of the servers that were named, wherever they are.
+Takes "context" and "component", as common.kafka.
+*/}}
+{{- define "common.networkPolicy.kafka" -}}
+{{- $kafka := include "common.kafka" . | fromYaml -}}
+{{- if $kafka.sibling -}}
+- to:
+    - podSelector:
+        matchLabels:
+          app.kubernetes.io/name: kafka
+          app.kubernetes.io/instance: {{ .context.Release.Name }}
+  ports:
+    - port: 9092
+      protocol: TCP
+{{- else -}}
+- ports:
+    {{- $ports := list }}
+    {{- range splitList "," $kafka.servers }}{{ $ports = append $ports (splitList ":" . | last) }}{{ end }}
+    {{- range uniq $ports }}
+    - port: {{ . }}
+      protocol: TCP
+    {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/*
+common.networkPolicy.from: the "from" list of an ingress rule: pods of this namespace with "labels",
+and whatever "extra" (a list of peers) admits.
+*/}}
+{{- define "common.networkPolicy.from" -}}
+- podSelector:
+    matchLabels:
+      {{- toYaml .labels | nindent 6 }}
+{{- with .extra }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,49 @@
+{{/*
+Secrets that Helm makes once. `lookup` finds nothing where Helm doesn't talk to the cluster
+(`helm template`, some GitOps tools): there every render makes new values, so name existing Secrets.
+*/}}
+
+{{/*
+common.keptValue: what key "key" of Secret "secret" holds in the cluster, or "new" if there is none
+yet, or else 32 random letters and digits. The same within one render, whoever asks first.
+Takes "context". Prints the plain value.
+*/}}
+{{- define "common.keptValue" -}}
+{{- $values := .context.Values -}}
+{{- if not (hasKey $values "__kept") }}{{ $_ := set $values "__kept" dict }}{{ end -}}
+{{- $place := printf "%s/%s" .secret .key -}}
+{{- if not (hasKey $values.__kept $place) -}}
+{{- $found := lookup "v1" "Secret" .context.Release.Namespace .secret -}}
+{{- $value := .new | default (randAlphaNum 32) -}}
+{{- if and $found $found.data -}}
+{{- $value = ternary (index $found.data .key | default "" | b64dec) $value (hasKey $found.data .key) -}}
+{{- end -}}
+{{- $_ := set $values.__kept $place $value -}}
+{{- end -}}
+{{- index $values.__kept $place -}}
+{{- end -}}
+
+{{/*
+common.keptSecret: a Secret "name" whose values are made at the first install and kept over
+upgrades. "values" maps each key to its first value; "" means 32 random letters and digits.
+"keep": true keeps it over an uninstall, too, beside the volumes that it belongs to.
+Takes "context" and "component".
+*/}}
+{{- define "common.keptSecret" -}}
+apiVersion: v1
+kind: Secret
+metadata:
+  name: {{ .name }}
+  namespace: {{ .context.Release.Namespace }}
+  labels:
+    {{- include "common.labels" . | nindent 4 }}
+  {{- if .keep }}
+  annotations:
+    helm.sh/resource-policy: keep
+  {{- end }}
+type: Opaque
+data:
+  {{- range $key, $new := .values }}
+  {{ $key }}: {{ include "common.keptValue" (dict "context" $.context "secret" $.name "key" $key "new" $new) | b64enc | quote }}
+  {{- end }}
+{{- end -}}

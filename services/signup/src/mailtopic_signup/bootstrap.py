@@ -35,6 +35,7 @@ from mailtopic_signup.publisher import Publisher
 from mailtopic_signup.service import SignupService
 from mailtopic_signup.settings import (
     CodesSettings,
+    MigrateSettings,
     OutboxSettings,
     SealingSettings,
     SignupSettings,
@@ -42,6 +43,8 @@ from mailtopic_signup.settings import (
 from mailtopic_signup.system_routes import System
 
 _PUBLISH_GRACE_S = 5.0
+EXIT_INTERRUPTED = 1
+"""The tables may not be up to date yet; a Job tries again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,36 @@ async def run(settings: SignupSettings) -> int:
             server.stop()
             await serving
     get_logger(__name__).info("signup.stopped")
+    return EXIT_OK
+
+
+async def migrate(settings: MigrateSettings) -> int:
+    """Bring the tables up to date, whatever MAILTOPIC_DATABASE__MIGRATE says; needs no Kafka.
+
+    Waits for a database that doesn't answer, until SIGTERM or SIGINT.
+
+    Returns:
+        The exit code: 1 if it had to stop before the tables were up to date.
+
+    Raises:
+        SettingError: a setting can't be used.
+    """
+    configure_logging(settings.log)
+    log = get_logger(__name__)
+    stopping = asyncio.create_task(stop_on_signals().wait())
+    database = Database(settings.database.model_copy(update={"migrate": True}))
+    preparing = asyncio.create_task(database.prepare())
+    await asyncio.wait({preparing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    try:
+        if not preparing.done():
+            preparing.cancel()
+            log.error("migrate.interrupted")
+            return EXIT_INTERRUPTED
+        preparing.result()
+    finally:
+        await database.close()
+    log.info("migrate.done")
     return EXIT_OK
 
 

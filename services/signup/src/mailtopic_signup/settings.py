@@ -140,6 +140,13 @@ class SignupSettings(MailTopicSettings):
         return topic
 
 
+class MigrateSettings(MailTopicSettings):
+    """All settings of mailtopic-signup migrate."""
+
+    database: DatabaseSettings = DatabaseSettings()
+    log: LogSettings = LogSettings()
+
+
 def default_database_file() -> Path:
     """Return the SQLite file that is used when no database is named; makes its folder.
 

@@ -18,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from mailtopic_runtime import SettingError, StateLog, get_logger
-from mailtopic_signup.migrations import upgrade
+from mailtopic_signup.migrations import is_newer, upgrade
 from mailtopic_signup.ports import DatabaseUnavailable
 from mailtopic_signup.settings import DatabaseSettings, default_database_file
 
@@ -83,7 +83,7 @@ class Database:
     async def prepare(self) -> None:
         """Wait until the database answers, and bring its tables up to date.
 
-        One line is logged if it doesn't answer.
+        Tables that a newer version made stay as they are. One line is logged if it doesn't answer.
 
         Raises:
             SettingError: the SQLite file can't be opened.
@@ -226,7 +226,11 @@ def _upgrade_alone(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         # Several processes start at the same time; SQLite's BEGIN IMMEDIATE does the same.
         connection.execute(text("SELECT pg_advisory_xact_lock(4711080)"))
-    upgrade(connection)
+    if is_newer(connection):
+        # After a rollback; migrations are made so that the version before can live with them.
+        get_logger(__name__).warning("database.newer", detail="left as a newer version made it")
+    else:
+        upgrade(connection)
 
 
 def _parse_url(settings: DatabaseSettings) -> URL:

@@ -2,12 +2,19 @@
 
 By hand: ``upgrade`` and ``downgrade`` below, or
 ``alembic revision --autogenerate`` with this folder as the script location.
+
+During an upgrade pods of two versions share the tables, and after a rollback the older version
+has the newer one's. So a migration may only do what the version before it can live with: add
+tables, and columns that have a default or may be null. What nobody needs any more goes one
+version later.
 """
 
 from importlib.resources import files
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 
@@ -19,6 +26,13 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
 def downgrade(connection: Connection, revision: str) -> None:
     """Take the tables back to a revision (``base``: no tables). Their rows are lost."""
     command.downgrade(_config(connection), revision)
+
+
+def is_newer(connection: Connection) -> bool:
+    """Tell whether a version after this one has been at the tables already."""
+    script = ScriptDirectory.from_config(_config(connection))
+    known = {each.revision for each in script.walk_revisions()}
+    return not known.issuperset(MigrationContext.configure(connection).get_current_heads())
 
 
 def _config(connection: Connection) -> Config:

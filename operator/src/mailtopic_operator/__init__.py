@@ -1,0 +1,1 @@
+"""The MailTopic operator: one resource owns everything that a stream of mail needs."""

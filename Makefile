@@ -9,6 +9,8 @@ UV_VERSION := 0.13.9
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 BIN := .venv/bin
 TEST_ARGS ?=
+# The local cluster and the images are built by packages of the cluster tests.
+CLUSTER := PYTHONPATH=tests/cluster $(BIN)/python -m
 
 export UV_PYTHON_DOWNLOADS := never
 export UV_PYTHON := $(PYTHON)
@@ -20,12 +22,30 @@ unexport VIRTUAL_ENV
 .PHONY: help
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(UV) ## Run the whole pipeline on this machine: Kafka, signup, senders, an inbox
 	@$(UV) sync --frozen --all-packages --no-dev --inexact --quiet
 	@$(BIN)/mailtopic up $(DEMO_ARGS)
+
+##@ Kubernetes
+
+.PHONY: cluster
+cluster: setup ## Bring up a local Kubernetes (kind, or one node without Docker)
+	@$(CLUSTER) localcluster up
+
+.PHONY: cluster-down
+cluster-down: setup ## Take the local Kubernetes down; nothing of it stays
+	@$(CLUSTER) localcluster down
+
+.PHONY: images
+images: setup ## Build the images and load them into the local cluster
+	@$(CLUSTER) imagebuild $(IMAGES)
+
+.PHONY: kind
+kind: cluster images ## Cluster, images, helm install, a sample, port-forwards: all of it
+	@$(CLUSTER) trial
 
 ##@ Develop
 
@@ -49,7 +69,15 @@ fmt: setup ## Format the code and mend what the linter can
 
 .PHONY: test
 test: setup ## Run every tier of tests that this machine can run
-	$(BIN)/python -m pytest $(TEST_ARGS)
+	$(BIN)/python -m pytest -m "not guarantees and not cluster" $(TEST_ARGS)
+ifeq ($(TEST_ARGS),)
+	@$(MAKE) --no-print-directory test-cluster
+endif
+
+# By itself, after the others: a whole cluster beside them would take the time that they measure.
+.PHONY: test-cluster
+test-cluster: setup
+	$(BIN)/python -m pytest -m cluster tests/cluster
 
 .PHONY: guarantees
 guarantees: setup ## Repeat the large runs behind docs/guarantees.md (an hour)
@@ -57,7 +85,7 @@ guarantees: setup ## Repeat the large runs behind docs/guarantees.md (an hour)
 
 .PHONY: clean
 clean: ## Drop what was built here; the demo's data stays
-	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis artefacts
+	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis artefacts .cluster
 
 .uv/bin/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

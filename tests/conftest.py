@@ -30,7 +30,7 @@ def pytest_terminal_summary(
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         tier = item.path.relative_to(TESTS).parts[0]
-        if tier in {"integration", "browser", "faults"}:
+        if tier in {"integration", "browser", "faults", "cluster"}:
             item.add_marker(tier)
 
 

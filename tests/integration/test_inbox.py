@@ -284,4 +284,4 @@ async def test_a_taken_port_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
         )
         _, stderr = await asyncio.wait_for(process.communicate(), DEADLINE_S)
     assert process.returncode == 2
-    assert stderr.decode() == f"mailtopic inbox: --http-port: port {port} is taken\n"
+    assert stderr.decode() == f"mailtopic-inbox: MAILTOPIC_INBOX__HTTP_PORT: port {port} is taken\n"

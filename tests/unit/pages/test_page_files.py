@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-import mailtopic_cli
+import mailtopic_inbox
 import mailtopic_signup
 
 SIGNUP = Path(mailtopic_signup.__file__).parent / "pages"
-INBOX = Path(mailtopic_cli.__file__).parent / "pages"
+INBOX = Path(mailtopic_inbox.__file__).parent / "pages"
 BOTH = pytest.mark.parametrize("pages", [SIGNUP, INBOX], ids=["signup", "inbox"])
 MAX_TOTAL_BYTES = 40_000
 # In a frame whose sandbox gives it an origin of its own, a style can't come from a file.

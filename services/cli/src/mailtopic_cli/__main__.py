@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mailtopic_cli.dlq import commands as dlq
+from mailtopic_runtime import EXIT_CONFIG
 
 app = typer.Typer(
     name="mailtopic",
@@ -108,11 +109,13 @@ def inbox(
 
     It listens on 127.0.0.1. Senders trust the certificate in DATA_DIR/ca.pem.
     """
-    from mailtopic_cli.inbox.server import InboxOptions, run_inbox  # noqa: PLC0415
-    from mailtopic_runtime import run_program  # noqa: PLC0415
+    from mailtopic_cli.inbox import become_inbox  # noqa: PLC0415
 
-    options = InboxOptions(data_dir, http_port, smtp_port, signup_url)
-    run_program("mailtopic inbox", lambda: run_inbox(options))
+    try:
+        become_inbox(data_dir, http_port=http_port, smtp_port=smtp_port, signup_url=signup_url)
+    except OSError as error:
+        typer.echo(f"mailtopic inbox: --data-dir: cannot be used: {error.strerror}", err=True)
+        raise typer.Exit(EXIT_CONFIG) from None
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mailtopic_cli.devstack.ports import HOST, Ports
 from mailtopic_cli.devstack.state_dir import StateDir
+from mailtopic_cli.inbox import COMMAND, inbox_environment
 
 TOPIC = "mails"
 _FROM_ADDRESS = "no-reply@mailtopic.example"
@@ -55,11 +56,13 @@ def services(state: StateDir, ports: Ports) -> list[Service]:
 
 
 def _inbox(state: StateDir, ports: Ports) -> Service:
-    options = ["--data-dir", str(state.inbox), "--http-port", str(ports.inbox)]
-    options += ["--smtp-port", str(ports.smtp)]
-    options += ["--signup-url", f"http://{HOST}:{ports.signup}/"]
-    command = ("-m", "mailtopic_cli", "inbox", *options)
-    return Service("inbox", command, {}, f"http://{HOST}:{ports.inbox}/readyz")
+    env = inbox_environment(
+        state.inbox,
+        http_port=ports.inbox,
+        smtp_port=ports.smtp,
+        signup_url=f"http://{HOST}:{ports.signup}/",
+    )
+    return Service("inbox", COMMAND, env, f"http://{HOST}:{ports.inbox}/readyz")
 
 
 def _signup(state: StateDir, ports: Ports) -> Service:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mailtopic_cli.certificates import ensure_certificates
 from mailtopic_cli.children import resident_mb
 from mailtopic_cli.devstack.console import Console
 from mailtopic_cli.devstack.errors import DevstackError
@@ -20,7 +21,6 @@ from mailtopic_cli.devstack.run_file import ProcessEntry, RunFile, urls
 from mailtopic_cli.devstack.services import base_environment, services
 from mailtopic_cli.devstack.state_dir import StateDir
 from mailtopic_cli.devstack.supervisor import KafkaRunner, Runner, ServiceRunner, Supervisor
-from mailtopic_cli.inbox.tls import ensure_certificates
 from mailtopic_cli.kafka_distribution import DistributionError
 from mailtopic_cli.kafka_node import KafkaNode, fetch_class_path
 

@@ -1,6 +1,5 @@
-"""The inbox's certificate: a CA of its own, made at the first start and kept."""
+"""The certificate of a devstack's inbox: a CA of its own, made at the first start and kept."""
 
-import ssl
 from pathlib import Path
 
 from mailtopic_cli.private_files import write_private
@@ -28,11 +27,3 @@ def ensure_certificates(folder: Path) -> Path:
         part.write_bytes(ca.cert_pem.bytes())
         part.replace(ca_file)
     return ca_file
-
-
-def server_context(folder: Path) -> ssl.SSLContext:
-    """The server side of STARTTLS: TLS 1.2 or newer."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(folder / "server.pem")
-    return context

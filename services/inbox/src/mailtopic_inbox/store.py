@@ -1,7 +1,8 @@
-"""Where the inbox keeps its mails: one SQLite file, written by one thread.
+"""Where the inbox keeps its mails: one SQLite database, written by one thread.
 
-A mail counts as stored when its transaction is on the disk. Mails that arrive while a transaction
-is being written share the next one, so the rate is not bound to the disk's flushes.
+A mail counts as stored when its transaction is on the disk, or in memory if there is no file.
+Mails that arrive while a transaction is being written share the next one, so the rate is not
+bound to the disk's flushes.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from mailtopic_cli.inbox.message import ReceivedMail, detail_of, summary_of
+from mailtopic_inbox.message import ReceivedMail, detail_of, summary_of
 
 _BATCH = 256
 _SCHEMA = """
@@ -36,18 +37,23 @@ _Waiting = tuple[ReceivedMail, asyncio.AbstractEventLoop, "asyncio.Future[None]"
 
 
 class MailStore:
-    """Keeps mails across restarts. All methods are for the event loop's thread.
+    """Keeps mails, across restarts if `path` is given. All methods are for the loop's thread.
 
     Does not promise: a bound on its size; `delete` is how it shrinks.
+
+    Raises:
+        sqlite3.Error: the file can't be opened.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path | None) -> None:
+        # memdb is a database in memory that all connections of the process share by its name.
+        self._uri = path.absolute().as_uri() if path else f"file:/{uuid.uuid4().hex}?vfs=memdb"
         self._listeners: list[Listener] = []
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        with closing(self._connect()) as db:
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute(_SCHEMA)
+        # Held until the end: a database in memory lasts as long as it is open somewhere.
+        self._anchor = self._connect()
+        self._anchor.execute("PRAGMA journal_mode=WAL")
+        self._anchor.execute(_SCHEMA)
         self._writer = threading.Thread(target=self._write, name="inbox-writer", daemon=True)
         self._writer.start()
 
@@ -55,13 +61,14 @@ class MailStore:
         """Write what is queued, then end. Call it once, last."""
         self._queue.put(None)
         self._writer.join()
+        self._anchor.close()
 
     def on_new_mail(self, listener: Listener) -> None:
         """Call `listener` in the event loop with the summary of each mail that was stored."""
         self._listeners.append(listener)
 
     async def add(self, *, mail_from: str, rcpt_to: Sequence[str], raw: bytes) -> None:
-        """Store one mail; returns when it is on the disk.
+        """Store one mail; returns when it counts as stored.
 
         Raises:
             sqlite3.Error: it could not be stored.
@@ -92,7 +99,7 @@ class MailStore:
         await asyncio.to_thread(self._delete, ids)
 
     def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, timeout=10, isolation_level=None)
+        db = sqlite3.connect(self._uri, timeout=10, isolation_level=None, uri=True)
         db.execute("PRAGMA synchronous=FULL")
         return db
 

@@ -1,7 +1,8 @@
-"""The SMTP side of the inbox: takes every mail, over STARTTLS or without."""
+"""The SMTP side of the inbox: takes every mail, over STARTTLS where there is a certificate."""
 
 import asyncio
 import logging
+import socket
 import sqlite3
 import ssl
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
-from mailtopic_cli.inbox.store import MailStore
+from mailtopic_inbox.store import MailStore
 
 MAX_MAIL_BYTES = 10 * 1024 * 1024
 # A command, and all of the data of a mail, must each arrive within this time.
@@ -23,11 +24,11 @@ _HOST_NAME = "inbox.localhost"
 class InboxSmtp:
     """Listens on one port and hands every mail to the store before it answers the final dot.
 
-    Any user name and password are accepted, after STARTTLS only. PIPELINING, SIZE, 8BITMIME and
-    SMTPUTF8 are offered.
+    Any user name and password are accepted, after STARTTLS only, and so never without `tls`.
+    PIPELINING, SIZE, 8BITMIME and SMTPUTF8 are offered.
     """
 
-    def __init__(self, store: MailStore, tls: ssl.SSLContext) -> None:
+    def __init__(self, store: MailStore, tls: ssl.SSLContext | None) -> None:
         self._handler = _Handler(store)
         self._tls = tls
         self._sessions: set[asyncio.BaseTransport] = set()
@@ -36,15 +37,10 @@ class InboxSmtp:
         for name in ("mail.log", "mail.error", "mail.debug"):
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; return the port.
-
-        Raises:
-            OSError: the port is taken.
-        """
+    async def start(self, listener: socket.socket) -> None:
+        """Take connections from a bound socket, which is this object's from now on."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._session, host, port)
-        return int(self._server.sockets[0].getsockname()[1])
+        self._server = await loop.create_server(self._session, sock=listener)
 
     async def stop(self) -> None:
         """Stop listening and drop the open sessions."""

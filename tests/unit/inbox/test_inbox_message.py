@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailtopic_cli.inbox.message import ReceivedMail, detail_of, summary_of
+from mailtopic_inbox.message import ReceivedMail, detail_of, summary_of
 
 
 def received(raw: bytes) -> ReceivedMail:

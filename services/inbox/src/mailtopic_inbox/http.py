@@ -1,10 +1,12 @@
 """The HTTP side of the inbox: the page, and an API in Mailpit's shapes.
 
 Errors are problem details (RFC 9457). The API has no login, so it answers only requests for a
-loopback name: a page from elsewhere cannot reach it by pointing its own name at 127.0.0.1.
+loopback name, or for one that it was told: a page from elsewhere cannot reach it by pointing its
+own name at this address. Probes answer to any name; a kubelet asks for the pod's address.
 """
 
 import json
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -20,15 +22,15 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mailtopic_cli.inbox.events import EventFeed
-from mailtopic_cli.inbox.store import MailStore
+from mailtopic_inbox.events import EventFeed
+from mailtopic_inbox.store import MailStore
 
 MAX_LIMIT = 10_000
 _MAX_START = 2**53
 _MAX_BODY_BYTES = 1024 * 1024
-_PAGES = Path(__file__).parent.parent / "pages"
+_PAGES = Path(__file__).with_name("pages")
 _SIGNUP = '<meta name="mailtopic-signup" content="">'
-_HOSTS = ["127.0.0.1", "localhost"]
+_LOOPBACK_NAMES = ["127.0.0.1", "localhost"]
 # Mails are shown in a sandboxed frame that inherits this: styles of their own, nothing fetched.
 _SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -42,27 +44,36 @@ _SECURITY_HEADERS = {
 }
 
 
-def create_app(store: MailStore, feed: EventFeed, signup_url: str | None = None) -> Starlette:
-    """The ASGI application of the inbox; its page links to `signup_url` if there is one."""
+def create_app(
+    store: MailStore,
+    feed: EventFeed,
+    *,
+    signup_url: str | None = None,
+    allowed_hosts: Sequence[str] = (),
+) -> Starlette:
+    """The ASGI application of the inbox; its page links to `signup_url` if there is one.
+
+    It answers to `allowed_hosts` beside the loopback names; "*.example" covers all below it.
+    """
     api = _Api(store, feed)
     page = _Page(signup_url)
-    routes = [
+    named = Middleware(TrustedHostMiddleware, allowed_hosts=[*_LOOPBACK_NAMES, *allowed_hosts])
+    guarded = [
         Route("/api/v1/messages", api.list, methods=["GET"]),
         Route("/api/v1/messages", api.delete, methods=["DELETE"]),
         Route("/api/v1/message/{id}", api.show, methods=["GET"]),
         Route("/api/v1/message/{id}/raw", api.raw, methods=["GET"]),
         Route("/api/v1/events", api.events, methods=["GET"]),
-        Route("/livez", _live, methods=["GET"]),
-        Route("/readyz", _live, methods=["GET"]),
         Route("/", page.show, methods=["GET"]),
         Mount("/static", StaticFiles(directory=_PAGES, check_dir=False)),
     ]
     return Starlette(
-        routes=routes,
-        middleware=[
-            Middleware(TrustedHostMiddleware, allowed_hosts=_HOSTS),
-            Middleware(_SecurityHeaders),
+        routes=[
+            Route("/livez", _live, methods=["GET"]),
+            Route("/readyz", _live, methods=["GET"]),
+            Mount("/", routes=guarded, middleware=[named]),
         ],
+        middleware=[Middleware(_SecurityHeaders)],
         exception_handlers={HTTPException: _problem},
     )
 

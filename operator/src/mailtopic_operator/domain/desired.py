@@ -1,0 +1,118 @@
+"""What a MailTopic asks for, with the operator's defaults."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+
+from mailtopic_contract import TopicNames, parse_tier
+from mailtopic_operator.domain.defaults import OperatorDefaults
+from mailtopic_operator.model.mailtopic import DRY_RUN, MANAGED, MailTopic
+from mailtopic_operator.model.mailtopic_spec import MailTopicSpec
+from mailtopic_operator.model.mailtopic_status import MailTopicStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """The metadata of a resource, as far as decisions depend on it."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    created_at: datetime
+    deleting_since: datetime | None = None
+    finalizers: tuple[str, ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> Self:
+        """Return the metadata of an object as the API server has it."""
+        meta = body["metadata"]
+        deleting = meta.get("deletionTimestamp")
+        return cls(
+            namespace=meta["namespace"],
+            name=meta["name"],
+            uid=meta["uid"],
+            generation=meta.get("generation", 0),
+            created_at=datetime.fromisoformat(meta["creationTimestamp"]),
+            deleting_since=datetime.fromisoformat(deleting) if deleting else None,
+            finalizers=tuple(meta.get("finalizers", ())),
+            annotations=dict(meta.get("annotations") or {}),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What a MailTopic asks for.
+
+    Attributes:
+        status: what was last reported; transitions are told from it.
+    """
+
+    meta: Meta
+    spec: MailTopicSpec
+    status: MailTopicStatus
+    defaults: OperatorDefaults
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any], defaults: OperatorDefaults) -> Self:
+        """Return what a MailTopic, as the API server has it, asks for.
+
+        Raises:
+            pydantic.ValidationError: an API server with our CRD would not have taken it; see
+                `planning.plan_invalid`.
+        """
+        resource = MailTopic.parse(body)
+        return cls(Meta.parse(body), resource.spec, resource.status, defaults)
+
+    @property
+    def names(self) -> TopicNames:
+        """The topics by their names in Kafka."""
+        tiers = tuple(parse_tier(tier) for tier in self.spec.delivery.retry_tiers)
+        return TopicNames(self.spec.topic.name or self.meta.name, tiers)
+
+    @property
+    def former_topics(self) -> tuple[str, ...]:
+        """Topics of retry tiers that were taken out of the spec; they are left alone."""
+        current = set(self.names.all)
+        return tuple(t.name for t in self.status.topics if t.name not in current)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Every topic to describe: the current ones, then the former ones."""
+        return (*self.names.all, *self.former_topics)
+
+    @property
+    def consumer_groups(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """The senders' consumer groups, each with the topics that it reads: for the lag."""
+        names = self.names
+        return ((names.main, (names.main,)), (f"{names.main}.retry", names.retries))
+
+    @property
+    def is_managed(self) -> bool:
+        """Whether anything may be changed for this MailTopic."""
+        return self.meta.annotations.get(MANAGED, "true").lower() != "false"
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether only a plan is asked for."""
+        return self.meta.annotations.get(DRY_RUN, "false").lower() == "true"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Names of the Secrets, of this namespace, that the senders need; sorted."""
+        kafka = self.defaults.kafka
+        named = {key.name for key in (kafka.password, kafka.ca) if key is not None}
+        for relay in self.spec.relays:
+            refs = (relay.credentials_secret_ref, relay.ca_secret_ref)
+            named |= {ref.name for ref in refs if ref is not None}
+        if self.spec.sealing is not None:
+            named.add(self.spec.sealing.keys_secret_ref.name)
+        return tuple(sorted(named))
+
+    @property
+    def config_maps(self) -> tuple[str, ...]:
+        """Names of the ConfigMaps, of this namespace, that the senders need."""
+        ref = self.spec.template.config_map_ref
+        return () if ref is None else (ref.name,)

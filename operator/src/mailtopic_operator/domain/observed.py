@@ -1,0 +1,135 @@
+"""What there is: Kafka's side and the cluster's, as far as one MailTopic is concerned."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Self
+
+from mailtopic_operator.domain.kafka import KafkaProblem, ProblemKind, TopicState
+
+
+class KubeProblemKind(StrEnum):
+    """Why the API server didn't do what it was asked for."""
+
+    UNAVAILABLE = "Unavailable"
+    """It didn't answer, is too busy, or the write lost a race: it is tried again."""
+    FORBIDDEN = "Forbidden"
+    """RBAC, an admission policy or a ResourceQuota doesn't allow it."""
+    REFUSED = "Refused"
+    """It finds the object itself invalid, such as a wrong podTemplate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The last attempt at something failed; kept by the engine until an attempt succeeds.
+
+    Attributes:
+        target: what `actions.target` says of the action.
+        message: Kafka's or the API server's words, one line; no address, code or password.
+    """
+
+    target: str
+    kind: ProblemKind | KubeProblemKind
+    message: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ChildRef:
+    """A child object, in the namespace of its MailTopic."""
+
+    api_version: str
+    kind: str
+    name: str
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any]) -> Self:
+        """Return the reference to an object."""
+        return cls(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class DataObject:
+    """A Secret or ConfigMap, without its values.
+
+    Attributes:
+        version: changes whenever the data does: a digest of it, or the resource version.
+        keys: the keys of the data.
+    """
+
+    version: str
+    keys: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """Another MailTopic, of any namespace, that uses at least one of the same topics.
+
+    Attributes:
+        topics: all its topics.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    created_at: datetime
+    topics: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """Mails that wait, as measured.
+
+    Attributes:
+        records: of the main topic and the retry topics, in `Desired.consumer_groups`.
+        seconds: how long the oldest has been waiting; None if unknown.
+    """
+
+    records: int
+    seconds: int | None
+    sampled_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RelayHealth:
+    """A relay as the senders find it."""
+
+    name: str
+    is_healthy: bool
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All there is about one MailTopic.
+
+    Attributes:
+        topics: what Kafka says of each of `Desired.topics`; an absent one is MISSING or left out.
+        children: live objects by reference: each of `children.refs(desired)` that exists, managed
+            fields included. What carries our labels and this owner but isn't wanted any more
+            belongs here as well: it is deleted.
+        apis: kinds that the API server serves beside the built-in ones: "ScaledObject".
+        secrets: those of `Desired.secrets` that exist, by name.
+        config_maps: those of `Desired.config_maps` that exist, by name.
+        claimants: other MailTopics that use one of the same topics.
+        lag: None if it could not be measured.
+        dead_letters: records in the DLQ; None if they could not be counted.
+        relays: None or empty if nobody looked.
+        failures: what the last attempts said; see Failure.
+        is_namespace_terminating: the namespace is being deleted.
+    """
+
+    topics: Mapping[str, TopicState | KafkaProblem]
+    children: Mapping[ChildRef, Mapping[str, Any]] = field(default_factory=dict)
+    apis: frozenset[str] = frozenset()
+    secrets: Mapping[str, DataObject] = field(default_factory=dict)
+    config_maps: Mapping[str, DataObject] = field(default_factory=dict)
+    claimants: tuple[Claimant, ...] = ()
+    lag: Lag | None = None
+    dead_letters: int | None = None
+    relays: tuple[RelayHealth, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    is_namespace_terminating: bool = False

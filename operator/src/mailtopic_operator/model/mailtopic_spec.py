@@ -1,0 +1,307 @@
+"""What a user writes into a MailTopic."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field
+
+from mailtopic_operator.model.base import Duration, Model, checked, rule
+from mailtopic_operator.model.references import ConfigMapRef, KeysRef
+from mailtopic_operator.model.relays import Relay
+from mailtopic_operator.model.topic_rules import SPEC_RULES, TIER_RULES, TOPIC_RULES
+
+DEFAULT_LOCALE = "^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$"
+
+
+def _bounded(low: int, high: int, message: str) -> Any:
+    limits = checked(rule(f"self >= {low} && self <= {high}", message))
+    return Field(ge=low, le=high, json_schema_extra=limits)
+
+
+class Provider(StrEnum):
+    """Who decides how many senders run."""
+
+    NONE = "None"
+    KEDA = "KEDA"
+
+
+class OnUnknown(StrEnum):
+    """What happens to a mail whose final reply was lost."""
+
+    RESEND = "Resend"
+    HOLD = "Hold"
+
+
+class DeletionPolicy(StrEnum):
+    """What happens to the topics when the MailTopic is deleted."""
+
+    RETAIN = "Retain"
+    DELETE = "Delete"
+
+
+TopicName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=200,
+        json_schema_extra=checked(
+            rule(
+                r"self.matches('^[A-Za-z0-9._-]+$') && self != '.' && self != '..'",
+                "write a topic's name: letters, digits, dots, underscores and dashes",
+            ),
+            rule(
+                r"!self.matches('([.]retry[.][1-9][0-9]*[smh]|[.]dlq|[.]status)$')",
+                "write the main topic's name: its retry topics, .dlq and .status are made from it",
+            ),
+        ),
+    ),
+]
+
+
+class Topic(Model):
+    """The Kafka topic that services publish mails to, and those named after it."""
+
+    model_config = ConfigDict(json_schema_extra=checked(*TOPIC_RULES))
+
+    name: TopicName | None = None
+    """The main topic's name in Kafka. Unset: the name of the MailTopic. Can't be changed."""
+
+    partitions: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1000,
+            json_schema_extra=checked(
+                rule("self >= 1 && self <= 1000", "write 1 to 1000 partitions; 6 is usual"),
+                rule(
+                    "self >= oldSelf",
+                    "Kafka can't take partitions away: write at least as many as before, or"
+                    " make another MailTopic and move the publishers",
+                ),
+            ),
+        ),
+    ] = 6
+    """Partitions of every topic: at most so many senders share the work. They can grow, never
+    shrink; one recipient's mails may change their order once while they grow.
+    """
+
+    replication_factor: Annotated[
+        int | None, _bounded(1, 15, "write 1 to 15 copies; 3 is usual in production")
+    ] = None
+    """Copies of every partition. Unset: the brokers' default. Can't be changed."""
+
+    retention: Duration = "168h"
+    """How long records stay, read or not. Not less than delivery.maxAge."""
+
+    config: Annotated[dict[str, str | None], Field(max_length=32)] = Field(default_factory=dict)
+    """Further configuration of the topics, by Kafka's names, values as text. What Kafka has beside
+    it is removed, but for keys that stand here with null: those are left as they are.
+    """
+
+
+class From(Model):
+    """Who mails come from."""
+
+    name: Annotated[str | None, Field(max_length=128)] = None
+    """The name that readers see. Unset: the address alone."""
+
+    address: Annotated[
+        str,
+        Field(
+            min_length=3,
+            max_length=254,
+            json_schema_extra=checked(
+                rule(
+                    r"self.matches('^[!-?A-~]{1,64}@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$')",
+                    "write an address alone, such as noreply@example.net; the name that readers see"
+                    " goes into from.name",
+                )
+            ),
+        ),
+    ]
+    """The address that mails come from; ASCII, because not every relay takes others."""
+
+
+class Template(Model):
+    """Which words mails consist of."""
+
+    config_map_ref: ConfigMapRef | None = None
+    """The ConfigMap with templates of your own, beside the built-in ones. A change rolls the
+    senders.
+    """
+
+    default_locale: Annotated[
+        str,
+        Field(
+            max_length=44,
+            json_schema_extra=checked(
+                rule(f"self.matches('{DEFAULT_LOCALE}')", "write a language tag, such as pt-BR")
+            ),
+        ),
+    ] = "ru"
+    """The language of mails whose own has no template."""
+
+
+RetryTiers = Annotated[
+    tuple[Duration, ...],
+    Field(min_length=1, max_length=8, json_schema_extra=checked(*TIER_RULES)),
+]
+
+
+class Delivery(Model):
+    """What happens to mails."""
+
+    max_age: Annotated[
+        Duration,
+        Field(
+            json_schema_extra=checked(
+                rule(
+                    "self.matches('^[1-9][0-9]{0,5}(s|m|h)$')",
+                    "write a duration as a whole number and s, m or h, such as 10m or 1h",
+                ),
+                rule(
+                    "!self.matches('^[1-9][0-9]{0,5}(s|m|h)$')"
+                    " || duration(self) <= duration('24h')",
+                    "write at most 24h: a code or a notice that is older helps nobody",
+                ),
+            ),
+        ),
+    ] = "1h"
+    """The age at which a mail that doesn't say itself when it expires is not sent any more."""
+
+    retry_tiers: RetryTiers = ("10s", "1m", "5m")
+    """Delays between attempts, growing: each is a topic of its own. Records in the topic of a tier
+    that is taken out are not read any more: take it out when it is empty.
+    """
+
+    on_unknown: OnUnknown = OnUnknown.RESEND
+    """What happens to a mail whose final reply was lost: Resend it, byte-identical, at the price of
+    a second copy, or Hold it for a person to decide.
+    """
+
+    max_in_flight: Annotated[
+        int, _bounded(1, 10_000, "write 1 to 10000 mails; the default is 200")
+    ] = 200
+    """Mails that one sender delivers at once; it bounds what a restart repeats."""
+
+
+class Autoscaling(Model):
+    """How the number of senders follows the work."""
+
+    provider: Provider = Provider.NONE
+    """None: consumers.replicas says how many senders run. KEDA: a ScaledObject decides; KEDA must
+    be installed in the cluster.
+    """
+
+    min_replicas: Annotated[int, _bounded(0, 1000, "write 0 to 1000; the default is 1")] = 1
+    """Senders that run even if there is nothing to do. With 0, the first mail after a pause waits
+    for a sender to start.
+    """
+
+    max_replicas: Annotated[
+        int | None, _bounded(1, 1000, "write 1 to 1000, at most topic.partitions, or leave it out")
+    ] = None
+    """Senders that run at most. Unset: one for each partition, or fewer where the relays' rate
+    limits keep more from being of use.
+    """
+
+    target_lag_seconds: Annotated[
+        int, _bounded(1, 3600, "write 1 to 3600 seconds; the default is 30")
+    ] = 30
+    """Senders are added while the mails that wait would take longer than this, seconds."""
+
+    mails_per_second_per_sender: Annotated[
+        int, _bounded(1, 10_000, "write 1 to 10000 mails a second; the default is 50")
+    ] = 50
+    """What one sender is taken to deliver in a second: it turns mails that wait into seconds, and
+    the relays' rate limits into a number of senders that is of use.
+    """
+
+
+class Consumers(Model):
+    """The senders: the pods that deliver."""
+
+    replicas: Annotated[
+        int, _bounded(0, 1000, "write 0 to 1000 senders; more than topic.partitions only stand by")
+    ] = 2
+    """Senders that run; `kubectl scale` sets it, too. Not used where an autoscaler decides."""
+
+    autoscaling: Autoscaling = Field(default_factory=Autoscaling)
+    """How the number of senders follows the work."""
+
+    resources: dict[str, Any] | None = None
+    """Requests and limits of a sender, as in a container. Unset: the operator's default."""
+
+    pod_template: dict[str, Any] | None = None
+    """What to add to the senders' pods: metadata and spec as in a Deployment's template, merged
+    into the operator's by name. The container is called sender.
+    """
+
+
+class DeadLetter(Model):
+    """Mails that no attempt can deliver."""
+
+    retention: Duration = "336h"
+    """How long dead letters stay in the DLQ, and outcomes in the status topic at least."""
+
+
+class Sealing(Model):
+    """How sealed codes are opened."""
+
+    keys_secret_ref: KeysRef
+    """The Secret with the keys that publishers seal with."""
+
+
+class MailTopicSpec(Model):
+    """What the stream of mails is to be like."""
+
+    model_config = ConfigDict(json_schema_extra=checked(*SPEC_RULES))
+
+    topic: Topic = Field(default_factory=Topic)
+    """The Kafka topic that services publish mails to. Its retry topics, DLQ and status topic are
+    named after it, have as many partitions and are kept in the same way.
+    """
+
+    from_: Annotated[From, Field(alias="from")]
+    """Who mails come from."""
+
+    relays: Annotated[
+        tuple[Relay, ...],
+        Field(
+            min_length=1,
+            max_length=8,
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["name"],
+            },
+        ),
+    ]
+    """The SMTP servers that take the mails, in order of preference: a mail goes to the first one
+    that takes it soon.
+    """
+
+    template: Template = Field(default_factory=Template)
+    """Which words mails consist of."""
+
+    delivery: Delivery = Field(default_factory=Delivery)
+    """What happens to mails: how long they are of use, when they are tried again."""
+
+    consumers: Consumers = Field(default_factory=Consumers)
+    """The senders: how many, how large, with what beside."""
+
+    dead_letter: DeadLetter = Field(default_factory=DeadLetter)
+    """Mails that no attempt can deliver: they wait in the DLQ for a person."""
+
+    sealing: Sealing | None = None
+    """How sealed codes are opened. Unset: sealed mails go to the DLQ."""
+
+    deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
+    """What happens to the topics when the MailTopic is deleted. Retain: they stay. Delete: senders
+    go on until every mail is delivered or a time has passed, then the topics are deleted with
+    everything in them.
+    """
+
+    paused: bool = False
+    """Send nothing for now: senders are scaled to zero, topics keep what comes. Everything else is
+    kept as specified.
+    """

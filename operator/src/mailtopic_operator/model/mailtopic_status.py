@@ -1,0 +1,117 @@
+"""What the operator reports of a MailTopic."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from mailtopic_operator.model.base import Model
+from mailtopic_operator.model.conditions import Condition
+
+Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+class TopicStatus(Model):
+    """A topic as Kafka has it."""
+
+    name: Annotated[str, Field(max_length=249)]
+    """The topic's name."""
+
+    id: Annotated[str, Field(max_length=64)]
+    """Kafka's id of it: another one means that it was deleted and made again."""
+
+    partitions: int
+    """Its partitions."""
+
+    replication_factor: int
+    """Copies of every partition."""
+
+    recreated_at: Moment | None = None
+    """When it was noticed that the topic had been made again, without what was in it before."""
+
+
+class ConsumersStatus(Model):
+    """The senders as they are."""
+
+    replicas: int = 0
+    """Pods that exist; the scale subresource shows it."""
+
+    ready_replicas: int = 0
+    """Pods that are ready to deliver."""
+
+    ready: Annotated[str, Field(max_length=16)] = "0/0"
+    """Ready and wanted senders, such as 2/2."""
+
+    selector: Annotated[str, Field(max_length=512)] = ""
+    """The label selector of the pods, for autoscalers."""
+
+
+class LagStatus(Model):
+    """Mails that wait. Written when it changes much, not each time it changes."""
+
+    records: int
+    """Records of the main topic and the retry topics that no sender has completed."""
+
+    seconds: int | None = None
+    """How long the oldest of them has been waiting, seconds."""
+
+    sampled_at: Moment
+    """When this was measured."""
+
+
+class DeadLetterStatus(Model):
+    """Mails that no attempt could deliver."""
+
+    records: int
+    """Records in the DLQ."""
+
+
+class MailTopicStatus(Model):
+    """What the operator found."""
+
+    observed_generation: int | None = None
+    """The generation of the MailTopic that this is about."""
+
+    topic: TopicStatus | None = None
+    """The main topic as Kafka has it."""
+
+    topics: Annotated[
+        tuple[TopicStatus, ...],
+        Field(
+            max_length=32,
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["name"],
+            },
+        ),
+    ] = ()
+    """Every topic of the MailTopic, those of former retry tiers among them."""
+
+    consumers: ConsumersStatus | None = None
+    """The senders as they are."""
+
+    lag: LagStatus | None = None
+    """Mails that wait."""
+
+    dead_letter: DeadLetterStatus | None = None
+    """Mails that no attempt could deliver."""
+
+    plan: Annotated[tuple[Annotated[str, Field(max_length=512)], ...], Field(max_length=64)] = ()
+    """With the annotation mailtopic.dev/dry-run: "true": what would be done. Nothing is done."""
+
+    conditions: Annotated[
+        tuple[Condition, ...],
+        Field(
+            max_length=16,
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["type"],
+            },
+        ),
+    ] = ()
+    """Ready sums up TopicsReady, SendersReady and CredentialsValid. RelayHealthy, DeadLetterEmpty
+    and Paused inform. Reconciling: not there yet. Stalled: only a person can help.
+    """
+
+    def condition(self, kind: str) -> Condition | None:
+        """Return the condition of a type."""
+        return next((each for each in self.conditions if each.type == kind), None)

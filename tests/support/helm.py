@@ -159,7 +159,7 @@ def _version(binary: Path) -> str:
         text=True,
         timeout=_TIMEOUT_S,
     )
-    found = re.search(r"v[0-9]+\.[0-9]+\.[0-9]+", done.stdout)
+    found = re.search(r"v[0-9]+(\.[0-9]+)+", done.stdout)
     if found is None:
         raise HelmError(f"{binary} does not tell its version: {done.stdout.strip()}")
     return found[0]

@@ -1,0 +1,200 @@
+{{/*
+The relays, checked. Every helper takes the dict with "context" and "component".
+*/}}
+
+{{/*
+sender.relays: as YAML {single: bool, toInbox: bool, relays: [{name, host, port, security, username,
+secret, passwordKey, caSecret, caKey, maxConnections, ratePerS}]}.
+*/}}
+{{- define "sender.relays" -}}
+{{- $values := .context.Values -}}
+{{- $relays := list -}}
+{{- $single := empty $values.relays -}}
+{{- $toInbox := and $single (eq $values.smtp.host "") -}}
+{{- if and $values.relays $values.smtp.host -}}
+{{- include "common.refuse" (dict "context" .context "value" "relays" "problem" "can't stand beside smtp.host: put that relay in the list") -}}
+{{- end -}}
+{{- if $toInbox -}}
+{{- if not (include "common.isUmbrella" .) -}}
+{{- include "common.refuse" (dict "context" .context "value" "smtp.host" "problem" "must name the relay that takes the mails (or relays several of them)") -}}
+{{- end -}}
+{{- $inbox := include "common.sibling" (dict "context" .context "name" "inbox") -}}
+{{- $relays = list (dict "name" "inbox" "host" $inbox "port" 1025 "security" "StartTLS" "caSecret" (dict "name" (printf "%s-tls" $inbox)) "maxConnections" $values.smtp.maxConnections "ratePerS" $values.smtp.ratePerS) -}}
+{{- else if $single -}}
+{{- $relays = list (merge (dict "name" "smtp") $values.smtp) -}}
+{{- else -}}
+{{- $relays = $values.relays -}}
+{{- end -}}
+{{- $names := dict -}}
+{{- $checked := list -}}
+{{- range $number, $relay := $relays -}}
+{{- $where := ternary "smtp" (printf "relays[%d]" $number) $single -}}
+{{- if hasKey $names $relay.name -}}
+{{- include "common.refuse" (dict "context" $.context "value" (printf "%s.name" $where) "problem" (printf "is %s, as another relay's is" $relay.name)) -}}
+{{- end -}}
+{{- $_ := set $names $relay.name true -}}
+{{- if and (eq ($relay.security | default "" | lower) "none") (not $values.allowInsecure) -}}
+{{- include "common.refuse" (dict "context" $.context "value" (printf "%s.security" $where) "problem" "is None, so mails and passwords would be readable on their way: set allowInsecure to true if that is meant") -}}
+{{- end -}}
+{{- if and $relay.username (not $relay.existingSecret) -}}
+{{- include "common.refuse" (dict "context" $.context "value" (printf "%s.existingSecret" $where) "problem" (printf "must name the Secret with the password of %s" $relay.username)) -}}
+{{- end -}}
+{{- if and $relay.existingSecret (not $relay.username) -}}
+{{- include "common.refuse" (dict "context" $.context "value" (printf "%s.username" $where) "problem" "must say who logs in with that Secret's password") -}}
+{{- end -}}
+{{- $ca := $relay.caSecret | default dict -}}
+{{- $checked = append $checked (dict
+  "name" $relay.name
+  "host" $relay.host
+  "port" (int ($relay.port | default 587))
+  "security" ($relay.security | default "")
+  "username" ($relay.username | default "")
+  "secret" ($relay.existingSecret | default "")
+  "passwordKey" ($relay.passwordKey | default "password")
+  "caSecret" ($ca.name | default "")
+  "caKey" ($ca.key | default "ca.crt")
+  "maxConnections" (int ($relay.maxConnections | default 10))
+  "ratePerS" ($relay.ratePerS | default "")) -}}
+{{- end -}}
+{{- toYaml (dict "single" $single "toInbox" $toInbox "relays" $checked) -}}
+{{- end -}}
+
+{{/*
+sender.relaysFile: what MAILTOPIC_RELAYS_FILE holds: the relays, with files in place of passwords.
+*/}}
+{{- define "sender.relaysFile" -}}
+{{- $entries := list -}}
+{{- range (include "sender.relays" . | fromYaml).relays -}}
+{{- $entry := dict "name" .name "host" .host "port" (int .port) "max_connections" (int .maxConnections) -}}
+{{- with .security }}{{ $_ := set $entry "security" . }}{{ end -}}
+{{- with .ratePerS }}{{ $_ := set $entry "rate_per_s" . }}{{ end -}}
+{{- if .username -}}
+{{- $_ := set $entry "username" .username -}}
+{{- $_ := set $entry "password_file" (printf "/etc/mailtopic/relays/%s/password" .name) -}}
+{{- end -}}
+{{- if .caSecret }}{{ $_ := set $entry "ca_file" (printf "/etc/mailtopic/relays/%s/ca.crt" .name) }}{{ end -}}
+{{- $entries = append $entries $entry -}}
+{{- end -}}
+{{- toPrettyJson $entries -}}
+{{- end -}}
+
+{{/*
+sender.relayVolume: the volume with the list of relays, passwords and authorities, or nothing.
+*/}}
+{{- define "sender.relayVolume" -}}
+{{- $relays := include "sender.relays" . | fromYaml -}}
+{{- $sources := list -}}
+{{- if not $relays.single -}}
+{{- $sources = append $sources (dict "configMap" (dict "name" (printf "%s-relays" (include "common.fullname" .)))) -}}
+{{- end -}}
+{{- range $relays.relays -}}
+{{- $folder := ternary "" (printf "%s/" .name) $relays.single -}}
+{{- if .secret -}}
+{{- $sources = append $sources (dict "secret" (dict "name" .secret "items" (list (dict "key" .passwordKey "path" (printf "%spassword" $folder))))) -}}
+{{- end -}}
+{{- if .caSecret -}}
+{{- $sources = append $sources (dict "secret" (dict "name" .caSecret "items" (list (dict "key" .caKey "path" (printf "%sca.crt" $folder))))) -}}
+{{- end -}}
+{{- end -}}
+{{- if $sources -}}
+- name: relays
+  projected:
+    defaultMode: 0440
+    sources:
+      {{- toYaml $sources | nindent 6 }}
+{{- end -}}
+{{- end -}}
+
+{{/*
+sender.relayEnv: how the sender is told of its relays, as text for common.env.
+*/}}
+{{- define "sender.relayEnv" -}}
+{{- $relays := include "sender.relays" . | fromYaml -}}
+{{- if not $relays.single -}}
+- name: MAILTOPIC_RELAYS_FILE
+  value: /etc/mailtopic/relays/relays.json
+{{- else -}}
+{{- $relay := first $relays.relays -}}
+{{- $settings := dict "host" $relay.host "port" $relay.port "security" $relay.security "username" $relay.username "maxConnections" $relay.maxConnections "ratePerS" $relay.ratePerS -}}
+{{- if $relay.caSecret }}{{ $_ := set $settings "caFile" "/etc/mailtopic/relays/ca.crt" }}{{ end -}}
+{{- include "common.settingsEnv" (dict "prefix" "MAILTOPIC_SMTP__" "values" $settings) -}}
+{{- if $relay.secret }}
+- name: MAILTOPIC_SMTP__PASSWORD_FILE
+  value: /etc/mailtopic/relays/password
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/*
+sender.fromAddress: the address that mails come from; "" where the relay's user name is one.
+*/}}
+{{- define "sender.fromAddress" -}}
+{{- $relays := include "sender.relays" . | fromYaml -}}
+{{- $address := .context.Values.from.address -}}
+{{- if and (not $address) $relays.toInbox -}}
+{{- $address = "no-reply@mailtopic.example" -}}
+{{- end -}}
+{{- if and (not $address) (not (contains "@" (first $relays.relays).username)) -}}
+{{- include "common.refuse" (dict "context" .context "value" "from.address" "problem" "must be the address that mails come from: the relay's user name is none") -}}
+{{- end -}}
+{{- $address -}}
+{{- end -}}
+
+{{/*
+sender.env: all settings of the sender, as text for common.env.
+*/}}
+{{- define "sender.env" -}}
+{{- $values := .context.Values -}}
+{{- $sealing := include "common.sealing" . | fromYaml -}}
+- name: MAILTOPIC_TOPIC
+  value: {{ include "common.topic" . | quote }}
+{{- with $values.group }}
+- name: MAILTOPIC_GROUP
+  value: {{ . | quote }}
+{{- end }}
+{{ include "common.kafkaEnv" . }}
+{{- include "common.settingsEnv" (dict "prefix" "MAILTOPIC_KAFKA__" "values" (pick $values.kafka "requestTimeoutS")) }}
+{{- include "common.settingsEnv" (dict "prefix" "MAILTOPIC_FROM__" "values" (dict "name" $values.from.name "address" (include "sender.fromAddress" .))) }}
+{{ include "sender.relayEnv" . | trim }}
+{{- if $sealing.enabled }}
+- name: MAILTOPIC_SEALING__KEYS_FILE
+  value: /etc/mailtopic/sealing/keys.json
+{{- end }}
+{{- range $group := list "delivery" "dlq" "template" "topics" "consumer" "watchdog" "log" }}
+{{- include "common.settingsEnv" (dict "prefix" (printf "MAILTOPIC_%s__" (upper $group)) "values" (index $values $group)) }}
+{{- end }}
+- name: MAILTOPIC_METRICS__HOST
+  value: 0.0.0.0
+- name: MAILTOPIC_METRICS__PORT
+  value: "9100"
+{{- end -}}
+
+{{/*
+sender.gracePeriodS: seconds that a pod gets to stop: draining, the last outcomes and commits.
+*/}}
+{{- define "sender.gracePeriodS" -}}
+{{- $drain := .context.Values.delivery.drainTimeoutS -}}
+{{- $given := .context.Values.terminationGracePeriodSeconds -}}
+{{- if $given -}}
+{{- if le (float64 $given) (float64 $drain) -}}
+{{- include "common.refuse" (dict "context" .context "value" "terminationGracePeriodSeconds" "problem" "must be above delivery.drainTimeoutS, or mails on their way are sent twice") -}}
+{{- end -}}
+{{- int $given -}}
+{{- else -}}
+{{- add (ceil $drain | int) 15 -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+sender.check: refuse values that contradict each other.
+*/}}
+{{- define "sender.check" -}}
+{{- $values := .context.Values -}}
+{{- include "common.checkAutoscaling" . -}}
+{{- if ge (float64 $values.delivery.drainTimeoutS) (float64 $values.consumer.rebalanceTimeoutS) -}}
+{{- include "common.refuse" (dict "context" .context "value" "delivery.drainTimeoutS" "problem" "must be below consumer.rebalanceTimeoutS") -}}
+{{- end -}}
+{{- if and $values.autoscaling.enabled (gt (int $values.autoscaling.maxReplicas) (int $values.topics.partitions)) -}}
+{{- include "common.refuse" (dict "context" .context "value" "autoscaling.maxReplicas" "problem" (printf "(%d) must not be above topics.partitions (%d): more senders would be idle" (int $values.autoscaling.maxReplicas) (int $values.topics.partitions))) -}}
+{{- end -}}
+{{- end -}}

@@ -25,11 +25,14 @@ from mailtopic_contract.record import (
     open_variables,
 )
 from mailtopic_contract.sealing import KeyRing, Sealed
+from mailtopic_contract.topic_configs import HEADER_ROOM_BYTES, MAX_RECORD_BYTES, topic_config
 from mailtopic_contract.topics import DEFAULT_TIERS, RetryTier, TopicNames, parse_tier
 
 __all__ = [
     "DEFAULT_TIERS",
+    "HEADER_ROOM_BYTES",
     "MAX_ADDRESS_OCTETS",
+    "MAX_RECORD_BYTES",
     "MAX_VALUE_BYTES",
     "UNSPECIFIED_PURPOSE",
     "Address",
@@ -58,4 +61,5 @@ __all__ = [
     "parse_address",
     "parse_tier",
     "redact",
+    "topic_config",
 ]

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from mailtopic_client import KafkaClient
-from mailtopic_contract import KeyRing, KeyRingError, LegacyDefaults
+from mailtopic_contract import HEADER_ROOM_BYTES, KeyRing, KeyRingError, LegacyDefaults
 from mailtopic_runtime import (
     Clock,
     ProbeServer,
@@ -21,10 +21,11 @@ from mailtopic_runtime import (
 from mailtopic_sender.adapters.kafka_monitor import KafkaMonitor, silence_client_logs
 from mailtopic_sender.adapters.kafka_source import KafkaSource
 from mailtopic_sender.adapters.kafka_status import KafkaStatusLog
-from mailtopic_sender.adapters.kafka_topics import HEADER_ROOM_BYTES, KafkaTopics
+from mailtopic_sender.adapters.kafka_topics import KafkaTopics
 from mailtopic_sender.adapters.smtp_mailer import SmtpMailer
 from mailtopic_sender.adapters.smtp_metrics import RelayMetrics
 from mailtopic_sender.adapters.smtp_relay_client import RelayState
+from mailtopic_sender.adapters.template_files import load_templates
 from mailtopic_sender.domain.message import MessageComposer
 from mailtopic_sender.domain.templates import TemplateError, TemplateSet
 from mailtopic_sender.engine.delivery import Delivery, DeliveryPolicy
@@ -245,8 +246,10 @@ def _keyring(keys_file: Path | None) -> KeyRing | None:
 
 def _composer(settings: SenderSettings) -> MessageComposer:
     address = settings.from_address()
+    directory = settings.template.directory
+    own = load_templates(directory) if directory is not None else None
     try:
-        templates = TemplateSet(default_locale=settings.template.default_locale)
+        templates = TemplateSet(own, default_locale=settings.template.default_locale)
     except TemplateError as error:
         raise SettingError("MAILTOPIC_TEMPLATE__DEFAULT_LOCALE", str(error)) from None
     return MessageComposer(templates, from_name=settings.mail_from.name, from_address=address)

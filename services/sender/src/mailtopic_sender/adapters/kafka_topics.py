@@ -13,14 +13,8 @@ from aiokafka import errors
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from mailtopic_contract import TopicNames
+from mailtopic_contract import MAX_RECORD_BYTES, TopicNames, topic_config
 from mailtopic_runtime import get_logger
-
-MAX_RECORD_BYTES = 4 * 1024 * 1024
-"""max.message.bytes of a main topic that is created here: garbage must arrive to be refused."""
-
-HEADER_ROOM_BYTES = 64 * 1024
-"""What a record may grow by on its way to the DLQ."""
 
 _RETRY_S = 1.0
 _CALL_S = 30.0
@@ -86,8 +80,7 @@ class KafkaTopics:
             await admin.start()
             found = await self._describe(admin)
             if self._names.main not in found:
-                configs = {_MAX_MESSAGE_BYTES: str(MAX_RECORD_BYTES)}
-                main = self._topic(self._names.main, self._partitions, configs)
+                main = self._topic(self._names.main, self._partitions, MAX_RECORD_BYTES)
                 await self._create(admin, [main])
                 found = await self._wait_for(admin, {self._names.main})
             partitions = found[self._names.main]
@@ -95,7 +88,7 @@ class KafkaTopics:
             missing = [name for name in self._names.all if name not in found]
             if missing:
                 await self._create(
-                    admin, [self._satellite(name, partitions, max_bytes) for name in missing]
+                    admin, [self._topic(name, partitions, max_bytes) for name in missing]
                 )
                 found = await self._wait_for(admin, set(self._names.all))
             await self._grow(admin, found, partitions)
@@ -103,13 +96,8 @@ class KafkaTopics:
         finally:
             await admin.close()
 
-    def _satellite(self, name: str, partitions: int, max_bytes: int) -> NewTopic:
-        configs = {_MAX_MESSAGE_BYTES: str(max_bytes + HEADER_ROOM_BYTES)}
-        if name == self._names.status:
-            configs = {"cleanup.policy": "compact,delete"}
-        return self._topic(name, partitions, configs)
-
-    def _topic(self, name: str, partitions: int, configs: dict[str, str]) -> NewTopic:
+    def _topic(self, name: str, partitions: int, max_record_bytes: int) -> NewTopic:
+        configs = topic_config(self._names, name, max_record_bytes=max_record_bytes)
         # aiokafka takes -1 only together with an assignment, even if that is empty.
         assignments: dict[int, int] | None = {} if self._replication < 0 else None
         return NewTopic(name, partitions, self._replication, assignments, configs)

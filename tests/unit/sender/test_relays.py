@@ -9,6 +9,7 @@ import pytest
 
 from mailtopic_runtime import SettingError, describe_settings, load_settings
 from mailtopic_sender.adapters.smtp_settings import Security, client_tls
+from mailtopic_sender.relays import open_relays, parse_relays
 from mailtopic_sender.settings import SenderSettings
 
 BASE = {
@@ -159,3 +160,20 @@ def test_the_help_names_both_ways() -> None:
     assert "MAILTOPIC_RELAYS " in text
     assert "MAILTOPIC_SMTP__RATE_PER_S" in text
     assert "MAILTOPIC_SMTP__PASSWORD" in text
+
+
+def test_the_user_who_logs_in_may_come_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "username").write_text("DOMAIN\\user\n")
+    (tmp_path / "password").write_text("secret\n")
+    login = {
+        "username_file": str(tmp_path / "username"),
+        "password_file": str(tmp_path / "password"),
+    }
+    (relay,) = open_relays(parse_relays(json.dumps([A | login])))
+    assert (relay.username, relay.password) == ("DOMAIN\\user", "secret")
+
+
+def test_a_user_is_given_once(tmp_path: Path) -> None:
+    login = {"username": "u", "username_file": "f", "password_file": str(tmp_path / "password")}
+    with pytest.raises(SettingError, match="username and username_file can't stand beside"):
+        parse_relays(json.dumps([A | login]))

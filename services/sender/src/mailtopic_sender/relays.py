@@ -47,7 +47,9 @@ class _Relay(SettingsGroup):
     rate_per_s: float | None = Field(default=None, ge=0.001, le=100_000, allow_inf_nan=False)
     """Mails a second that all senders together hand to the relay; unset: as many as it takes."""
 
-    def relay(self, *, name: str, password: str | None, ca_setting: str) -> RelaySettings:
+    def relay(
+        self, *, name: str, username: str | None, password: str | None, ca_setting: str
+    ) -> RelaySettings:
         """Return the relay as the adapter takes it."""
         default = Security.TLS if self.port == _TLS_PORT else Security.STARTTLS
         return RelaySettings(
@@ -55,7 +57,7 @@ class _Relay(SettingsGroup):
             port=self.port,
             name=name,
             security=self.security or default,
-            username=self.username,
+            username=username,
             password=password,
             ca_file=self.ca_file,
             ca_setting=ca_setting,
@@ -79,7 +81,12 @@ class SmtpSettings(_Relay):
     def only_relay(self) -> RelaySettings:
         """Return the relay as the adapter takes it; its name is the host's."""
         password = self.password.get_secret_value() if self.password else None
-        return self.relay(name=self.host, password=password, ca_setting="MAILTOPIC_SMTP__CA_FILE")
+        return self.relay(
+            name=self.host,
+            username=self.username,
+            password=password,
+            ca_setting="MAILTOPIC_SMTP__CA_FILE",
+        )
 
 
 class RelayEntry(_Relay):
@@ -88,12 +95,18 @@ class RelayEntry(_Relay):
     name: str = Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")
     """What logs, metrics and status events call the relay."""
 
+    username_file: Path | None = None
+    """File with the name of the user who logs in, instead of username."""
+
     password_file: Path | None = None
     """File with the password of the user who logs in."""
 
     @model_validator(mode="after")
     def _login_is_complete(self) -> Self:
-        if (self.username is None) != (self.password_file is None):
+        if self.username is not None and self.username_file is not None:
+            raise ValueError("username and username_file can't stand beside each other")
+        has_user = self.username is not None or self.username_file is not None
+        if has_user != (self.password_file is not None):
             raise ValueError("username and password_file need each other")
         return self
 
@@ -131,11 +144,28 @@ def open_relays(entries: Sequence[RelayEntry]) -> tuple[RelaySettings, ...]:
         setting = f"{RELAYS} {_which(number, entry.name)}"
         password = None
         if entry.password_file is not None:
-            password = _password(entry.password_file, setting)
+            password = _line(entry.password_file, f"{setting}, password_file")
         relays.append(
-            entry.relay(name=entry.name, password=password, ca_setting=f"{setting}, ca_file")
+            entry.relay(
+                name=entry.name,
+                username=login_name(number, entry),
+                password=password,
+                ca_setting=f"{setting}, ca_file",
+            )
         )
     return tuple(relays)
+
+
+def login_name(number: int, entry: RelayEntry) -> str | None:
+    """Return the user who logs in at an entry's relay.
+
+    Raises:
+        SettingError: a file with it can't be read, or is empty.
+    """
+    if entry.username_file is None:
+        return entry.username
+    setting = f"{RELAYS} {_which(number, entry.name)}, username_file"
+    return _line(entry.username_file, setting)
 
 
 def _entry(number: int, item: object) -> RelayEntry:
@@ -161,13 +191,12 @@ def _which(number: int, name: object) -> str:
     return f"entry {number} ({name})" if is_name else f"entry {number}"
 
 
-def _password(path: Path, setting: str) -> str:
-    name = f"{setting}, password_file"
+def _line(path: Path, name: str) -> str:
     try:
-        password = path.read_text(encoding="utf-8").rstrip("\r\n")
+        line = path.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise SettingError(name, f"the file {path} can't be read: {reason}") from None
-    if not password:
+    if not line:
         raise SettingError(name, f"the file {path} is empty")
-    return password
+    return line

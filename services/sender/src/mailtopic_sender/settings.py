@@ -31,7 +31,7 @@ from mailtopic_runtime import (
 )
 from mailtopic_sender.adapters.smtp_settings import RelaySettings
 from mailtopic_sender.domain.flood import FloodLimits
-from mailtopic_sender.relays import RELAYS, SmtpSettings, open_relays, parse_relays
+from mailtopic_sender.relays import RELAYS, SmtpSettings, login_name, open_relays, parse_relays
 
 
 class FromSettings(SettingsGroup):
@@ -112,6 +112,11 @@ class TemplateSettings(SettingsGroup):
     default_locale: str = Field(default="ru", pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$")
     """The language of mails whose own has no template, and of the original payload."""
 
+    directory: Path | None = None
+    """Files with templates of your own, beside the built-in ones: <purpose>.<locale>.subject, .text
+    and .html, such as signup.ru.subject; the purpose any serves all that have none.
+    """
+
 
 class TopicsSettings(SettingsGroup):
     """Topics that have to be created; below MAILTOPIC_TOPICS__."""
@@ -166,7 +171,8 @@ class SenderSettings(_WithFrom):
     smtp: SmtpSettings | None = None
     relays: SecretStr | None = None
     """Several relays in order of preference, instead of MAILTOPIC_SMTP__*: a JSON list of objects
-    with name, host, port, security, username, password_file, ca_file, max_connections, rate_per_s.
+    with name, host, port, security, username or username_file, password_file, ca_file,
+    max_connections, rate_per_s.
     """
 
     sealing: SealingSettings = Field(default_factory=SealingSettings)
@@ -270,5 +276,5 @@ class SenderSettings(_WithFrom):
 
     def _first_username(self) -> str | None:
         if self.relays is not None:
-            return parse_relays(self.relays.get_secret_value())[0].username
+            return login_name(1, parse_relays(self.relays.get_secret_value())[0])
         return self.smtp.username if self.smtp is not None else None

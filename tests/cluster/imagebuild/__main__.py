@@ -1,0 +1,112 @@
+"""`python -m imagebuild [NAME…]`: builds the images, and loads them into the cluster that is up."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+from imagebuild.builder import Builder, Built, fingerprint_of, opened_engine, recall
+from imagebuild.catalogue import ROOT, STATE_DIR, Image, catalogue
+from imagebuild.commands import BuildError
+from imagebuild.delivery import find_target, note_delivered, undelivered
+from imagebuild.engines import Buildah, choose_engine_name
+
+
+def main() -> int:
+    """Build what has changed, deliver what the cluster lacks; say what was done."""
+    options = _parser().parse_args()
+    try:
+        built = build(_chosen(options.names, _engine_of(options)), options)
+        deliver(built)
+    except BuildError as error:
+        sys.stderr.write(f"images: {error}\n")
+        return 1
+    return 0
+
+
+def build(images: Sequence[Image], options: argparse.Namespace) -> list[Built]:
+    """Build the images that have changed; return all of them.
+
+    Raises:
+        BuildError: one can't be built.
+    """
+    STATE_DIR.mkdir(parents=True, exist_ok=True)
+    wanted = {image.name: fingerprint_of(image, options.engine) for image in images}
+    known = {
+        image.name: None if options.rebuild else recall(image, wanted[image.name])
+        for image in images
+    }
+    found = [one for one in known.values() if one is not None]
+    for one in found:
+        _say(f"{_line(one)}, unchanged")
+    if len(found) < len(images):
+        with opened_engine(options.engine) as engine:
+            builder = Builder(engine, _say)
+            for image in images:
+                if known[image.name] is None:
+                    one = builder.build(image, wanted[image.name])
+                    _say(f"{_line(one)}, built in {one.took_s:.1f} s")
+                    found.append(one)
+    return found
+
+
+def deliver(built: Sequence[Built]) -> None:
+    """Load into the cluster what it hasn't got; say so if there is none.
+
+    Raises:
+        BuildError: the cluster doesn't take them.
+    """
+    target = find_target()
+    if target is None:
+        _say(f"no cluster is up; the archives are in {STATE_DIR.relative_to(ROOT)}")
+        return
+    fingerprints = {one.name: one.fingerprint for one in built}
+    missing = undelivered(target, fingerprints)
+    if missing:
+        started_s = time.monotonic()
+        log = STATE_DIR / "load.log"
+        log.write_text("")
+        target.load([one.archive for one in built if one.name in missing], log)
+        note_delivered(target, fingerprints)
+        took_s = time.monotonic() - started_s
+        _say(f"loaded into the {target.title}: {', '.join(missing)}, {took_s:.1f} s")
+    else:
+        _say(f"the {target.title} has them all")
+
+
+def _engine_of(options: argparse.Namespace) -> str:
+    options.engine = choose_engine_name(options.engine)
+    return str(options.engine)
+
+
+def _chosen(names: Sequence[str], engine: str) -> list[Image]:
+    images = catalogue()
+    unknown = sorted(set(names) - {image.name for image in images})
+    if unknown:
+        known = ", ".join(image.name for image in images)
+        raise BuildError(f"there is no image called {unknown[0]}; there are {known}")
+    if names:
+        return [image for image in images if image.name in names]
+    # Where a registry can be asked, the official image of Kafka is the one to run.
+    return [image for image in images if engine == Buildah.name or not image.is_kafka]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("imagebuild", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="an image; default: all")
+    parser.add_argument("--engine", choices=["docker", "podman", "buildah"], help="default: found")
+    parser.add_argument("--rebuild", action="store_true", help="build what is unchanged as well")
+    return parser
+
+
+def _line(one: Built) -> str:
+    return f"{one.name}: {one.reference}, {one.size_bytes / 1e6:.0f} MB"
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

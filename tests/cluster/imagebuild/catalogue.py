@@ -1,0 +1,67 @@
+"""The images: their names, and what each of them is built from."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailtopic_cli.kafka_distribution import load_distribution
+
+ROOT = Path(__file__).parents[3]
+IMAGES_DIR = Path(__file__).parents[1] / "images"
+STATE_DIR = ROOT / ".cluster" / "images"
+BASE_NAME = "localhost/mailtopic-base"
+BUILDER_NAME = "localhost/mailtopic-builder"
+REGISTRY = "docker.io"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image. `tag` is what charts ask for; `dockerfile` is relative to the root."""
+
+    name: str
+    repository: str
+    tag: str
+    dockerfile: Path
+
+    @property
+    def reference(self) -> str:
+        """The full name, under which a cluster finds it without asking a registry."""
+        return f"{REGISTRY}/{self.repository}:{self.tag}"
+
+    @property
+    def short_reference(self) -> str:
+        """The name as people and charts write it."""
+        return f"{self.repository}:{self.tag}"
+
+    @property
+    def is_kafka(self) -> bool:
+        """Whether it is the broker, whose context is made of Maven's files."""
+        return self.name == "kafka"
+
+
+def catalogue() -> list[Image]:
+    """All images, in the order in which they are built."""
+    members = {
+        "inbox": Path("services/inbox"),
+        "signup": Path("services/signup"),
+        "sender": Path("services/sender"),
+        "operator": Path("operator"),
+    }
+    kafka = Image(
+        "kafka",
+        "apache/kafka",
+        load_distribution().version,
+        (IMAGES_DIR / "kafka" / "Dockerfile").relative_to(ROOT),
+    )
+    return [
+        kafka,
+        *(
+            Image(name, f"mailtopic/{name}", _version(folder), folder / "Dockerfile")
+            for name, folder in members.items()
+        ),
+    ]
+
+
+def _version(folder: Path) -> str:
+    text = (ROOT / folder / "pyproject.toml").read_text("utf-8")
+    return str(tomllib.loads(text)["project"]["version"])

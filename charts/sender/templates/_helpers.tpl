@@ -141,6 +141,18 @@ sender.fromAddress: the address that mails come from; "" where the relay's user 
 {{- end -}}
 
 {{/*
+sender.templates: the ConfigMap with templates of the user's own; "" where there is none.
+*/}}
+{{- define "sender.templates" -}}
+{{- $template := .context.Values.template -}}
+{{- if and $template.files $template.existingConfigMap -}}
+{{- include "common.refuse" (dict "context" .context "value" "template.files" "problem" "can't stand beside template.existingConfigMap") -}}
+{{- end -}}
+{{- $own := ternary (printf "%s-templates" (include "common.fullname" .)) "" (not (empty $template.files)) -}}
+{{- $template.existingConfigMap | default $own -}}
+{{- end -}}
+
+{{/*
 sender.env: all settings of the sender, as text for common.env.
 */}}
 {{- define "sender.env" -}}
@@ -160,7 +172,10 @@ sender.env: all settings of the sender, as text for common.env.
 - name: MAILTOPIC_SEALING__KEYS_FILE
   value: /etc/mailtopic/sealing/keys.json
 {{- end }}
-{{- range $group := list "delivery" "dlq" "template" "topics" "consumer" "watchdog" "log" }}
+{{- $directory := ternary "/etc/mailtopic/templates" "" (ne (include "sender.templates" .) "") }}
+{{- $template := dict "defaultLocale" $values.template.defaultLocale "directory" $directory }}
+{{- include "common.settingsEnv" (dict "prefix" "MAILTOPIC_TEMPLATE__" "values" $template) }}
+{{- range $group := list "delivery" "dlq" "topics" "consumer" "watchdog" "log" }}
 {{- include "common.settingsEnv" (dict "prefix" (printf "MAILTOPIC_%s__" (upper $group)) "values" (index $values $group)) }}
 {{- end }}
 - name: MAILTOPIC_METRICS__HOST

@@ -1,0 +1,183 @@
+"""The one-node cluster: what the commands do when there is neither a cluster given nor kind."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from . import processes
+from .addons import manifests
+from .api import Api, ApiError
+from .cgroups import CgroupTree
+from .errors import ClusterError
+from .launch import Launch, clean, describe_end, is_available, is_node_ready
+from .prerequisites import extend_path, problems
+from .programs import Finished, run
+from .settings import CONTAINERD_SOCKET, Settings
+from .toolchain import MODULES, Report, Toolchain
+
+_METRICS_API = "/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.metrics.k8s.io"
+
+
+class NodeCluster:
+    """A Kubernetes node in namespaces of its own on this machine.
+
+    Args:
+        settings: where its state lies.
+        toolchain: the programs it is made of.
+        report: gets a line for each step.
+    """
+
+    mode = "node"
+
+    def __init__(self, settings: Settings, toolchain: Toolchain, report: Report) -> None:
+        self._settings = settings
+        self._toolchain = toolchain
+        self._report = report
+
+    def up(self) -> None:
+        """Bring the cluster up, or say that it is up.
+
+        Raises:
+            ClusterError: it can't be brought up; nothing of it is left then.
+        """
+        extend_path()
+        if self.is_up():
+            self._report("the cluster is up already")
+            return
+        if missing := problems(CgroupTree(self._settings.name)):
+            lines = "".join(f"\n  - {line}" for line in missing)
+            raise ClusterError(f"a one-node cluster can't run here; it lacks:{lines}")
+        self._toolchain.ensure(*MODULES)
+        if clean(self._settings):
+            self._report("removed what an earlier cluster had left")
+        try:
+            self._launch()
+        except BaseException:
+            clean(self._settings)
+            raise
+
+    def down(self) -> None:
+        """Take the cluster down; nothing of it being there is fine."""
+        extend_path()
+        self._report("the cluster is down" if clean(self._settings) else "there is no cluster")
+
+    def load(self, archives: list[Path]) -> None:
+        """Import image archives, OCI's or Docker's, into the node's containerd.
+
+        Raises:
+            ClusterError: an archive can't be imported, or names no image.
+        """
+        for archive in archives:
+            with archive.open("rb") as content:
+                finished = self._in_node(
+                    *("ctr", "--address", str(CONTAINERD_SOCKET), "--namespace", "k8s.io"),
+                    *("images", "import", "--snapshotter", "overlayfs", "-"),
+                    stdin=content,
+                )
+            if finished.returncode:
+                raise ClusterError(
+                    f"{archive} can't be imported: {finished.stderr.strip()[-1000:]}"
+                )
+            names = [
+                line.split()[1]
+                for line in finished.stdout.splitlines()
+                if line.startswith("unpack")
+            ]
+            if not names or any(name.startswith("import-") for name in names):
+                raise ClusterError(f"{archive} names no image: its index lacks the annotation")
+            self._report(f"loaded {', '.join(names)}")
+
+    def is_up(self) -> bool:
+        """Whether the node runs and its API server answers."""
+        if processes.first_pid(self._settings.state) is None:
+            return False
+        try:
+            return is_node_ready(Api(self._settings.kubeconfig))
+        except (ApiError, OSError):
+            return False
+
+    def describe(self) -> list[str]:
+        """Return lines about the cluster's state."""
+        if processes.first_pid(self._settings.state) is None:
+            was = describe_end(self._settings) if self._settings.node.exists() else "no node runs"
+            return [was]
+        if not self.is_up():
+            return ["the node runs, but its API server does not answer or the node is not ready"]
+        api = Api(self._settings.kubeconfig)
+        version = api.request("GET", "/version")["gitVersion"]
+        pods = api.request("GET", "/api/v1/pods")["items"]
+        return [
+            f"Kubernetes {version}, one node, ready",
+            f"kubeconfig: {self._settings.kubeconfig}",
+            *_unready(pods),
+        ]
+
+    def _launch(self) -> None:
+        launch = Launch(self._settings, self._toolchain)
+        with self._step("certificates and configuration"):
+            launch.prepare()
+        with self._step("etcd, containerd, API server"):
+            launch.start()
+            launch.wait_for("the API server is ready", lambda: self._api.request("GET", "/readyz"))
+        with self._step("images of the node itself"):
+            launch.wait_for("containerd serves", self._is_containerd_up)
+            self._load_quietly(self._toolchain.images())
+        with self._step("add-ons applied"):
+            self._apply(manifests())
+        with self._step("node ready"):
+            launch.wait_for("the node is ready", lambda: is_node_ready(self._api))
+        with self._step("cluster DNS ready"):
+            launch.wait_for("CoreDNS is available", lambda: is_available(self._api, "coredns"))
+        # Its API is announced from now on: until it is served, every client that lists what the
+        # cluster offers meets an error, Helm among them.
+        with self._step("resource metrics served"):
+            launch.wait_for("the metrics API is available", self._are_metrics_served)
+
+    @property
+    def _api(self) -> Api:
+        return Api(self._settings.kubeconfig)
+
+    def _is_containerd_up(self) -> bool:
+        return self._in_node("ctr", "--address", str(CONTAINERD_SOCKET), "version").returncode == 0
+
+    def _are_metrics_served(self) -> bool:
+        conditions = self._api.request("GET", _METRICS_API)["status"].get("conditions", [])
+        return any(item["type"] == "Available" and item["status"] == "True" for item in conditions)
+
+    def _load_quietly(self, archives: list[Path]) -> None:
+        NodeCluster(self._settings, self._toolchain, lambda _: None).load(archives)
+
+    def _apply(self, objects: list[dict[str, Any]]) -> None:
+        finished = run(
+            *(self._settings.node_bin / "kubectl", "apply", "--filename", "-"),
+            text=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}),
+            env={"KUBECONFIG": str(self._settings.kubeconfig), "HOME": "/nonexistent"},
+        )
+        if finished.returncode:
+            raise ClusterError(f"the add-ons can't be applied: {finished.stderr.strip()}")
+
+    def _in_node(self, *command: str, stdin: IO[bytes] | None = None) -> Finished:
+        pid = processes.first_pid(self._settings.state)
+        if pid is None:
+            raise ClusterError("no node runs: bring the cluster up first")
+        return run("nsenter", f"--target={pid}", "--mount", "--", *command, stdin=stdin)
+
+    @contextmanager
+    def _step(self, what: str) -> Iterator[None]:
+        began_s = time.monotonic()
+        yield
+        self._report(f"{what:<32} {time.monotonic() - began_s:5.1f} s")
+
+
+def _unready(pods: list[dict[str, Any]]) -> list[str]:
+    lines = []
+    for pod in pods:
+        status = pod["status"]
+        ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status["conditions"])
+        if not ready and status["phase"] != "Succeeded":
+            name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+            lines.append(f"not ready: {name} ({status['phase']})")
+    return lines

@@ -1,0 +1,118 @@
+"""Every name, address and path of the local cluster, in one place."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+TOOL_MODULES = REPOSITORY / "tests" / "cluster" / "tools"
+# The folder that this package lies in: what a child needs on its PYTHONPATH.
+PACKAGE_HOME = Path(__file__).resolve().parents[1]
+
+# All of these live in network namespaces of the node's own: they meet nothing of the machine's,
+# and two nodes may use the same ones.
+NODE_NAME = "mailtopic"
+NODE_IP = "10.250.0.2"
+NODE_NETWORK_BITS = 24
+API_PORT = 6443
+POD_CIDR = "10.244.0.0/24"
+SERVICE_CIDR = "10.96.0.0/16"
+API_SERVICE_IP = "10.96.0.1"
+DNS_SERVICE_IP = "10.96.0.10"
+CLUSTER_DOMAIN = "cluster.local"
+STORAGE_CLASS = "standard"
+PROVISIONER = "local.mailtopic.dev/directory"
+
+# Inside the node's mount namespace, where /run and /var/lib are its own.
+CONTAINERD_SOCKET = Path("/run/containerd/containerd.sock")
+GATE_SOCKET = Path("/run/mailtopic/gate.sock")
+CNI_PLUGINS = Path("/run/mailtopic/cni-bin")
+KUBELET_ROOT = Path("/var/lib/kubelet")
+ETCD_DATA = Path("/run/mailtopic/etcd")
+
+PAUSE_IMAGE = "localhost/mailtopic-pause:1"
+DNS_IMAGE = "localhost/mailtopic-coredns:1"
+METRICS_IMAGE = "localhost/mailtopic-metrics-server:1"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where one cluster keeps its state; all other paths follow.
+
+    Attributes:
+        state: the folder of this cluster; two clusters have two folders and share nothing else.
+    """
+
+    state: Path
+
+    @classmethod
+    def from_environment(cls) -> "Settings":
+        """Take the folder from MAILTOPIC_CLUSTER_DIR; else it is .cluster in the repository."""
+        configured = os.environ.get("MAILTOPIC_CLUSTER_DIR")
+        return cls(Path(configured).resolve() if configured else REPOSITORY / ".cluster")
+
+    @cached_property
+    def name(self) -> str:
+        """A name that no other cluster of this machine has: cgroups and kind clusters bear it."""
+        digest = hashlib.sha256(str(self.state).encode()).hexdigest()[:8]
+        return f"mailtopic-{digest}"
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.state / "kubeconfig"
+
+    @property
+    def mode_file(self) -> Path:
+        return self.state / "mode"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.state / "lock"
+
+    @property
+    def bin(self) -> Path:
+        """The clients that people and tests use: kubectl, helm, helm3."""
+        return self.state / "bin"
+
+    @property
+    def node(self) -> Path:
+        """All that belongs to the one-node cluster; `down` removes it whole."""
+        return self.state / "node"
+
+    @property
+    def node_bin(self) -> Path:
+        return self.node / "bin"
+
+    @property
+    def pki(self) -> Path:
+        return self.node / "pki"
+
+    @property
+    def config(self) -> Path:
+        return self.node / "config"
+
+    @property
+    def logs(self) -> Path:
+        return self.node / "logs"
+
+    @property
+    def volumes(self) -> Path:
+        return self.node / "volumes"
+
+    @property
+    def failure_file(self) -> Path:
+        """What the node writes before it ends because one of its parts ended."""
+        return self.node / "failure.json"
+
+    @property
+    def last_logs(self) -> Path:
+        """The logs of the cluster that was taken down last."""
+        return self.state / "last-logs"
+
+
+def cache_folder() -> Path:
+    """The per-user cache of built tools; it survives `down` and is shared by all clusters."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "mailtopic" / "cluster"

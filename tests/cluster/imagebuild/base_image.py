@@ -16,10 +16,52 @@ from imagebuild.engines import Buildah
 from imagebuild.fingerprint import fingerprint
 
 _APPLETS = (
-    "cat chmod chown cp cut date df du echo env expr false find grep head hostname id kill ln ls "
-    "mkdir mktemp mv printf ps pwd readlink rm rmdir sed sh sleep sort stat tail tar tee test "
-    "touch tr true uname wc which xargs"
-).split()
+    "cat",
+    "chmod",
+    "chown",
+    "cp",
+    "cut",
+    "date",
+    "df",
+    "du",
+    "echo",
+    "env",
+    "expr",
+    "false",
+    "find",
+    "grep",
+    "head",
+    "hostname",
+    "id",
+    "kill",
+    "ln",
+    "ls",
+    "mkdir",
+    "mktemp",
+    "mv",
+    "printf",
+    "ps",
+    "pwd",
+    "readlink",
+    "rm",
+    "rmdir",
+    "sed",
+    "sh",
+    "sleep",
+    "sort",
+    "stat",
+    "tail",
+    "tar",
+    "tee",
+    "test",
+    "touch",
+    "tr",
+    "true",
+    "uname",
+    "wc",
+    "which",
+    "xargs",
+)
 _DROPPED = (
     # documents, but for the licences
     "usr/share/man",
@@ -124,9 +166,14 @@ def _download(packages: Sequence[str], debs: Path, log: Path) -> list[Path]:
 
 def _unpack(debs: Sequence[Path], tree: Path) -> None:
     for deb in debs:
-        with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as files:
+        with subprocess.Popen(  # noqa: S603 - our own download
+            [_program("dpkg-deb"), "--fsys-tarfile", deb], stdout=subprocess.PIPE
+        ) as files:
+            # dpkg-deb's own extraction would put a folder in the place of a link such as /lib.
             options = ["--extract", "--keep-directory-symlink", "--directory", str(tree)]
-            code = subprocess.run(["tar", *options], stdin=files.stdout, check=False).returncode
+            code = subprocess.run(  # noqa: S603 - the same
+                [_program("tar"), *options], stdin=files.stdout, check=False
+            ).returncode
         if code or files.returncode:
             raise BuildError(f"{deb.name} can't be unpacked")
 
@@ -170,4 +217,11 @@ def _finish(tree: Path, log: Path) -> None:
 
 def _inside(tree: Path, log: Path, *command: str) -> None:
     env = {"PATH": "/usr/bin", "LC_ALL": "C.UTF-8"}
-    run_logged([shutil.which("chroot") or "chroot", tree, *command], log, env=env)
+    run_logged([_program("chroot"), tree, *command], log, env=env)
+
+
+def _program(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise BuildError(f"{name} isn't installed")
+    return path

@@ -60,7 +60,7 @@ def _run(
     stderr: object,
 ) -> "subprocess.CompletedProcess[str]":
     try:
-        return subprocess.run(  # type: ignore[call-overload,no-any-return]
+        return subprocess.run(  # type: ignore[call-overload,no-any-return]  # noqa: S603 - callers say what runs
             [str(part) for part in command],
             stdin=subprocess.DEVNULL,
             stdout=stdout,

@@ -15,6 +15,8 @@ from typing import Protocol
 from imagebuild.commands import BuildError, output_of, run_logged, succeeds
 
 BUILDAH_PACKAGES = "buildah"
+# Every change leaves a few layers; with this many, what no image needs any more is dropped.
+_MAX_LAYERS = 250
 
 
 class Engine(Protocol):
@@ -114,6 +116,10 @@ class Buildah:
             if place.startswith(f"{self._global[1]}/"):
                 output_of(["umount", "--lazy", place])
         self.output("rm", "--all")
+        driver = self._global[self._global.index("--storage-driver") + 1]
+        layers = Path(self._global[1]) / ("vfs/dir" if driver == "vfs" else driver)
+        if layers.is_dir() and len(list(layers.iterdir())) > _MAX_LAYERS:
+            self.output("rmi", "--prune")
 
     def command(self, *arguments: str | Path) -> list[str | Path]:
         """A buildah command line on this storage."""

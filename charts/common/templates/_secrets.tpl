@@ -6,6 +6,7 @@ Secrets that Helm makes once. `lookup` finds nothing where Helm doesn't talk to 
 {{/*
 common.keptValue: what key "key" of Secret "secret" holds in the cluster, or "new" if there is none
 yet, or else 32 random letters and digits. The same within one render, whoever asks first.
+"generation", a number: the Secret carries it as an annotation, and another one makes a new value.
 Takes "context". Prints the plain value.
 */}}
 {{- define "common.keptValue" -}}
@@ -15,7 +16,9 @@ Takes "context". Prints the plain value.
 {{- if not (hasKey $values.__kept $place) -}}
 {{- $found := lookup "v1" "Secret" .context.Release.Namespace .secret -}}
 {{- $value := .new | default (randAlphaNum 32) -}}
-{{- if and $found $found.data -}}
+{{- $madeFor := (($found | default dict).metadata | default dict).annotations | default dict -}}
+{{- $isCurrent := or (not .generation) (eq (toString .generation) (index $madeFor "mailtopic.dev/generation" | default "1")) -}}
+{{- if and $isCurrent $found $found.data -}}
 {{- $value = ternary (index $found.data .key | default "" | b64dec) $value (hasKey $found.data .key) -}}
 {{- end -}}
 {{- $_ := set $values.__kept $place $value -}}
@@ -27,6 +30,7 @@ Takes "context". Prints the plain value.
 common.keptSecret: a Secret "name" whose values are made at the first install and kept over
 upgrades. "values" maps each key to its first value; "" means 32 random letters and digits.
 "keep": true keeps it over an uninstall, too, beside the volumes that it belongs to.
+"generation": raise it to have new values made.
 Takes "context" and "component".
 */}}
 {{- define "common.keptSecret" -}}
@@ -37,13 +41,18 @@ metadata:
   namespace: {{ .context.Release.Namespace }}
   labels:
     {{- include "common.labels" . | nindent 4 }}
-  {{- if .keep }}
+  {{- if or .keep .generation }}
   annotations:
+    {{- if .keep }}
     helm.sh/resource-policy: keep
+    {{- end }}
+    {{- with .generation }}
+    mailtopic.dev/generation: {{ . | quote }}
+    {{- end }}
   {{- end }}
 type: Opaque
 data:
   {{- range $key, $new := .values }}
-  {{ $key }}: {{ include "common.keptValue" (dict "context" $.context "secret" $.name "key" $key "new" $new) | b64enc | quote }}
+  {{ $key }}: {{ include "common.keptValue" (dict "context" $.context "secret" $.name "key" $key "new" $new "generation" $.generation) | b64enc | quote }}
   {{- end }}
 {{- end -}}

@@ -108,12 +108,12 @@ def _tell(cluster: Cluster) -> None:
 
 
 def main() -> None:
-    """Run a command; what can't be done is told in words, with exit code 2."""
+    """Run a command; what can't be done is told in words, with exit code 2 or 3."""
     try:
         app()
     except ClusterError as error:
         typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-from .errors import ClusterError
+from .errors import ClusterError, PrerequisiteError
 from .programs import Finished, run
 from .settings import Settings
 from .toolchain import Report
@@ -71,7 +71,7 @@ class KindCluster:
     def _run(self, *arguments: str) -> Finished:
         program = shutil.which("kind")
         if program is None:
-            raise ClusterError(
+            raise PrerequisiteError(
                 f"{self._engine} runs here, but kind is missing: install it with "
                 "`go install sigs.k8s.io/kind@latest` or from kind.sigs.k8s.io, "
                 "or set KUBECONFIG to a cluster of yours"

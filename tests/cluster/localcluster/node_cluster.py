@@ -11,13 +11,14 @@ from . import processes
 from .addons import manifests
 from .api import Api, ApiError
 from .cgroups import CgroupTree
-from .errors import ClusterError
+from .errors import ClusterError, PrerequisiteError
 from .launch import Launch, clean, describe_end, is_available, is_node_ready
 from .prerequisites import extend_path, problems
 from .programs import Finished, run
 from .settings import CONTAINERD_SOCKET, Settings
 from .toolchain import MODULES, Report, Toolchain
 
+_OWN_IMAGES = ("pause", "coredns", "metrics-server")
 _METRICS_API = "/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.metrics.k8s.io"
 
 
@@ -49,7 +50,7 @@ class NodeCluster:
             return
         if missing := problems(CgroupTree(self._settings.name)):
             lines = "".join(f"\n  - {line}" for line in missing)
-            raise ClusterError(f"a one-node cluster can't run here; it lacks:{lines}")
+            raise PrerequisiteError(f"a one-node cluster can't run here; it lacks:{lines}")
         self._toolchain.ensure(*MODULES)
         if clean(self._settings):
             self._report("removed what an earlier cluster had left")
@@ -124,7 +125,7 @@ class NodeCluster:
             launch.wait_for("the API server is ready", lambda: self._api.request("GET", "/readyz"))
         with self._step("images of the node itself"):
             launch.wait_for("containerd serves", self._is_containerd_up)
-            self._load_quietly(self._toolchain.images())
+            self._load_quietly([self._toolchain.image(name) for name in _OWN_IMAGES])
         with self._step("add-ons applied"):
             self._apply(manifests())
         with self._step("node ready"):

@@ -35,6 +35,8 @@ ETCD_DATA = Path("/run/mailtopic/etcd")
 PAUSE_IMAGE = "localhost/mailtopic-pause:1"
 DNS_IMAGE = "localhost/mailtopic-coredns:1"
 METRICS_IMAGE = "localhost/mailtopic-metrics-server:1"
+# Not of the node: what its tests run in pods.
+PROBE_IMAGE = "localhost/mailtopic-probe:1"
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import ClusterError
+from .errors import ClusterError, PrerequisiteError
 from .images import write_image
 from .programs import run
-from .settings import DNS_IMAGE, METRICS_IMAGE, PAUSE_IMAGE, TOOL_MODULES
+from .settings import DNS_IMAGE, METRICS_IMAGE, PAUSE_IMAGE, PROBE_IMAGE, TOOL_MODULES
 
 Report = Callable[[str], None]
 
@@ -67,6 +67,7 @@ MODULES: dict[str, tuple[Program, ...]] = {
     ),
     "coredns": (Program("coredns", ".", image=DNS_IMAGE),),
     "pause": (Program("pause", ".", image=PAUSE_IMAGE),),
+    "probe": (Program("probe", ".", image=PROBE_IMAGE),),
     "clients": (
         Program(
             "helm",
@@ -124,14 +125,9 @@ class Toolchain:
         )
         return self._folder(module) / "bin" / name
 
-    def images(self) -> list[Path]:
-        """Return the archives of the images that the node itself runs."""
-        return [
-            self._folder(module) / "images" / f"{program.name}.tar"
-            for module, programs in MODULES.items()
-            for program in programs
-            if program.image
-        ]
+    def image(self, name: str) -> Path:
+        """Return where the archive of a program's image is, or will be."""
+        return self.program(name).parents[1] / "images" / f"{name}.tar"
 
     def _folder(self, module: str) -> Path:
         return self._cache / f"{module}-{source_key(self._modules / module)}"
@@ -231,12 +227,14 @@ def _go_version() -> str:
 def _find_go(module: Path) -> str:
     go = shutil.which("go")
     if go is None:
-        raise ClusterError(f"go is needed to build the cluster's programs: {_HOW_TO_GET_GO}")
+        raise PrerequisiteError(f"go is needed to build the cluster's programs: {_HOW_TO_GET_GO}")
     wanted = re.search(r"^go (\S+)", (module / "go.mod").read_text(), re.MULTILINE)
     assert wanted is not None, "every go.mod names a version of Go"
     present = _go_version().removeprefix("go")
     if _numbers(present) < _numbers(wanted[1]):
-        raise ClusterError(f"go is {present}, but {wanted[1]} or newer is needed: {_HOW_TO_GET_GO}")
+        raise PrerequisiteError(
+            f"go is {present}, but {wanted[1]} or newer is needed: {_HOW_TO_GET_GO}"
+        )
     return go
 
 

@@ -1,0 +1,3 @@
+module mailtopic.dev/tools/probe
+
+go 1.24.0

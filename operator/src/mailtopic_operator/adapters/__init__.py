@@ -1,0 +1,1 @@
+"""The only modules that import clients of Kafka and Kubernetes, and the shipped fakes."""

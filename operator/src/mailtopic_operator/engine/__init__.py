@@ -1,0 +1,1 @@
+"""Reconciling: what changed is queued, observed in batches, planned, done and reported."""

@@ -1,0 +1,65 @@
+"""Which MailTopics use which Kafka topics."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from mailtopic_contract import ContractError
+from mailtopic_operator.domain.defaults import OperatorDefaults
+from mailtopic_operator.domain.desired import Desired
+from mailtopic_operator.domain.observed import Claimant
+from mailtopic_operator.engine.store import Key
+
+
+class Claims:
+    """Every MailTopic's topics, and by topic who uses it."""
+
+    def __init__(self) -> None:
+        self._claims: dict[Key, Claimant] = {}
+        self._users: dict[str, set[Key]] = {}
+
+    def put(self, key: Key, body: Mapping[str, Any], defaults: OperatorDefaults) -> set[Key]:
+        """Note a MailTopic; return the others that this makes a difference to."""
+        try:
+            desired = Desired.parse(body, defaults)
+            topics = frozenset(desired.names.all)
+        except (ValidationError, ContractError):
+            return self.drop(key)
+        meta = desired.meta
+        claim = Claimant(meta.namespace, meta.name, meta.uid, meta.created_at, topics)
+        known = self._claims.get(key)
+        if known == claim:
+            return set()
+        concerned = self.drop(key)
+        self._claims[key] = claim
+        for topic in topics:
+            self._users.setdefault(topic, set()).add(key)
+        return concerned | self._others(key, topics)
+
+    def drop(self, key: Key) -> set[Key]:
+        """Forget a MailTopic; return the others that this makes a difference to."""
+        known = self._claims.pop(key, None)
+        if known is None:
+            return set()
+        for topic in known.topics:
+            users = self._users[topic]
+            users.discard(key)
+            if not users:
+                del self._users[topic]
+        return self._others(key, known.topics)
+
+    def against(self, key: Key) -> tuple[Claimant, ...]:
+        """Return the other MailTopics that use one of the same topics."""
+        known = self._claims.get(key)
+        if known is None:
+            return ()
+        return tuple(self._claims[other] for other in sorted(self._others(key, known.topics)))
+
+    @property
+    def topics(self) -> int:
+        """Count the topics that anybody uses."""
+        return len(self._users)
+
+    def _others(self, key: Key, topics: frozenset[str]) -> set[Key]:
+        return {user for topic in topics for user in self._users.get(topic, ())} - {key}

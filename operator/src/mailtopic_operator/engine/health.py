@@ -1,0 +1,66 @@
+"""Whether this replica is alive and ready, in words; asked from the probes' thread."""
+
+import asyncio
+from typing import Final, Protocol
+
+from mailtopic_operator.engine.engine import Engine
+
+_WEDGED_S: Final = 600.0
+_POLL_S: Final = 0.02
+
+
+class Freshness(Protocol):
+    """How long ago each watch last brought anything."""
+
+    def ages_s(self) -> dict[str, float]:
+        """Return the seconds since each watch last brought anything, by path."""
+        ...
+
+
+class Health:
+    """Alive: its watches bring something now and then, and no batch takes forever.
+
+    A replica that waits for its turn is alive and ready.
+
+    Args:
+        stale_s: a watch that was silent for so long is dead.
+    """
+
+    def __init__(self, *, stale_s: float) -> None:
+        self._stale_s = stale_s
+        self._engine: Engine | None = None
+        self._freshness: Freshness | None = None
+
+    def lead(self, engine: Engine, freshness: Freshness) -> None:
+        """Begin to judge the one that leads."""
+        self._freshness = freshness
+        self._engine = engine
+
+    def liveness(self) -> str | None:
+        """Return what is wrong beyond repair, or None."""
+        if self._engine is None or self._freshness is None:
+            return None
+        if self._engine.busy_s > _WEDGED_S:
+            return f"a batch has been on its way for {self._engine.busy_s:.0f} s"
+        ages_s = self._freshness.ages_s()
+        stale = [path for path, age_s in ages_s.items() if age_s > self._stale_s]
+        return f"nothing came from the watch of {stale[0]}" if stale else None
+
+    def readiness(self) -> str | None:
+        """Return why this replica can't do its part yet, or None."""
+        if self._engine is not None and not self._engine.is_synchronised:
+            return "the MailTopics have not been read yet"
+        return None
+
+    async def idle(self, timeout_s: float) -> None:
+        """Wait for the batch that is on its way, but not longer than so many seconds."""
+        engine = self._engine
+        if engine is None:
+            return
+        engine.stop()
+        try:
+            async with asyncio.timeout(timeout_s):
+                while engine.busy_s:  # noqa: ASYNC110 - it ends within a batch
+                    await asyncio.sleep(_POLL_S)
+        except TimeoutError:
+            return

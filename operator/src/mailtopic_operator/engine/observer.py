@@ -1,0 +1,148 @@
+"""Looks at everything that concerns a batch, with as few requests as there can be."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+from mailtopic_operator.domain.desired import Desired
+from mailtopic_operator.domain.kafka import KafkaProblem, TopicState
+from mailtopic_operator.domain.observed import ChildRef, DataObject, Observed
+from mailtopic_operator.engine.backlog import BacklogSampler
+from mailtopic_operator.engine.claims import Claims
+from mailtopic_operator.engine.failures import Failures
+from mailtopic_operator.engine.store import Key, Store
+from mailtopic_operator.errors import KubeError, KubeNotFound, KubeUnavailable
+from mailtopic_operator.kinds import CHILD_KINDS
+from mailtopic_operator.ports import Apis, KafkaAdmin, Objects
+from mailtopic_runtime import Clock
+
+_FRESH_S: Final = 5.0
+"""For so long a Secret or ConfigMap that several MailTopics name isn't read again."""
+_APIS_S: Final = 60.0
+
+_Reference = tuple[str, str, str]
+
+
+class Observer:
+    """Observes MailTopics; children come from the store, everything else is asked for.
+
+    Raises KubeUnavailable where the API server doesn't answer; Kafka's absence is an answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        admin: KafkaAdmin,
+        objects: Objects,
+        apis: Apis,
+        store: Store,
+        claims: Claims,
+        failures: Failures,
+        backlog: BacklogSampler,
+        clock: Clock,
+        concurrency: int,
+    ) -> None:
+        self._admin = admin
+        self._objects = objects
+        self._apis = apis
+        self._store = store
+        self._claims = claims
+        self._failures = failures
+        self._backlog = backlog
+        self._clock = clock
+        self._limit = asyncio.Semaphore(concurrency)
+        self._data: dict[_Reference, tuple[float, DataObject | None]] = {}
+        self._served: tuple[float, frozenset[str]] | None = None
+
+    async def observe(self, batch: Mapping[Key, Desired]) -> dict[Key, Observed]:
+        """Return what there is about each MailTopic of a batch."""
+        names = {name for desired in batch.values() for name in desired.topics}
+        topics = await self._admin.describe(names) if names else {}
+        apis = await self.served()
+        await self._read_data(batch)
+        return {
+            key: self._of(key, desired, topics=topics, apis=apis) for key, desired in batch.items()
+        }
+
+    async def describe(self, topics: Collection[str]) -> Mapping[str, TopicState | KafkaProblem]:
+        """Look at some topics again."""
+        return await self._admin.describe(topics)
+
+    async def served(self) -> frozenset[str]:
+        """Return the kinds that come with somebody else's CRD and are there."""
+        now_s = self._clock.monotonic_s()
+        if self._served is None or now_s - self._served[0] > _APIS_S:
+            optional = [kind.kind for kind in CHILD_KINDS if kind.is_optional]
+            found = [kind for kind in optional if await self._apis.serves(kind)]
+            self._served = (now_s, frozenset(found))
+        return self._served[1]
+
+    def _of(
+        self,
+        key: Key,
+        desired: Desired,
+        *,
+        topics: Mapping[str, TopicState | KafkaProblem],
+        apis: frozenset[str],
+    ) -> Observed:
+        backlog = self._backlog.of(key)
+        return Observed(
+            topics={name: topics[name] for name in desired.topics if name in topics},
+            children={
+                ChildRef(item["apiVersion"], kind, item["metadata"]["name"]): item
+                for kind, item in self._store.children(desired.meta.uid)
+            },
+            apis=apis,
+            secrets=self._named("Secret", key.namespace, desired.secrets),
+            config_maps=self._named("ConfigMap", key.namespace, desired.config_maps),
+            claimants=self._claims.against(key),
+            lag=backlog.lag,
+            dead_letters=backlog.dead_letters,
+            failures=self._failures.of(key),
+            is_namespace_terminating=False,
+        )
+
+    def _named(self, kind: str, namespace: str, names: Collection[str]) -> Mapping[str, DataObject]:
+        found = {name: self._data[kind, namespace, name][1] for name in names}
+        return {name: data for name, data in found.items() if data is not None}
+
+    async def _read_data(self, batch: Mapping[Key, Desired]) -> None:
+        wanted = {
+            (kind, key.namespace, name)
+            for key, desired in batch.items()
+            for kind, names in (("Secret", desired.secrets), ("ConfigMap", desired.config_maps))
+            for name in names
+        }
+        stale_s = self._clock.monotonic_s() - _FRESH_S
+        self._data = {ref: seen for ref, seen in self._data.items() if seen[0] > stale_s}
+        missing = sorted(wanted - self._data.keys())
+        await asyncio.gather(*(self._read_one(reference) for reference in missing))
+
+    async def _read_one(self, reference: _Reference) -> None:
+        async with self._limit:
+            data = await self._read(reference)
+        self._data[reference] = (self._clock.monotonic_s(), data)
+
+    async def _read(self, reference: _Reference) -> DataObject | None:
+        kind, namespace, name = reference
+        try:
+            item = await self._objects.read(kind, namespace, name)
+        except KubeNotFound:
+            return None
+        except KubeUnavailable:
+            raise
+        except KubeError:
+            # What may not be read is as good as absent: the condition names it.
+            return None
+        return _data_object(kind, item)
+
+
+def _data_object(kind: str, item: Mapping[str, Any]) -> DataObject:
+    data = {**(item.get("data") or {}), **(item.get("binaryData") or {})}
+    # A digest of a password would let everybody who sees the Deployment try passwords against it.
+    version = f"{item['metadata']['uid']}/{item['metadata']['resourceVersion']}"
+    if kind == "ConfigMap":
+        version = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+    return DataObject(version, frozenset(data))

@@ -1,0 +1,214 @@
+"""Reconciles a batch of MailTopics: observe, plan, do, look again, report."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+from pydantic import ValidationError
+
+from mailtopic_operator.domain.actions import CreateTopic, Plan, target
+from mailtopic_operator.domain.defaults import OperatorDefaults
+from mailtopic_operator.domain.desired import Desired
+from mailtopic_operator.domain.kafka import KafkaProblem, ProblemKind, TopicState
+from mailtopic_operator.domain.observed import Observed
+from mailtopic_operator.engine.executor import Executor
+from mailtopic_operator.engine.failures import Failures
+from mailtopic_operator.engine.observer import Observer
+from mailtopic_operator.engine.queue import BatchQueue
+from mailtopic_operator.engine.store import Key, Store
+from mailtopic_operator.engine.work import Work
+from mailtopic_operator.errors import KubeConflict, KubeError, KubeNotFound, KubeUnavailable
+from mailtopic_operator.metrics import OperatorMetrics
+from mailtopic_operator.ports import Resources
+from mailtopic_runtime import Clock, get_logger
+
+_ROUNDS: Final = 3
+"""How often a plan may follow from what the one before has done."""
+_SEEN_S: Final = 2.0
+"""For so long a topic that was just made may be unseen before it counts as missing again."""
+_SEEN_POLL_S: Final = 0.05
+_BUG_S: Final = 60.0
+
+
+class Planner(Protocol):
+    """What decides; domain.planning, or a test's own."""
+
+    def plan(self, desired: Desired, observed: Observed, now: datetime) -> Plan:
+        """Return what to do about a MailTopic."""
+        ...
+
+    def plan_invalid(self, body: Mapping[str, Any], problem: str, now: datetime) -> Plan:
+        """Return what to do about one that can't be understood."""
+        ...
+
+
+class Reconciler:
+    """Brings the world to what MailTopics ask for, as far as it goes; never raises for one.
+
+    Raises only LeadershipLost: then nothing may be done any more.
+    """
+
+    def __init__(
+        self,
+        *,
+        planner: Planner,
+        observer: Observer,
+        executor: Executor,
+        resources: Resources,
+        store: Store,
+        failures: Failures,
+        queue: BatchQueue,
+        metrics: OperatorMetrics,
+        defaults: OperatorDefaults,
+        clock: Clock,
+        guard: Callable[[], None],
+        concurrency: int,
+    ) -> None:
+        self._planner = planner
+        self._observer = observer
+        self._executor = executor
+        self._resources = resources
+        self._store = store
+        self._failures = failures
+        self._queue = queue
+        self._metrics = metrics
+        self._defaults = defaults
+        self._clock = clock
+        self._guard = guard
+        self._limit = asyncio.Semaphore(concurrency)
+        self._log = get_logger(__name__)
+
+    async def reconcile(self, keys: Sequence[Key]) -> None:
+        """Reconcile these MailTopics; those that are no more are let go of."""
+        started_s = time.perf_counter()
+        batch = [work for key in keys if (work := self._open(key)) is not None]
+        try:
+            await self._work_off(batch)
+        except KubeUnavailable as error:
+            self._log.warning("reconcile.postponed", resources=len(batch), reason=str(error))
+            for work in batch:
+                self._queue.failed(work.key)
+                self._count(work, "failed")
+        self._metrics.batch_size.observe(len(batch))
+        self._metrics.reconcile_seconds.observe(time.perf_counter() - started_s)
+
+    def _open(self, key: Key) -> Work | None:
+        body = self._store.get(*key)
+        if body is None:
+            self._failures.forget(key)
+            self._queue.forget(key)
+            return None
+        work = Work(key, body, None)
+        try:
+            work.desired = Desired.parse(body, self._defaults)
+        except ValidationError as error:
+            problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            work.begin(self._planner.plan_invalid(body, f"{where}: {problem['msg']}", self._now()))
+        return work
+
+    async def _work_off(self, batch: Sequence[Work]) -> None:
+        rest = [work for work in batch if work.desired is not None]
+        for _ in range(_ROUNDS):
+            await self._plan(rest)
+            if not any(work.todo for work in rest):
+                break
+            rest = [work for work in rest if work.todo]
+            await self._executor.execute(rest)
+            await self._until_seen(rest)
+            rest = [work for work in rest if self._reopen(work)]
+        else:
+            # What the last plan still asks for comes next time; say how it stands.
+            await self._plan(rest)
+        await asyncio.gather(*(self._report(work) for work in batch))
+
+    async def _plan(self, batch: Sequence[Work]) -> None:
+        wanted = {work.key: work.desired for work in batch if work.desired is not None}
+        if not wanted:
+            return
+        observed = await self._observer.observe(wanted)
+        now = self._now()
+        for work in batch:
+            if work.desired is not None:
+                work.begin(self._decide(work.key, work.desired, observed[work.key], now))
+
+    def _decide(self, key: Key, desired: Desired, observed: Observed, now: datetime) -> Plan:
+        try:
+            plan = self._planner.plan(desired, observed, now)
+        except Exception:  # noqa: BLE001 - logged, with where it happened
+            # A mistake of ours about one resource is no reason to let the others wait.
+            self._log.exception("plan.failed", namespace=key.namespace, name=key.name)
+            return Plan(requeue_after_s=_BUG_S)
+        self._failures.keep_only(key, {target(action) for action in plan.actions})
+        return plan
+
+    async def _until_seen(self, batch: Sequence[Work]) -> None:
+        """Wait for the brokers to know topics that the controller has just made."""
+        made = {
+            action.topic.name
+            for work in batch
+            for action in work.done
+            if isinstance(action, CreateTopic)
+        }
+        deadline_s = time.monotonic() + _SEEN_S
+        while made and time.monotonic() < deadline_s:
+            seen = await self._observer.describe(made)
+            made = {name for name, state in seen.items() if _is_unseen(state)}
+            if made:
+                await asyncio.sleep(_SEEN_POLL_S)
+
+    def _reopen(self, work: Work) -> bool:
+        body = self._store.get(*work.key)
+        if body is None:
+            # It has gone with its finalizer.
+            work.desired = None
+            work.begin(Plan())
+            return False
+        work.body = body
+        work.desired = Desired.parse(body, self._defaults)
+        return True
+
+    async def _report(self, work: Work) -> None:
+        """Write the status if it differs, and arrange when to look again."""
+        plan = work.plan
+        failed = bool(self._failures.of(work.key)) or bool(work.todo)
+        if plan.status is not None:
+            async with self._limit:
+                self._guard()
+                try:
+                    patched = await self._resources.patch_status(work.key, dict(plan.status.patch))
+                except KubeNotFound:
+                    self._store.forget(*work.key)
+                    return
+                except KubeError as error:
+                    self._log.warning("status.failed", name=work.key.name, reason=str(error))
+                    is_passing = isinstance(error, KubeUnavailable | KubeConflict)
+                    self._queue.failed(work.key)
+                    self._count(work, "failed" if not is_passing else "postponed")
+                    return
+                self._store.put(work.key.kind, patched)
+                for event in plan.status.events:
+                    await self._resources.emit(patched, event, "Report")
+            work.is_changed = True
+        self._arrange(work, plan, failed=failed)
+
+    def _arrange(self, work: Work, plan: Plan, *, failed: bool) -> None:
+        if failed:
+            self._queue.failed(work.key)
+        else:
+            self._queue.succeeded(work.key)
+        if plan.requeue_after_s is not None:
+            self._queue.add(work.key, after_s=plan.requeue_after_s)
+        self._count(work, "failed" if failed else "changed" if work.is_changed else "unchanged")
+
+    def _count(self, work: Work, result: str) -> None:
+        self._metrics.reconciles.labels(work.key.kind, result).inc()
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
+
+
+def _is_unseen(state: TopicState | KafkaProblem) -> bool:
+    return isinstance(state, KafkaProblem) and state.kind is ProblemKind.MISSING

@@ -1,0 +1,138 @@
+"""What is known of the API server's objects, kept as it was last seen."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+Json = dict[str, Any]
+
+
+class Key(NamedTuple):
+    """One resource of the operator's own."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+class _Address(NamedTuple):
+    kind: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An object as bytes: a thousand of them as dicts would take ten times the memory."""
+
+    uid: str
+    version: int
+    owner_uid: str | None
+    content: bytes
+
+    def load(self) -> Json:
+        found: Json = json.loads(self.content)
+        return found
+
+
+class Store:
+    """Objects by kind, namespace and name, and children by their owner.
+
+    Fed by watches, by lists and by the answers to our own writes, in any order: what is older
+    than what is known changes nothing.
+    """
+
+    def __init__(self) -> None:
+        self._objects: dict[_Address, _Kept] = {}
+        self._children: dict[str, set[_Address]] = {}
+
+    def put(self, kind: str, item: Mapping[str, Any]) -> bool:
+        """Keep an object; tell whether it is another one than was known."""
+        address, kept = _address(kind, item), _keep(item)
+        known = self._objects.get(address)
+        if known is not None and known.version >= kept.version:
+            return False
+        self._unlink(address)
+        self._objects[address] = kept
+        if kept.owner_uid is not None:
+            self._children.setdefault(kept.owner_uid, set()).add(address)
+        return known is None or known.content != kept.content
+
+    def drop(self, kind: str, item: Mapping[str, Any]) -> bool:
+        """Forget a deleted object; tell whether it was known."""
+        address, gone = _address(kind, item), _keep(item)
+        known = self._objects.get(address)
+        if known is None or (known.uid != gone.uid and known.version > gone.version):
+            return False
+        self._unlink(address)
+        return True
+
+    def forget(self, kind: str, namespace: str, name: str) -> None:
+        """Forget an object that we found to be gone."""
+        self._unlink(_Address(kind, namespace, name))
+
+    def replace(self, kind: str, items: Iterable[Json], version: str) -> list[Json]:
+        """Keep a whole list, as of a version, and return what was changed, or is gone, by it."""
+        changed: list[Json] = []
+        listed: set[_Address] = set()
+        for item in items:
+            listed.add(_address(kind, item))
+            if self.put(kind, item):
+                changed.append(item)
+        for address, kept in list(self._objects.items()):
+            if address.kind == kind and address not in listed and kept.version <= int(version):
+                changed.append(kept.load())
+                self._unlink(address)
+        return changed
+
+    def get(self, kind: str, namespace: str, name: str) -> Json | None:
+        """Return an object, a copy of one's own, or None."""
+        kept = self._objects.get(_Address(kind, namespace, name))
+        return kept.load() if kept else None
+
+    def children(self, owner_uid: str) -> list[tuple[str, Json]]:
+        """Return the children of an owner, each with its kind."""
+        addresses = self._children.get(owner_uid, ())
+        return [(address.kind, self._objects[address].load()) for address in sorted(addresses)]
+
+    def keys(self, kind: str) -> list[Key]:
+        """Return all resources of a kind."""
+        return [Key(*address) for address in self._objects if address.kind == kind]
+
+    def __len__(self) -> int:
+        """Count all objects."""
+        return len(self._objects)
+
+    def _unlink(self, address: _Address) -> None:
+        known = self._objects.pop(address, None)
+        if known is not None and known.owner_uid is not None:
+            siblings = self._children[known.owner_uid]
+            siblings.discard(address)
+            if not siblings:
+                del self._children[known.owner_uid]
+
+
+def owner_of(item: Mapping[str, Any], kinds: Iterable[str]) -> Key | None:
+    """Return the resource of our own kinds that controls an object."""
+    meta = item["metadata"]
+    for owner in meta.get("ownerReferences") or ():
+        if owner.get("controller") and owner["kind"] in kinds:
+            return Key(owner["kind"], meta["namespace"], owner["name"])
+    return None
+
+
+def _address(kind: str, item: Mapping[str, Any]) -> _Address:
+    return _Address(kind, item["metadata"]["namespace"], item["metadata"]["name"])
+
+
+def _keep(item: Mapping[str, Any]) -> _Kept:
+    meta = item["metadata"]
+    owners = [owner for owner in meta.get("ownerReferences") or () if owner.get("controller")]
+    return _Kept(
+        uid=meta["uid"],
+        # Versions are numbers that grow (KEP-5504); until 1.35 that was so without being promised.
+        version=int(meta["resourceVersion"]),
+        owner_uid=owners[0]["uid"] if owners else None,
+        content=json.dumps(item, separators=(",", ":")).encode(),
+    )

@@ -1,0 +1,69 @@
+"""One resource on its way through a batch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mailtopic_operator.domain.actions import Action, AddFinalizer, Plan, side, target
+from mailtopic_operator.domain.desired import Desired
+from mailtopic_operator.engine.store import Key
+
+
+@dataclass(slots=True)
+class Work:
+    """A resource, what it asks for, and what is left to be done about it.
+
+    Attributes:
+        body: the resource as it was last seen.
+        desired: None where the body can't be understood.
+        todo: what is left of the plan's actions.
+        done: what was carried out.
+        failed: targets of what could not be, in this pass.
+    """
+
+    key: Key
+    body: Mapping[str, Any]
+    desired: Desired | None
+    plan: Plan = field(default_factory=Plan)
+    todo: list[Action] = field(default_factory=list)
+    done: list[Action] = field(default_factory=list)
+    failed: set[str] = field(default_factory=set)
+    is_changed: bool = False
+
+    def begin(self, plan: Plan) -> None:
+        """Take up a plan; what has failed in this pass isn't tried again before the next one."""
+        self.plan = plan
+        self.todo = [action for action in plan.actions if target(action) not in self.failed]
+        self.done = []
+        if any(isinstance(a, AddFinalizer) and target(a) in self.failed for a in plan.actions):
+            self.todo = []
+
+    def take_run(self, kind: type[Action]) -> list[Action]:
+        """Take the actions of a kind that the rest begins with."""
+        run: list[Action] = []
+        while self.todo and type(self.todo[0]) is kind:
+            run.append(self.todo.pop(0))
+        return run
+
+    def succeed(self, action: Action) -> None:
+        """Note that an action was carried out."""
+        self.done.append(action)
+        self.is_changed = True
+
+    def fail(self, action: Action) -> None:
+        """Note that an action was not, and drop what can't be tried after it."""
+        name, where = target(action), side(action)
+        self.failed.add(name)
+        if isinstance(action, AddFinalizer):
+            # Nothing may come to be that nobody would take away again.
+            self.todo.clear()
+            return
+        self.todo = [
+            later for later in self.todo if not (side(later) is where and target(later) == name)
+        ]
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether this generation was reported of before: what differs now was edited by hand."""
+        desired = self.desired
+        return desired is not None and desired.status.observed_generation == desired.meta.generation

@@ -1,0 +1,71 @@
+"""What kopf watches for us, and where it hands it on.
+
+Only event handlers: timers, daemons and change handlers would put a finalizer or annotations on
+every MailTopic. What is done about an event is decided elsewhere, from everything that is known.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import kopf
+
+from mailtopic_operator.kinds import CHILD_SELECTOR, Kind
+
+OnEvent = Callable[[str, str | None, Mapping[str, Any]], None]
+"""Told of a kind, the event's type (None: from a list) and the object."""
+
+_SERVER_TIMEOUT_S: Final = 300
+_INACTIVITY_S: Final = 90
+"""The API server sends a bookmark about every minute; a watch that is silent longer is dead."""
+
+
+class _Patience:
+    """Delays between attempts at a request, without an end: an API server comes back some time."""
+
+    def __iter__(self) -> Iterator[float]:
+        delays_s = (0.2, 0.5, 1.0, 2.0, 3.0, 5.0)
+        yield from delays_s
+        while True:
+            yield delays_s[-1]
+
+
+def make_registry(
+    kinds: Sequence[Kind],
+    on_event: OnEvent,
+    login: Callable[..., Any],
+) -> kopf.OperatorRegistry:
+    """Return handlers that hand every event of these kinds on."""
+    registry = kopf.OperatorRegistry()
+    kopf.on.login(registry=registry, retries=None)(login)
+    for kind in kinds:
+        handler = _handler(kind, on_event)
+        kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)(handler)
+    return registry
+
+
+def _handler(kind: Kind, on_event: OnEvent) -> Callable[..., Any]:
+    async def handle(event: kopf.RawEvent, **_: Any) -> None:
+        on_event(kind.kind, event["type"], event["object"])
+
+    return handle
+
+
+def make_settings(children: Sequence[Kind]) -> kopf.OperatorSettings:
+    """Return how kopf is to watch: patiently, and only what is ours."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    # New namespaces and CRDs aren't looked for: that would take rights in the whole cluster.
+    settings.scanning.disabled = True
+    settings.watching.server_timeout = _SERVER_TIMEOUT_S
+    settings.watching.client_timeout = _SERVER_TIMEOUT_S + 10
+    settings.watching.connect_timeout = 10
+    settings.watching.inactivity_timeout = _INACTIVITY_S
+    settings.watching.reconnect_backoff = 0.5
+    settings.watching.chunk_size = 500
+    settings.networking.request_timeout = 30
+    settings.networking.error_backoffs = _Patience()
+    settings.queueing.idle_timeout = 0.5
+    for kind in children:
+        settings.watching.label_selectors[kind.group, kind.version, kind.plural] = CHILD_SELECTOR
+    return settings

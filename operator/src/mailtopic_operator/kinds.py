@@ -1,0 +1,77 @@
+"""The kinds of Kubernetes objects that the operator reads or writes, and where the API has them."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of namespaced objects.
+
+    Attributes:
+        is_optional: it comes with a CRD that a cluster may lack.
+    """
+
+    api_version: str
+    kind: str
+    plural: str
+    is_optional: bool = False
+
+    @property
+    def group(self) -> str:
+        """The API group; empty for the core one."""
+        return self.api_version.rpartition("/")[0]
+
+    @property
+    def version(self) -> str:
+        """The API version, without its group."""
+        return self.api_version.rpartition("/")[2]
+
+    @property
+    def root(self) -> str:
+        """The path below which the API server has this version of the group."""
+        return f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"
+
+    def path(self, namespace: str | None, name: str | None = None) -> str:
+        """Return an object's path, or a list's: of one namespace, or of all."""
+        inside = f"/namespaces/{namespace}" if namespace else ""
+        return f"{self.root}{inside}/{self.plural}" + (f"/{name}" if name else "")
+
+
+MAIL_TOPIC: Final = Kind("mailtopic.dev/v1alpha1", "MailTopic", "mailtopics")
+MAIL_REPLAY: Final = Kind("mailtopic.dev/v1alpha1", "MailReplay", "mailreplays")
+
+DEPLOYMENT: Final = Kind("apps/v1", "Deployment", "deployments")
+CONFIG_MAP: Final = Kind("v1", "ConfigMap", "configmaps")
+SECRET: Final = Kind("v1", "Secret", "secrets")
+SERVICE_ACCOUNT: Final = Kind("v1", "ServiceAccount", "serviceaccounts")
+DISRUPTION_BUDGET: Final = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
+NETWORK_POLICY: Final = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
+JOB: Final = Kind("batch/v1", "Job", "jobs")
+SCALED_OBJECT: Final = Kind("keda.sh/v1alpha1", "ScaledObject", "scaledobjects", is_optional=True)
+TRIGGER_AUTHENTICATION: Final = Kind(
+    "keda.sh/v1alpha1", "TriggerAuthentication", "triggerauthentications", is_optional=True
+)
+
+OWN_KINDS: Final = (MAIL_TOPIC,)
+CHILD_KINDS: Final = (
+    DEPLOYMENT,
+    CONFIG_MAP,
+    SERVICE_ACCOUNT,
+    DISRUPTION_BUDGET,
+    NETWORK_POLICY,
+    SCALED_OBJECT,
+    TRIGGER_AUTHENTICATION,
+)
+_BY_KIND: Final = {kind.kind: kind for kind in (*CHILD_KINDS, MAIL_TOPIC, MAIL_REPLAY, JOB, SECRET)}
+
+MANAGED_BY: Final = "mailtopic-operator"
+"""The field manager of every write, and the managed-by label of every child."""
+
+CHILD_SELECTOR: Final = f"app.kubernetes.io/managed-by={MANAGED_BY}"
+"""What children are watched and listed by."""
+
+
+def kind_of(kind: str) -> Kind:
+    """Return a kind by its name."""
+    return _BY_KIND[kind]

@@ -1,19 +1,99 @@
 """plan(desired, observed, now): everything that the operator decides about a MailTopic."""
 
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
 
-from mailtopic_operator.domain.actions import Plan
-from mailtopic_operator.domain.desired import Desired
+from mailtopic_operator.domain.actions import Action, AddFinalizer, Event, Plan, RemoveFinalizer
+from mailtopic_operator.domain.conditions import (
+    READY,
+    RECONCILING,
+    STALLED,
+    to_conditions,
+    transitions,
+)
+from mailtopic_operator.domain.conflict import rival
+from mailtopic_operator.domain.deletion import plan_deletion
+from mailtopic_operator.domain.desired import Desired, Meta
+from mailtopic_operator.domain.findings import Finding, stalled
+from mailtopic_operator.domain.judging import judge
 from mailtopic_operator.domain.observed import Observed
+from mailtopic_operator.domain.reporting import report, status_patch
+from mailtopic_operator.domain.senders import sender_actions
+from mailtopic_operator.domain.topic_findings import RECREATION_SHOWN
+from mailtopic_operator.domain.topics import topic_actions
+from mailtopic_operator.model.mailtopic import FINALIZER
+from mailtopic_operator.model.mailtopic_spec import DeletionPolicy
+from mailtopic_operator.model.mailtopic_status import MailTopicStatus
+
+RETRY_S: Final = 10.0
+"""Seconds until something that failed is tried again, if nothing happens before."""
 
 
 def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
-    """Return what to do about a MailTopic. Pure: the same arguments give the same plan."""
-    raise NotImplementedError
+    """Return what to do about a MailTopic. Pure: the same arguments give the same plan.
+
+    What it promises: it plans nothing where nothing is to be changed; it never plans to shrink a
+    topic, and to delete one only for a MailTopic that is being deleted with deletionPolicy Delete;
+    whatever part of a plan was carried out, the next plan goes on from there.
+    """
+    if desired.meta.deleting_since is not None:
+        return plan_deletion(desired, observed, now)
+    due = () if rival(desired, observed) else tuple(_actions(desired, observed))
+    findings = judge(desired, observed, due, now)
+    status = report(desired, observed, findings, due=due, now=now)
+    is_acting = desired.is_managed and not desired.is_dry_run
+    return Plan(due if is_acting else (), status, _requeue_after_s(desired, observed, now))
+
+
+def _actions(desired: Desired, observed: Observed) -> Iterator[Action]:
+    has_finalizer = FINALIZER in desired.meta.finalizers
+    if desired.spec.deletion_policy is DeletionPolicy.DELETE and not has_finalizer:
+        # Before there is anything that it protects.
+        yield AddFinalizer()
+    if desired.spec.deletion_policy is DeletionPolicy.RETAIN and has_finalizer:
+        yield RemoveFinalizer()
+    yield from topic_actions(desired, observed)
+    yield from sender_actions(desired, observed)
+
+
+def _requeue_after_s(desired: Desired, observed: Observed, now: datetime) -> float | None:
+    if observed.failures:
+        return RETRY_S
+    shown = [
+        datetime.fromisoformat(topic.recreated_at) + RECREATION_SHOWN - now
+        for topic in desired.status.topics
+        if topic.recreated_at is not None
+    ]
+    left = [rest for rest in shown if rest > timedelta()]
+    return min(left).total_seconds() if left else None
 
 
 def plan_invalid(body: Mapping[str, Any], problem: str, now: datetime) -> Plan:
-    """Return what to do about a MailTopic that can't be understood: nothing but to say so."""
-    raise NotImplementedError
+    """Return what to do about a MailTopic that can't be understood: nothing, and say so.
+
+    An API server with our CRD takes no such thing; one with an older CRD may. What it made before
+    stays as it is, and its deletion goes through: nobody knows what policy it has.
+
+    Args:
+        body: the object as the API server has it.
+        problem: what is wrong, without what was written.
+        now: the time.
+    """
+    meta = Meta.parse(body)
+    if meta.deleting_since is not None:
+        event = Event("Warning", "TopicsRetained", "the spec can't be understood; topics stay")
+        return Plan((RemoveFinalizer(event),) if FINALIZER in meta.finalizers else ())
+    old = MailTopicStatus.model_validate(body.get("status") or {})
+    message = f"{problem}: correct it, and install the CRDs of this operator's version"
+    findings = {
+        READY: stalled("InvalidSpec", message),
+        RECONCILING: Finding("False", "InvalidSpec", ""),
+        STALLED: Finding("True", "InvalidSpec", message),
+    }
+    made = to_conditions(findings, old.conditions, generation=meta.generation, now=now)
+    others = tuple(c for c in old.conditions if c.type not in findings)
+    new = old.model_copy(
+        update={"conditions": (*made, *others), "observed_generation": meta.generation}
+    )
+    return Plan(status=status_patch(old, new, tuple(transitions(findings, old.conditions))))

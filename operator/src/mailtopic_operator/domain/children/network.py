@@ -1,0 +1,34 @@
+"""Which traffic the senders may have."""
+
+from typing import Any
+
+from mailtopic_operator.domain.children.common import child, selector
+from mailtopic_operator.domain.desired import Desired
+
+
+def network_policy(desired: Desired) -> dict[str, Any]:
+    """Return a policy: metrics in; names, Kafka and the relays out."""
+    servers = desired.defaults.kafka.bootstrap_servers.split(",")
+    kafka = [int(server.rpartition(":")[2]) for server in servers]
+    relays = [relay.port for relay in desired.spec.relays]
+    spec = {
+        "podSelector": {"matchLabels": selector(desired)},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [
+            {
+                "from": [{"namespaceSelector": {}}],
+                "ports": [{"port": "metrics", "protocol": "TCP"}],
+            }
+        ],
+        # A cluster's DNS, the brokers and the relays live where they like: only ports are fixed.
+        "egress": [
+            {"ports": [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]},
+            {"ports": _tcp(kafka)},
+            {"ports": _tcp(relays)},
+        ],
+    }
+    return child("networking.k8s.io/v1", "NetworkPolicy", desired, spec=spec)
+
+
+def _tcp(ports: list[int]) -> list[dict[str, Any]]:
+    return [{"port": port, "protocol": "TCP"} for port in sorted(set(ports))]

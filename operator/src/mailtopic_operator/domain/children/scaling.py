@@ -1,0 +1,129 @@
+"""How many senders run: a fixed number, or what KEDA decides between two bounds."""
+
+import math
+from typing import Any, Final
+
+from mailtopic_operator.domain.children.common import child, child_name
+from mailtopic_operator.domain.children.pod import CONTAINER
+from mailtopic_operator.domain.desired import Desired
+from mailtopic_operator.domain.observed import Observed
+from mailtopic_operator.model.base import rate_per_s
+from mailtopic_operator.model.mailtopic_spec import Provider
+
+SCALED_OBJECT: Final = "ScaledObject"
+KEDA: Final = "keda.sh/v1alpha1"
+_SASL: Final = {
+    "PLAIN": "plaintext",
+    "SCRAM-SHA-256": "scram_sha256",
+    "SCRAM-SHA-512": "scram_sha512",
+}
+_WAKES_ONE: Final = 1_000_000
+"""A lag threshold so large that the trigger starts one sender and never asks for a second."""
+
+
+def wants_keda(desired: Desired) -> bool:
+    """Whether KEDA is to decide."""
+    return desired.spec.consumers.autoscaling.provider is Provider.KEDA
+
+
+def has_keda(desired: Desired, observed: Observed) -> bool:
+    """Whether KEDA does decide: it is wanted and installed."""
+    return wants_keda(desired) and SCALED_OBJECT in observed.apis
+
+
+def most_senders(desired: Desired) -> int:
+    """Return how many senders are of use: partitions, the user's bound, the relays' allowance."""
+    scaling = desired.spec.consumers.autoscaling
+    bounds = [desired.spec.topic.partitions]
+    if scaling.max_replicas is not None:
+        bounds.append(scaling.max_replicas)
+    quota = relay_quota(desired)
+    if quota is not None:
+        bounds.append(math.ceil(quota / scaling.mails_per_second_per_sender))
+    return max(1, min(bounds))
+
+
+def relay_quota(desired: Desired) -> float | None:
+    """Return the mails a second that all relays take together; None if one has no limit."""
+    limits = [relay.rate_limit for relay in desired.spec.relays]
+    given = [limit for limit in limits if limit is not None]
+    return sum(map(rate_per_s, given)) if len(given) == len(limits) else None
+
+
+def fixed_replicas(desired: Desired, observed: Observed) -> int | None:
+    """Return .spec.replicas of the Deployment; None if it is KEDA's to set."""
+    if has_keda(desired, observed):
+        return None
+    if desired.spec.paused:
+        return 0
+    consumers = desired.spec.consumers
+    if wants_keda(desired):
+        # Without KEDA nobody would start the first one.
+        return max(1, consumers.autoscaling.min_replicas)
+    return consumers.replicas
+
+
+def scaled_object(desired: Desired) -> dict[str, Any]:
+    """Return KEDA's order: as many senders as bring the lag below the target."""
+    scaling = desired.spec.consumers.autoscaling
+    most = most_senders(desired)
+    least = min(scaling.min_replicas, most)
+    main = desired.names.main
+    threshold = scaling.target_lag_seconds * scaling.mails_per_second_per_sender
+    triggers = [_trigger(desired, main, threshold)]
+    if least == 0:
+        # Mails that wait for their retry need somebody who is there when it is time.
+        triggers.append(_trigger(desired, f"{main}.retry", _WAKES_ONE))
+    spec = {
+        "scaleTargetRef": {"name": child_name(desired)},
+        "minReplicaCount": least,
+        "maxReplicaCount": most,
+        "pollingInterval": 15,
+        "cooldownPeriod": 120,
+        "triggers": triggers,
+    }
+    made = child(KEDA, SCALED_OBJECT, desired, spec=spec)
+    if desired.spec.paused:
+        made["metadata"]["annotations"] = {"autoscaling.keda.sh/paused-replicas": "0"}
+    return made
+
+
+def _trigger(desired: Desired, group: str, threshold: int) -> dict[str, Any]:
+    kafka = desired.defaults.kafka
+    metadata = {
+        "bootstrapServers": kafka.bootstrap_servers,
+        "consumerGroup": group,
+        "lagThreshold": str(threshold),
+        "offsetResetPolicy": "earliest",
+        "tls": "enable" if kafka.has_tls else "disable",
+    }
+    if group == desired.names.main:
+        metadata["topic"] = group
+    if kafka.has_sasl:
+        metadata["sasl"] = _SASL[kafka.sasl_mechanism]
+    trigger: dict[str, Any] = {"type": "kafka", "metadata": metadata}
+    if needs_authentication(desired):
+        trigger["authenticationRef"] = {"name": child_name(desired)}
+    return trigger
+
+
+def needs_authentication(desired: Desired) -> bool:
+    """Whether KEDA needs secrets to ask Kafka."""
+    return desired.defaults.kafka.password is not None or desired.defaults.kafka.ca is not None
+
+
+def trigger_authentication(desired: Desired) -> dict[str, Any]:
+    """Return where KEDA finds the senders' own login."""
+    kafka = desired.defaults.kafka
+    secrets = (("password", kafka.password), ("ca", kafka.ca))
+    spec: dict[str, Any] = {
+        "secretTargetRef": [
+            {"parameter": name, "name": secret.name, "key": secret.key}
+            for name, secret in secrets
+            if secret is not None
+        ]
+    }
+    if kafka.has_sasl:
+        name = "MAILTOPIC_KAFKA__USERNAME"
+        spec["env"] = [{"parameter": "username", "name": name, "containerName": CONTAINER}]
+    return child(KEDA, "TriggerAuthentication", desired, spec=spec)

@@ -1,0 +1,75 @@
+"""The senders' settings, from a MailTopic: names as in mailtopic_sender.settings."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from mailtopic_operator.domain.children.relay_files import relays_setting
+from mailtopic_operator.domain.desired import Desired
+from mailtopic_operator.model.base import duration_s
+
+DRAIN_TIMEOUT_S: Final = 25
+"""Seconds that mails on their way may take when a sender stops."""
+
+KAFKA_DIRECTORY: Final = "/etc/mailtopic/kafka"
+SEALING_DIRECTORY: Final = "/etc/mailtopic/sealing"
+TEMPLATE_DIRECTORY: Final = "/etc/mailtopic/templates"
+METRICS_PORT: Final = 9100
+
+
+def sender_env(desired: Desired) -> list[dict[str, Any]]:
+    """Return the env of the container; nothing secret is in it."""
+    settings = {
+        "TOPIC": desired.names.main,
+        **_kafka(desired),
+        **_mails(desired),
+        **_delivery(desired),
+        "TOPICS__PARTITIONS": str(desired.spec.topic.partitions),
+        "TOPICS__REPLICATION": str(desired.spec.topic.replication_factor or -1),
+        "LOG__LEVEL": desired.defaults.sender.log_level,
+        "METRICS__HOST": "0.0.0.0",  # noqa: S104 (the pod's own address)
+        "METRICS__PORT": str(METRICS_PORT),
+    }
+    return [{"name": f"MAILTOPIC_{name}", "value": value} for name, value in settings.items()]
+
+
+def _kafka(desired: Desired) -> Mapping[str, str]:
+    kafka = desired.defaults.kafka
+    settings = {
+        "KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "KAFKA__SECURITY_PROTOCOL": kafka.security_protocol,
+    }
+    if kafka.has_sasl and kafka.username is not None:
+        settings["KAFKA__SASL_MECHANISM"] = kafka.sasl_mechanism
+        settings["KAFKA__USERNAME"] = kafka.username
+        settings["KAFKA__PASSWORD_FILE"] = f"{KAFKA_DIRECTORY}/password"
+    if kafka.ca is not None:
+        settings["KAFKA__CA_FILE"] = f"{KAFKA_DIRECTORY}/ca.crt"
+    return settings
+
+
+def _mails(desired: Desired) -> Mapping[str, str]:
+    spec = desired.spec
+    settings = {
+        "FROM__ADDRESS": spec.from_.address,
+        "RELAYS": relays_setting(desired),
+        "TEMPLATE__DEFAULT_LOCALE": spec.template.default_locale,
+    }
+    # The API server drops an empty value, and every look would find a difference.
+    if spec.from_.name:
+        settings["FROM__NAME"] = spec.from_.name
+    if spec.template.config_map_ref is not None:
+        settings["TEMPLATE__DIRECTORY"] = TEMPLATE_DIRECTORY
+    if spec.sealing is not None:
+        settings["SEALING__KEYS_FILE"] = f"{SEALING_DIRECTORY}/keys.json"
+    return settings
+
+
+def _delivery(desired: Desired) -> Mapping[str, str]:
+    delivery = desired.spec.delivery
+    return {
+        "DELIVERY__MAX_AGE_S": str(duration_s(delivery.max_age)),
+        "DELIVERY__RETRY_TIERS": ",".join(delivery.retry_tiers),
+        "DELIVERY__ON_UNKNOWN": delivery.on_unknown.value,
+        "DELIVERY__MAX_IN_FLIGHT": str(delivery.max_in_flight),
+        "DELIVERY__DRAIN_TIMEOUT_S": str(DRAIN_TIMEOUT_S),
+    }

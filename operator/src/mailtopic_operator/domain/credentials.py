@@ -1,0 +1,71 @@
+"""Secrets and ConfigMaps that the senders need: by reference, never read into anything."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mailtopic_operator.domain.desired import Desired
+from mailtopic_operator.domain.findings import Finding, good
+from mailtopic_operator.domain.observed import Observed
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A key of a Secret, and the field that asks for it."""
+
+    secret: str
+    key: str
+    field: str
+
+
+def needs(desired: Desired) -> Iterator[Need]:
+    """Yield every key of a Secret that the senders need."""
+    for relay in desired.spec.relays:
+        where = f"relay {relay.name}"
+        login, ca = relay.credentials_secret_ref, relay.ca_secret_ref
+        if login is not None:
+            yield Need(login.name, login.username_key, f"{where}: credentialsSecretRef")
+            yield Need(login.name, login.password_key, f"{where}: credentialsSecretRef")
+        if ca is not None:
+            yield Need(ca.name, ca.key, f"{where}: caSecretRef")
+    if desired.spec.sealing is not None:
+        keys = desired.spec.sealing.keys_secret_ref
+        yield Need(keys.name, keys.key, "sealing.keysSecretRef")
+    kafka = desired.defaults.kafka
+    if kafka.password is not None:
+        yield Need(kafka.password.name, kafka.password.key, "the senders' Kafka password")
+    if kafka.ca is not None:
+        yield Need(kafka.ca.name, kafka.ca.key, "the brokers' authorities")
+
+
+def judge_credentials(desired: Desired, observed: Observed) -> Finding:
+    """Return what to report as CredentialsValid.
+
+    That a login is the right one shows at the relay only: see RelayHealthy.
+    """
+    for need in needs(desired):
+        secret = observed.secrets.get(need.secret)
+        if secret is None:
+            message = f"{need.field}: Secret {need.secret} is not in namespace"
+            return Finding("False", "SecretNotFound", f"{message} {desired.meta.namespace}")
+        if need.key not in secret.keys:
+            message = f"{need.field}: Secret {need.secret} has no key {need.key}"
+            return Finding("False", "SecretKeyNotFound", message)
+    for name in desired.config_maps:
+        if name not in observed.config_maps:
+            message = f"template.configMapRef: ConfigMap {name} is not in namespace"
+            return Finding("False", "ConfigMapNotFound", f"{message} {desired.meta.namespace}")
+    return good("Found", "every Secret and ConfigMap is there")
+
+
+def checksum(desired: Desired, observed: Observed) -> str:
+    """Return what changes when a Secret or ConfigMap does; the senders are rolled then."""
+    digest = hashlib.sha256()
+    for kind, names, objects in (
+        ("Secret", desired.secrets, observed.secrets),
+        ("ConfigMap", desired.config_maps, observed.config_maps),
+    ):
+        for name in names:
+            version = objects[name].version if name in objects else ""
+            digest.update(f"{kind}/{name}={version}\n".encode())
+    return digest.hexdigest()[:16]

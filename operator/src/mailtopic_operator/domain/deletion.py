@@ -1,0 +1,165 @@
+"""A MailTopic that is being deleted: the topics stay, or go once they are drained."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from mailtopic_operator.domain import conditions as kinds
+from mailtopic_operator.domain.actions import (
+    Action,
+    DeleteChild,
+    DeleteTopic,
+    Event,
+    Plan,
+    RemoveFinalizer,
+)
+from mailtopic_operator.domain.children.family import child_refs, deployment_ref, is_ours
+from mailtopic_operator.domain.children.scaling import SCALED_OBJECT
+from mailtopic_operator.domain.conflict import rival, shared_topics
+from mailtopic_operator.domain.desired import Desired
+from mailtopic_operator.domain.findings import Finding, pending
+from mailtopic_operator.domain.kafka import KafkaProblem, ProblemKind
+from mailtopic_operator.domain.observed import Observed
+from mailtopic_operator.domain.reporting import report
+from mailtopic_operator.domain.senders import wanted_replicas
+from mailtopic_operator.domain.topics import is_missing
+from mailtopic_operator.model.mailtopic import FINALIZER
+from mailtopic_operator.model.mailtopic_spec import DeletionPolicy
+
+POLL_S: Final = 2.0
+"""Seconds between two looks at a MailTopic that is being deleted."""
+
+_TERMINATING_PATIENCE_S: Final = 60.0
+"""With its whole namespace going, a deletion waits for Kafka this long; Kafka may be going, too."""
+
+
+def plan_deletion(desired: Desired, observed: Observed, now: datetime) -> Plan:
+    """Return what to do about a MailTopic that is being deleted. It never takes for ever.
+
+    Children go with their owner, by Kubernetes' own garbage collection.
+    """
+    if FINALIZER not in desired.meta.finalizers:
+        return Plan()
+    done = _reason_to_keep(desired, observed) or _outcome(desired, observed, now)
+    if done is not None:
+        return Plan((RemoveFinalizer(done),))
+    if must_drain(desired, observed, now):
+        step = pending("Draining", "senders deliver what is left")
+        return _going_on(desired, observed, now, (), step)
+    stopping = _stop_senders(desired, observed)
+    if stopping is not None:
+        step = pending("StoppingSenders", "senders stop before their topics go")
+        return _going_on(desired, observed, now, stopping, step)
+    deletes = tuple(DeleteTopic(name) for name in _topics_left(desired, observed))
+    step = pending("DeletingTopics", "the topics are being deleted")
+    return _going_on(desired, observed, now, deletes, step)
+
+
+def _outcome(desired: Desired, observed: Observed, now: datetime) -> Event | None:
+    """Return how the deletion of the topics ended; None if it goes on."""
+    if not _topics_left(desired, observed):
+        return Event("Normal", "TopicsDeleted", f"the topics of {desired.names.main} are gone")
+    if _age_s(desired, now) > _patience_s(desired, observed):
+        return Event("Warning", "TopicsLeft", "Kafka did not delete the topics in time; they stay")
+    return None
+
+
+def _reason_to_keep(desired: Desired, observed: Observed) -> Event | None:
+    """Return why the topics are not to be deleted; None if they are."""
+    if desired.spec.deletion_policy is DeletionPolicy.RETAIN:
+        return Event("Normal", "TopicsRetained", "deletionPolicy is Retain: the topics stay")
+    if not desired.is_managed or desired.is_dry_run:
+        return Event("Normal", "TopicsRetained", "an annotation forbids changes: the topics stay")
+    if rival(desired, observed) is not None:
+        return Event("Normal", "TopicsRetained", "the topics belong to another MailTopic")
+    if any(failure.kind is ProblemKind.NOT_SUPPORTED for failure in observed.failures):
+        message = "the brokers don't delete topics (delete.topic.enable=false): they stay"
+        return Event("Warning", "TopicsRetained", message)
+    return None
+
+
+def _topics_left(desired: Desired, observed: Observed) -> tuple[str, ...]:
+    """Return the topics that are still there, or may be; without those others use as well."""
+    shared = shared_topics(desired, observed)
+    return tuple(
+        name
+        for name in desired.topics
+        if name not in shared and not is_missing(observed.topics.get(name))
+    )
+
+
+def _age_s(desired: Desired, now: datetime) -> float:
+    since = desired.meta.deleting_since
+    return (now - since).total_seconds() if since is not None else 0.0
+
+
+def _patience_s(desired: Desired, observed: Observed) -> float:
+    if observed.is_namespace_terminating:
+        return _TERMINATING_PATIENCE_S
+    return desired.defaults.drain_timeout_s + desired.defaults.give_up_s
+
+
+def must_drain(desired: Desired, observed: Observed, now: datetime) -> bool:
+    """Whether senders still have something to do, and may do it.
+
+    Where nobody sends (paused, no Deployment, its namespace is going), waiting would help nobody.
+    """
+    live = observed.children.get(deployment_ref(desired))
+    if live is None or observed.is_namespace_terminating or not wanted_replicas(live):
+        return False
+    if "deletionTimestamp" in live["metadata"]:
+        return False
+    if _age_s(desired, now) > desired.defaults.drain_timeout_s:
+        return False
+    # A measurement from before the deletion says nothing about what came until then.
+    since, lag = desired.meta.deleting_since, observed.lag
+    is_empty = lag is not None and lag.records == 0 and (since is None or lag.sampled_at >= since)
+    return not is_empty
+
+
+def _stop_senders(desired: Desired, observed: Observed) -> tuple[Action, ...] | None:
+    """Return what stops the senders; None if none is left: one that runs would create topics."""
+    scaler = [ref for ref in child_refs(desired) if ref.kind == SCALED_OBJECT]
+    found = {
+        ref: observed.children[ref]
+        for ref in (*scaler, deployment_ref(desired))
+        if ref in observed.children and is_ours(observed.children[ref], desired.meta)
+    }
+    if not found:
+        return None
+    return tuple(
+        DeleteChild(ref, live["metadata"]["uid"], "Foreground")
+        for ref, live in found.items()
+        if "deletionTimestamp" not in live["metadata"]
+    )
+
+
+def _going_on(
+    desired: Desired, observed: Observed, now: datetime, actions: tuple[Action, ...], step: Finding
+) -> Plan:
+    problem = _problem(desired, observed)
+    if problem is not None:
+        step = problem
+    findings = {
+        kinds.READY: step,
+        kinds.RECONCILING: Finding("True", step.reason, step.message),
+        kinds.STALLED: Finding("False", "Settled", ""),
+    }
+    old = {c.type: Finding(c.status, c.reason, c.message) for c in desired.status.conditions}
+    status = report(desired, observed, {**old, **findings}, due=actions, now=now)
+    return Plan(actions, status, POLL_S)
+
+
+def _problem(desired: Desired, observed: Observed) -> Finding | None:
+    """Return what Kafka says against it; after some time the topics are left to themselves."""
+    until = timedelta(seconds=_patience_s(desired, observed))
+    left = set(_topics_left(desired, observed))
+    told = [(f.target, f.message) for f in observed.failures if f.target in left]
+    told += [
+        (name, state.message)
+        for name, state in observed.topics.items()
+        if name in left and isinstance(state, KafkaProblem)
+    ]
+    if not told:
+        return None
+    message = f"topic {told[0][0]}: {told[0][1]}; after {until} the topics are left as they are"
+    return Finding("False", "DeletionRefused", message)

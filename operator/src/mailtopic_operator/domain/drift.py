@@ -1,0 +1,123 @@
+"""Whether a live object still is what was applied, and what others have put into it.
+
+Server-side apply alone doesn't tell: it restores the fields it sends, at the price of a write, and
+leaves what others have added. So the live object is compared here, by what it says itself.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Literal
+
+from mailtopic_operator.domain.children.common import MANAGER
+from mailtopic_operator.domain.children.family import APPLIED
+from mailtopic_operator.domain.children.merge import LIST_KEYS, is_keyed
+from mailtopic_operator.domain.field_sets import Path, foreign_fields
+from mailtopic_operator.domain.quantities import same_quantity
+
+_EMPTY: Final[tuple[Any, ...]] = (None, False, 0, "", [], {})
+"""Values that the API server drops: leaving them out means the same."""
+
+
+def difference(
+    manifest: Mapping[str, Any], live: Mapping[str, Any]
+) -> Literal["changed", "drift"] | None:
+    """Return whether a child must be applied: it was asked for another one, or it was changed."""
+    stamp = manifest["metadata"]["annotations"][APPLIED]
+    if (live["metadata"].get("annotations") or {}).get(APPLIED) != stamp:
+        return "changed"
+    return None if _contains(live, manifest) else "drift"
+
+
+def _contains(live: Any, wanted: Any, field: str = "") -> bool:
+    """Whether everything that is wanted is there; maps and keyed lists may hold more."""
+    if isinstance(wanted, Mapping) and isinstance(live, Mapping):
+        return all(_contains(live.get(key), value, key) for key, value in wanted.items())
+    if isinstance(wanted, list) and isinstance(live, list):
+        return _contains_items(live, wanted, field)
+    return bool(live == wanted) or (wanted in _EMPTY and live in _EMPTY) or _same(live, wanted)
+
+
+def _contains_items(live: list[Any], wanted: list[Any], field: str) -> bool:
+    key = LIST_KEYS.get(field)
+    if key is not None and is_keyed(live, key) and is_keyed(wanted, key):
+        by_key = {item[key]: item for item in live}
+        return all(_contains(by_key.get(item[key]), item) for item in wanted)
+    pairs = zip(live, wanted, strict=False)
+    return len(live) == len(wanted) and all(_contains(one, other) for one, other in pairs)
+
+
+def _same(live: Any, wanted: Any) -> bool:
+    """Whether two values mean the same amount: the API server rewrites 1000m as 1."""
+    scalars = str | int | float
+    return isinstance(live, scalars) and isinstance(wanted, scalars) and same_quantity(live, wanted)
+
+
+def removals(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Return RFC 6902 operations that take out what others have put into the spec of a child.
+
+    Labels and annotations of the object itself stay: other tools mark objects with them.
+    """
+    paths = [
+        path
+        for path in foreign_fields(live["metadata"].get("managedFields") or (), MANAGER)
+        if path[0] == ("f", "spec") and not _is_tolerated(path)
+    ]
+    found = {pointer for path in paths for pointer in _pointer(path, live, manifest)}
+    if not found:
+        return ()
+    version = live["metadata"]["resourceVersion"]
+    test = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
+    # Back to front, so that no removal moves what is still to be removed.
+    ordered = sorted(_outermost(found), key=_order, reverse=True)
+    return (test, *({"op": "remove", "path": "/" + "/".join(p)} for p in ordered))
+
+
+def _is_tolerated(path: Path) -> bool:
+    # `kubectl rollout restart` writes it, and taking it away would restart everything once more.
+    return path[-1] == ("f", "kubectl.kubernetes.io/restartedAt")
+
+
+def _pointer(
+    path: Path, live: Mapping[str, Any], manifest: Mapping[str, Any]
+) -> Iterator[tuple[str, ...]]:
+    """Yield where a foreign field is in the live object, unless the manifest has it as well."""
+    pieces: list[str] = []
+    there: Any = live
+    ours: Any = manifest
+    for kind, step in path:
+        if kind == "f" and isinstance(there, Mapping) and step in there:
+            there = there[step]
+            ours = ours.get(step) if isinstance(ours, Mapping) else None
+            pieces.append(str(step).replace("~", "~0").replace("/", "~1"))
+        elif kind in {"k", "v"} and isinstance(there, list):
+            place = _place(there, kind, step)
+            if place is None:
+                return
+            there = there[place]
+            mine = _place(ours, kind, step) if isinstance(ours, list) else None
+            ours = ours[mine] if mine is not None else None
+            pieces.append(str(place))
+        else:
+            return
+        if ours is None:
+            yield tuple(pieces)
+            return
+
+
+def _place(items: list[Any], kind: str, step: Any) -> int | None:
+    for place, item in enumerate(items):
+        if kind == "v" and item == step:
+            return place
+        if kind == "k" and isinstance(item, Mapping):
+            # A key with a default, such as a port's protocol, may be left out.
+            given = [item[key] == value for key, value in step.items() if key in item]
+            if given and all(given):
+                return place
+    return None
+
+
+def _outermost(found: set[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    return [p for p in found if not any(p[:n] in found for n in range(1, len(p)))]
+
+
+def _order(path: tuple[str, ...]) -> tuple[tuple[int, str], ...]:
+    return tuple((int(piece), "") if piece.isdecimal() else (-1, piece) for piece in path)

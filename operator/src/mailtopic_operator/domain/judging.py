@@ -1,0 +1,106 @@
+"""All conditions of a MailTopic."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+
+from mailtopic_operator.domain import conditions as kinds
+from mailtopic_operator.domain.actions import Action
+from mailtopic_operator.domain.conflict import rival, taken
+from mailtopic_operator.domain.credentials import judge_credentials
+from mailtopic_operator.domain.desired import Desired
+from mailtopic_operator.domain.findings import Finding, good, listing
+from mailtopic_operator.domain.observed import Observed
+from mailtopic_operator.domain.senders import judge_senders
+from mailtopic_operator.domain.topic_findings import judge_topics
+
+
+def judge(
+    desired: Desired, observed: Observed, due: Sequence[Action], now: datetime
+) -> Mapping[str, Finding]:
+    """Return what was found, by the type of the condition, in the order in which it is shown."""
+    other = rival(desired, observed)
+    if other is not None:
+        topics = taken(desired, other)
+        senders = Finding("False", "TopicConflict", "senders of the other MailTopic deliver")
+    else:
+        topics = judge_topics(desired, observed, due, now)
+        senders = judge_senders(desired, observed, due)
+    parts = {
+        kinds.TOPICS: topics,
+        kinds.SENDERS: senders,
+        kinds.CREDENTIALS: judge_credentials(desired, observed),
+    }
+    return {
+        kinds.READY: _ready(desired, parts),
+        **parts,
+        kinds.RELAYS: _relays(observed),
+        kinds.DEAD_LETTERS: _dead_letters(desired, observed),
+        kinds.PAUSED: _paused(desired),
+        **progress(parts.values(), is_acting=desired.is_managed),
+    }
+
+
+def progress(parts: Collection[Finding], *, is_acting: bool) -> Mapping[str, Finding]:
+    """Return Reconciling and Stalled, as kstatus reads them: both are bad news, or no news."""
+    stuck = next((part for part in parts if part.is_stalled), None)
+    missing = next((part for part in parts if part.status != "True"), None)
+    is_on_its_way = missing is not None and stuck is None and is_acting
+    return {
+        kinds.RECONCILING: _abnormal(missing if is_on_its_way else None),
+        kinds.STALLED: _abnormal(stuck),
+    }
+
+
+def _abnormal(cause: Finding | None) -> Finding:
+    if cause is None:
+        return Finding("False", "Settled", "")
+    return Finding("True", cause.reason, cause.message)
+
+
+def _ready(desired: Desired, parts: Mapping[str, Finding]) -> Finding:
+    bad = [part for part in parts.values() if part.status != "True"]
+    if bad:
+        worst = min(bad, key=lambda part: not part.is_stalled)
+        return Finding(
+            "False",
+            worst.reason,
+            worst.message,
+            is_stalled=worst.is_stalled,
+            is_progressing=worst.is_progressing,
+        )
+    if desired.spec.paused:
+        return good("Paused", "topics keep what comes; no mail is sent")
+    return good("Delivering", f"mails in topic {desired.names.main} are delivered")
+
+
+def _relays(observed: Observed) -> Finding:
+    if not observed.relays:
+        return Finding("Unknown", "NotMeasured", "no sender has told of its relays")
+    ill = [relay for relay in observed.relays if not relay.is_healthy]
+    if ill:
+        message = f"{listing(relay.name for relay in ill)}: {ill[0].message or 'unavailable'}"
+        return Finding("False", "RelayUnavailable", message)
+    return good("Healthy", "every relay takes mails")
+
+
+def _dead_letters(desired: Desired, observed: Observed) -> Finding:
+    if observed.dead_letters is None:
+        old = desired.status.condition(kinds.DEAD_LETTERS)
+        if old is not None:
+            return Finding(old.status, old.reason, old.message)
+        return Finding("Unknown", "NotMeasured", "the DLQ has not been looked at")
+    if observed.dead_letters:
+        topic = desired.names.main
+        message = f"mails wait for a person: mailtopic dlq list --topic {topic}, or a MailReplay"
+        return Finding("False", "DeadLetters", message)
+    return good("Empty", "no mail is dead")
+
+
+def _paused(desired: Desired) -> Finding:
+    if not desired.is_managed:
+        return good("Unmanaged", "an annotation keeps the operator from changing anything")
+    if desired.is_dry_run:
+        return good("DryRun", "what would be done is in status.plan")
+    if desired.spec.paused:
+        return good("Paused", "spec.paused is true: no mail is sent")
+    return Finding("False", "Running", "")

@@ -1,0 +1,153 @@
+"""The status of a MailTopic: what was found, and what it was before where nothing was."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from mailtopic_operator.domain.actions import Action, Event, PatchStatus
+from mailtopic_operator.domain.children.common import selector
+from mailtopic_operator.domain.children.family import deployment_ref
+from mailtopic_operator.domain.children.scaling import fixed_replicas
+from mailtopic_operator.domain.conditions import timestamp, to_conditions, transitions
+from mailtopic_operator.domain.describing import describe
+from mailtopic_operator.domain.desired import Desired
+from mailtopic_operator.domain.findings import Finding
+from mailtopic_operator.domain.kafka import TopicState
+from mailtopic_operator.domain.observed import Observed
+from mailtopic_operator.domain.senders import wanted_replicas
+from mailtopic_operator.domain.topics import is_missing
+from mailtopic_operator.model.mailtopic_status import (
+    ConsumersStatus,
+    DeadLetterStatus,
+    LagStatus,
+    MailTopicStatus,
+    TopicStatus,
+)
+
+LAG_EVERY: Final = timedelta(seconds=60)
+"""A lag that goes on changing is written that often at most."""
+
+_NOTICEABLE: Final = 0.1
+"""By what share a lag must change to be worth a write."""
+
+_PLAN_LINES: Final = 64
+_LINE_LENGTH: Final = 512
+
+
+def report(
+    desired: Desired,
+    observed: Observed,
+    findings: Mapping[str, Finding],
+    *,
+    due: Sequence[Action],
+    now: datetime,
+) -> PatchStatus | None:
+    """Return the status to write; None if it says already what was found.
+
+    Args:
+        desired: the MailTopic, with the status it has.
+        observed: what there is.
+        findings: by the type of the condition.
+        due: what would be done; a dry run tells of it.
+        now: the time.
+    """
+    lines = [describe(action)[:_LINE_LENGTH] for action in due] if desired.is_dry_run else []
+    topics = _topics(desired, observed, now)
+    status = MailTopicStatus(
+        observed_generation=desired.meta.generation,
+        topic=next((t for t in topics if t.name == desired.names.main), None),
+        topics=topics,
+        consumers=_consumers(desired, observed),
+        lag=_lag(desired, observed),
+        dead_letter=_dead_letters(desired, observed),
+        plan=tuple(lines[:_PLAN_LINES]),
+        conditions=to_conditions(
+            findings, desired.status.conditions, generation=desired.meta.generation, now=now
+        ),
+    )
+    events = tuple(transitions(findings, desired.status.conditions))
+    return status_patch(desired.status, status, events)
+
+
+def status_patch(
+    old: MailTopicStatus, new: MailTopicStatus, events: tuple[Event, ...]
+) -> PatchStatus | None:
+    """Return what makes the new status of the old one; None if it is the same."""
+    if old == new:
+        return None
+    before, after = old.to_object(), new.to_object()
+    return PatchStatus(after, {"status": merge_patch(before, after)}, events)
+
+
+def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON merge patch (RFC 7386) from one object to another."""
+    patch: dict[str, Any] = {key: None for key in old if key not in new}
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            if before != value:
+                patch[key] = merge_patch(before, value)
+        elif key not in old or before != value:
+            patch[key] = value
+    return patch
+
+
+def _topics(desired: Desired, observed: Observed, now: datetime) -> tuple[TopicStatus, ...]:
+    old = {topic.name: topic for topic in desired.status.topics}
+    current = set(desired.names.all)
+    found = []
+    for name in desired.topics:
+        state, was = observed.topics.get(name), old.get(name)
+        if isinstance(state, TopicState):
+            found.append(_topic(state, was, now))
+        elif was is not None and (name in current or not is_missing(state)):
+            # What was there is remembered: so a topic that comes back as another one is noticed.
+            found.append(was)
+    return tuple(found)
+
+
+def _topic(state: TopicState, was: TopicStatus | None, now: datetime) -> TopicStatus:
+    recreated_at = was.recreated_at if was else None
+    if was is not None and was.id != state.topic_id:
+        recreated_at = timestamp(now)
+    return TopicStatus(
+        name=state.name,
+        id=state.topic_id,
+        partitions=state.partitions,
+        replication_factor=state.replication_factor,
+        recreated_at=recreated_at,
+    )
+
+
+def _consumers(desired: Desired, observed: Observed) -> ConsumersStatus:
+    live = observed.children.get(deployment_ref(desired))
+    labels = ",".join(f"{key}={value}" for key, value in sorted(selector(desired).items()))
+    if live is None:
+        wanted = fixed_replicas(desired, observed) or 0
+        return ConsumersStatus(ready=f"0/{wanted}", selector=labels)
+    status = live.get("status") or {}
+    ready = status.get("readyReplicas", 0)
+    return ConsumersStatus(
+        replicas=status.get("replicas", 0),
+        ready_replicas=ready,
+        ready=f"{ready}/{wanted_replicas(live)}",
+        selector=labels,
+    )
+
+
+def _lag(desired: Desired, observed: Observed) -> LagStatus | None:
+    old, lag = desired.status.lag, observed.lag
+    if lag is None:
+        return old
+    new = LagStatus(records=lag.records, seconds=lag.seconds, sampled_at=timestamp(lag.sampled_at))
+    if old is None or (old.records == 0) != (new.records == 0):
+        return new
+    age = lag.sampled_at - datetime.fromisoformat(old.sampled_at)
+    changed = abs(new.records - old.records) > _NOTICEABLE * old.records
+    return new if changed and age >= LAG_EVERY else old
+
+
+def _dead_letters(desired: Desired, observed: Observed) -> DeadLetterStatus | None:
+    if observed.dead_letters is None:
+        return desired.status.dead_letter
+    return DeadLetterStatus(records=observed.dead_letters)

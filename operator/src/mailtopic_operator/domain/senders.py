@@ -1,0 +1,168 @@
+"""The senders: their objects, and whether they run."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mailtopic_operator.domain.actions import (
+    Action,
+    ApplyChild,
+    DeleteChild,
+    Event,
+    PruneChild,
+    target,
+)
+from mailtopic_operator.domain.children.family import deployment_ref, is_ours, wanted_children
+from mailtopic_operator.domain.children.scaling import has_keda, wants_keda
+from mailtopic_operator.domain.credentials import judge_credentials
+from mailtopic_operator.domain.desired import Desired
+from mailtopic_operator.domain.drift import difference, removals
+from mailtopic_operator.domain.findings import Finding, good, pending, stalled
+from mailtopic_operator.domain.kafka import TopicState
+from mailtopic_operator.domain.observed import ChildRef, KubeProblemKind, Observed
+from mailtopic_operator.domain.topics import is_missing
+
+Live = Mapping[str, Any]
+
+
+def can_run(desired: Desired, observed: Observed) -> bool:
+    """Whether senders may be started or changed: they would find all that they need."""
+    return topics_exist(desired, observed) and judge_credentials(desired, observed).status == "True"
+
+
+def topics_exist(desired: Desired, observed: Observed) -> bool:
+    """Whether every topic exists; while Kafka doesn't say, whether it existed when it last did.
+
+    A sender that misses a topic would create it, with less knowledge than the operator has.
+    """
+    known = {topic.name for topic in desired.status.topics}
+    states = {name: observed.topics.get(name) for name in desired.names.all}
+    return all(
+        isinstance(state, TopicState) or (name in known and not is_missing(state))
+        for name, state in states.items()
+    )
+
+
+def sender_actions(desired: Desired, observed: Observed) -> Iterator[Action]:
+    """Yield what brings the children to what they should be."""
+    if not can_run(desired, observed):
+        return
+    wanted = {ChildRef.of(manifest): manifest for manifest in wanted_children(desired, observed)}
+    for ref, live in sorted(observed.children.items()):
+        is_going = "deletionTimestamp" in live["metadata"]
+        if ref not in wanted and is_ours(live, desired.meta) and not is_going:
+            yield DeleteChild(ref, live["metadata"]["uid"])
+    for ref, manifest in wanted.items():
+        yield from _child_actions(desired, ref, manifest, observed.children.get(ref))
+
+
+def _child_actions(
+    desired: Desired, ref: ChildRef, manifest: Live, live: Live | None
+) -> Iterator[Action]:
+    if live is None:
+        is_main = ref == deployment_ref(desired)
+        created = Event("Normal", "SendersCreated", f"{ref} is created") if is_main else None
+        yield ApplyChild(manifest, "missing", created)
+        return
+    if not is_ours(live, desired.meta):
+        return
+    patch = removals(manifest, live)
+    put_back = Event("Warning", "DriftCorrected", f"somebody else changed {ref}; put back")
+    if patch:
+        yield PruneChild(ref, live["metadata"]["resourceVersion"], patch, put_back)
+    why = difference(manifest, live)
+    if why is not None:
+        yield ApplyChild(manifest, why, put_back if why == "drift" and not patch else None)
+
+
+def judge_senders(desired: Desired, observed: Observed, actions: Sequence[Action]) -> Finding:
+    """Return what to report as SendersReady; actions are those that are about to be done."""
+    live = observed.children.get(deployment_ref(desired))
+    return (
+        _waiting(desired, observed, live)
+        or _in_the_way(desired, observed)
+        or _refused(observed, actions)
+        or _unscaled(desired, observed)
+        or _rollout(desired, live, is_due=_is_due(desired, actions))
+    )
+
+
+def _waiting(desired: Desired, observed: Observed, live: Live | None) -> Finding | None:
+    if not topics_exist(desired, observed):
+        return pending("WaitingForTopics", "senders start, and change, once all topics exist")
+    if live is None and not can_run(desired, observed):
+        return Finding(
+            "False", "WaitingForCredentials", judge_credentials(desired, observed).message
+        )
+    return None
+
+
+def _in_the_way(desired: Desired, observed: Observed) -> Finding | None:
+    for ref, live in sorted(observed.children.items()):
+        if not is_ours(live, desired.meta):
+            return stalled(
+                "NameTaken",
+                f"{ref} is not of this MailTopic: delete or rename it, or rename the MailTopic",
+            )
+    return None
+
+
+def _refused(observed: Observed, actions: Sequence[Action]) -> Finding | None:
+    due = {target(action) for action in actions}
+    for failure in observed.failures:
+        if failure.target not in due:
+            continue
+        message = f"{failure.target}: {failure.message}"
+        if failure.kind is KubeProblemKind.REFUSED:
+            return stalled("InvalidObject", f"{message}; see consumers.podTemplate and resources")
+        if failure.kind is KubeProblemKind.FORBIDDEN:
+            return stalled("Forbidden", message)
+        if failure.kind is KubeProblemKind.UNAVAILABLE:
+            return pending("ApiUnavailable", message)
+    return None
+
+
+def _unscaled(desired: Desired, observed: Observed) -> Finding | None:
+    if wants_keda(desired) and not has_keda(desired, observed):
+        return stalled(
+            "AutoscalerMissing",
+            "KEDA is not installed here, so the number of senders stays fixed: install KEDA, or"
+            " write consumers.autoscaling.provider: None",
+        )
+    return None
+
+
+def _is_due(desired: Desired, actions: Sequence[Action]) -> bool:
+    return str(deployment_ref(desired)) in {target(action) for action in actions}
+
+
+def _rollout(desired: Desired, live: Live | None, *, is_due: bool) -> Finding:
+    if live is None or is_due:
+        return pending("Deploying", "the senders' Deployment is about to be applied")
+    wanted, status = wanted_replicas(live), live.get("status") or {}
+    if wanted == 0 and not status.get("replicas"):
+        if desired.spec.paused:
+            return good("Paused", "no sender runs while spec.paused is true")
+        return good("ScaledToZero", "no sender runs at the moment")
+    failure = _deployment_failure(status)
+    if failure is not None:
+        return failure
+    updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
+    is_seen = status.get("observedGeneration", 0) >= live["metadata"].get("generation", 0)
+    if is_seen and min(updated, available) >= wanted and status.get("replicas", 0) <= wanted:
+        return good("Running", f"{wanted} senders run")
+    return pending("RollingOut", f"{min(updated, available)} of {wanted} senders are up to date")
+
+
+def wanted_replicas(live: Live) -> int:
+    """Return how many senders the Deployment asks for, whoever decided it."""
+    return int(live["spec"].get("replicas", 1))
+
+
+def _deployment_failure(status: Live) -> Finding | None:
+    for condition in status.get("conditions") or ():
+        message = condition.get("message", "")
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            return stalled("PodsRefused", message)
+        if condition["type"] == "Progressing" and condition["status"] == "False":
+            return stalled("RolloutStuck", f"{message}; see `kubectl describe pod` of the senders")
+    return None

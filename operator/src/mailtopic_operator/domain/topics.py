@@ -1,0 +1,118 @@
+"""The topics of a MailTopic: what they should be, and what brings them there."""
+
+from collections.abc import Iterator, Mapping
+
+from mailtopic_contract import MAX_RECORD_BYTES, topic_config
+from mailtopic_operator.domain.actions import (
+    Action,
+    AlterConfig,
+    CreateTopic,
+    Event,
+    IncreasePartitions,
+)
+from mailtopic_operator.domain.desired import Desired
+from mailtopic_operator.domain.kafka import ConfigChange, KafkaProblem, NewTopic, TopicState
+from mailtopic_operator.domain.kafka import ProblemKind as Kind
+from mailtopic_operator.domain.observed import Observed
+from mailtopic_operator.model.base import duration_s
+from mailtopic_operator.model.topic_rules import THROTTLES
+
+_MAX_BYTES = "max.message.bytes"
+_RETENTION = "retention.ms"
+
+
+def wanted_topics(desired: Desired, observed: Observed) -> tuple[NewTopic, ...]:
+    """Return the topics as they should be, the main one first.
+
+    All have the same number of partitions, because a record keeps its partition number everywhere:
+    if the main topic has more than the spec says, all others get as many.
+    """
+    main = observed.topics.get(desired.names.main)
+    there = main.partitions if isinstance(main, TopicState) else 0
+    partitions = max(desired.spec.topic.partitions, there)
+    copies = desired.spec.topic.replication_factor or -1
+    return tuple(
+        NewTopic(name, partitions, copies, _config(desired, name)) for name in desired.names.all
+    )
+
+
+def _config(desired: Desired, name: str) -> dict[str, str]:
+    names, spec = desired.names, desired.spec
+    own = {key: value for key, value in spec.topic.config.items() if value is not None}
+    size = own.pop(_MAX_BYTES, "")
+    room = topic_config(
+        names, name, max_record_bytes=int(size) if size.isdecimal() else MAX_RECORD_BYTES
+    )
+    config = own | room | {_RETENTION: str(_retention_ms(desired, name))}
+    if name == names.main and size:
+        config[_MAX_BYTES] = size
+    return {key: value for key, value in config.items() if key not in _untouched(desired)}
+
+
+def _retention_ms(desired: Desired, name: str) -> int:
+    records_s = duration_s(desired.spec.topic.retention)
+    dead_s = duration_s(desired.spec.dead_letter.retention)
+    # A dead letter is only replayed if the status topic doesn't say that its mail was delivered.
+    by_name = {desired.names.dlq: dead_s, desired.names.status: max(records_s, dead_s)}
+    return by_name.get(name, records_s) * 1000
+
+
+def _untouched(desired: Desired) -> frozenset[str]:
+    """Keys that are left as they are."""
+    nulls = {key for key, value in desired.spec.topic.config.items() if value is None}
+    return frozenset(nulls.union(THROTTLES))
+
+
+def is_missing(state: TopicState | KafkaProblem | None) -> bool:
+    """Whether Kafka says that it has no such topic."""
+    return state is None or (isinstance(state, KafkaProblem) and state.kind is Kind.MISSING)
+
+
+def topic_actions(desired: Desired, observed: Observed) -> Iterator[Action]:
+    """Yield what brings the topics to what they should be; nothing about those Kafka won't show."""
+    known = {topic.name for topic in desired.status.topics}
+    for topic in wanted_topics(desired, observed):
+        state = observed.topics.get(topic.name)
+        if is_missing(state):
+            yield CreateTopic(topic, _created(topic, was_known=topic.name in known))
+        elif isinstance(state, TopicState):
+            yield from _corrections(desired, topic, state, is_known=topic.name in known)
+
+
+def _corrections(
+    desired: Desired, topic: NewTopic, state: TopicState, *, is_known: bool
+) -> Iterator[Action]:
+    if state.partitions < topic.partitions:
+        message = f"topic {topic.name}: {state.partitions} → {topic.partitions} partitions"
+        event = Event("Normal", "PartitionsIncreased", message)
+        yield IncreasePartitions(topic.name, topic.partitions, event)
+    change = config_change(topic, state.config, _untouched(desired))
+    if change is not None:
+        yield AlterConfig(change, _altered(desired, change, is_known=is_known))
+
+
+def config_change(
+    topic: NewTopic, config: Mapping[str, str], untouched: frozenset[str]
+) -> ConfigChange | None:
+    """Return what makes a topic's configuration the wanted one; None if it is."""
+    to_set = {key: value for key, value in topic.config.items() if config.get(key) != value}
+    to_remove = tuple(sorted(config.keys() - topic.config.keys() - untouched))
+    return ConfigChange(topic.name, to_set, to_remove) if to_set or to_remove else None
+
+
+def _created(topic: NewTopic, *, was_known: bool) -> Event:
+    if was_known:
+        message = f"topic {topic.name} was gone and is created again, empty"
+        return Event("Warning", "TopicLost", message)
+    message = f"topic {topic.name} with {topic.partitions} partitions"
+    return Event("Normal", "TopicCreated", message)
+
+
+def _altered(desired: Desired, change: ConfigChange, *, is_known: bool) -> Event:
+    keys = ", ".join(sorted({*change.set, *change.remove}))
+    if not is_known:
+        return Event("Normal", "TopicAdopted", f"topic {change.name}, changed: {keys}")
+    if desired.status.observed_generation == desired.meta.generation:
+        message = f"topic {change.name}: somebody else changed {keys}; put back"
+        return Event("Warning", "DriftCorrected", message)
+    return Event("Normal", "ConfigChanged", f"topic {change.name}: {keys}")

@@ -1,0 +1,246 @@
+"""The images as they are: what is in them, what isn't, and that they run as a pod runs them."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from imagebuild.builder import archive_of, opened_engine
+from imagebuild.catalogue import ROOT, Image, catalogue
+from imagebuild.commands import BuildError
+from imagebuild.engines import Buildah, choose_engine_name
+from imagebuild.pass_through import build_environment
+from support.image_archive import Entry, ImageArchive
+from support.image_sandbox import Sandbox
+from support.requirements import require
+
+Figure = Callable[[str], None]
+IMAGES = {image.name: image for image in catalogue()}
+PROGRAMS = [name for name in IMAGES if name != "kafka"]
+TOOLS = re.compile(r"/(uv|uvx|pip[\d.]*|gcc|cc|g\+\+|ld|make|apt|apt-get|dpkg|git|curl|wget)$")
+DEPLOYED = pytest.mark.parametrize("name", IMAGES)
+PROGRAM = pytest.mark.parametrize("name", PROGRAMS)
+
+
+def imagebuild(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run `make images` without make."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "cluster")}
+    command = [sys.executable, "-m", "imagebuild", *arguments]
+    return subprocess.run(  # noqa: S603 - our own program
+        command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="session")
+def engine() -> str:
+    try:
+        return choose_engine_name()
+    except BuildError as error:
+        require("cluster", " ".join(str(error).split()))
+
+
+@pytest.fixture(scope="session")
+def archives(engine: str) -> dict[str, ImageArchive]:
+    del engine
+    done = imagebuild(*IMAGES)
+    assert done.returncode == 0, done.stderr
+    return {name: ImageArchive(archive_of(name)) for name in IMAGES}
+
+
+@pytest.fixture(scope="session")
+def sandboxes(
+    archives: dict[str, ImageArchive], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Sandbox]:
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        require("cluster", "an image is run in namespaces, which needs root and unshare")
+    folder = tmp_path_factory.mktemp("images")
+    folder.chmod(0o711)
+    folder.parent.chmod(0o711)
+
+    def unpacked(name: str) -> Sandbox:
+        root = folder / name
+        if not root.exists():
+            archives[name].unpack(root)
+        return Sandbox(archives[name], root)
+
+    return unpacked
+
+
+@pytest.fixture(scope="session")
+def entries(archives: dict[str, ImageArchive]) -> dict[str, list[Entry]]:
+    return {name: archive.entries() for name, archive in archives.items()}
+
+
+@DEPLOYED
+def test_an_image_has_the_name_that_charts_ask_for(
+    archives: dict[str, ImageArchive], name: str
+) -> None:
+    image: Image = IMAGES[name]
+    assert archives[name].names == [image.reference]
+    assert archives[name].config["Labels"]["org.opencontainers.image.version"] == image.tag
+
+
+@DEPLOYED
+def test_the_size_of_an_image_is_reported(
+    entries: dict[str, list[Entry]], figure: Figure, name: str
+) -> None:
+    size_mb = sum(entry.size_bytes for entry in entries[name]) / 1e6
+    figure(f"{size_mb:.0f} MB unpacked")
+    assert size_mb < 300
+
+
+@DEPLOYED
+def test_no_tool_that_builds_or_installs_is_in_an_image(
+    entries: dict[str, list[Entry]], name: str
+) -> None:
+    assert [entry.path for entry in entries[name] if TOOLS.search(entry.path)] == []
+    modules = re.compile(r"-packages/(pip|uv|setuptools|wheel|ensurepip)(/|$)")
+    assert [entry.path for entry in entries[name] if modules.search(entry.path)] == []
+
+
+@DEPLOYED
+def test_nothing_but_tmp_is_writable_by_the_process(
+    archives: dict[str, ImageArchive], entries: dict[str, list[Entry]], name: str
+) -> None:
+    uid, gid = (int(part) for part in archives[name].config["User"].split(":"))
+    # Kafka's folders belong to it as in the official image; a chart mounts volumes over them.
+    own = ("/etc/kafka", "/mnt/shared/config", "/var/lib/kafka", "/opt/kafka/logs", "/home/appuser")
+    writable = [
+        entry.path
+        for entry in entries[name]
+        if not entry.is_link
+        and (entry.uid == uid or entry.gid == gid or entry.mode & 0o002)
+        and not (name == "kafka" and entry.path.startswith(own))
+    ]
+    assert writable == ["/tmp"]  # noqa: S108 - the image's, and the only one
+    assert [entry.path for entry in entries[name] if entry.mode & 0o6000] == []
+
+
+@DEPLOYED
+def test_nothing_of_the_machine_that_built_it_is_in_an_image(
+    archives: dict[str, ImageArchive], entries: dict[str, list[Entry]], name: str
+) -> None:
+    settings = build_environment(os.environ, has_certificates=False)
+    hosts = set(re.findall(r"://(?:[^/\s@]*@)?([^/\s:']+)", settings)) - {"pypi.org"}
+    needles = [str(ROOT), "/run/secrets/", *hosts]
+    assert archives[name].files_with([needle.encode() for needle in needles]) == []
+    assert [
+        needle
+        for needle in needles
+        if needle in archives[name].document.replace("/run/secrets/build-env", "")
+    ] == []
+    by_path = {entry.path: entry for entry in entries[name]}
+    for path in ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf"):
+        assert path not in by_path or by_path[path].size_bytes == 0
+    settings_files = re.compile(r"/(pip\.conf|uv\.toml|\.netrc|\.pypirc|\.npmrc)$")
+    assert [path for path in by_path if settings_files.search(path)] == []
+
+
+@PROGRAM
+def test_help_is_shown_by_an_unprivileged_process_on_a_read_only_root(
+    sandboxes: Callable[[str], Sandbox], figure: Figure, name: str
+) -> None:
+    sandbox = sandboxes(name)
+    started_s = time.monotonic()
+    done = sandbox.run("--help")
+    took_s = time.monotonic() - started_s
+    assert done.returncode == 0, done.stderr
+    assert f"usage: mailtopic-{name}" in done.stdout
+    figure(f"--help after {took_s:.2f} s")
+
+
+@PROGRAM
+def test_a_start_compiles_nothing(sandboxes: Callable[[str], Sandbox], name: str) -> None:
+    done = sandboxes(name).run_program("python", "-v", "-c", f"import mailtopic_{name}.__main__")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert re.search(r"^# code object from '.*\.pyc'$", done.stderr, re.MULTILINE)
+    compiled = re.findall(r"^# code object from '(.*\.py)'$", done.stderr, re.MULTILINE)
+    assert compiled == []
+
+
+BAD_SETTINGS = {
+    "signup": ({}, "MAILTOPIC_KAFKA__BOOTSTRAP_SERVERS"),
+    "sender": ({}, "MAILTOPIC_KAFKA__BOOTSTRAP_SERVERS"),
+    "inbox": (
+        {"MAILTOPIC_INBOX__TLS_CERT_FILE": "/tmp/tls.crt"},  # noqa: S108 - of the image
+        "MAILTOPIC_INBOX__TLS_KEY_FILE",
+    ),
+    "operator": ({"MAILTOPIC_LOG__LEVEL": "loud"}, "MAILTOPIC_LOG__LEVEL"),
+}
+
+
+@PROGRAM
+def test_a_missing_or_wrong_setting_is_one_line_and_exit_code_2(
+    sandboxes: Callable[[str], Sandbox], name: str
+) -> None:
+    env, setting = BAD_SETTINGS[name]
+    done = sandboxes(name).run(env=env)
+    assert done.returncode == 2, done.stderr[-2000:]
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"mailtopic-{name}: {setting}")
+
+
+@PROGRAM
+def test_a_module_in_the_working_directory_replaces_none_of_python(
+    sandboxes: Callable[[str], Sandbox], name: str
+) -> None:
+    script = "cd /tmp && echo 'raise SystemExit(9)' >operator.py && python -c 'import operator'"
+    assert sandboxes(name).run_program("sh", "-c", script).returncode == 0
+    unsafe = script.replace("python", "PYTHONSAFEPATH= python -S -E")
+    assert "operator" in unsafe
+
+
+def test_images_that_are_unchanged_are_not_built_again(
+    archives: dict[str, ImageArchive], figure: Figure
+) -> None:
+    before = {name: archive_of(name).stat().st_mtime_ns for name in archives}
+    started_s = time.monotonic()
+    done = imagebuild(*IMAGES)
+    figure(f"nothing to do: {time.monotonic() - started_s:.1f} s")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("unchanged") == len(IMAGES)
+    assert {name: archive_of(name).stat().st_mtime_ns for name in archives} == before
+
+
+def test_what_a_build_is_told_about_its_index_reaches_no_layer(engine: str, tmp_path: Path) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    base = "python:3.13-slim"
+    with opened_engine(engine) as opened:
+        if isinstance(opened, Buildah):
+            base = opened.output(
+                "images",
+                "--format",
+                "{{.Name}}:{{.Tag}}",
+                "--filter",
+                "reference=localhost/mailtopic-base",
+            ).splitlines()[0]
+        (context / "Dockerfile").write_text(
+            f"FROM {base} AS builder\n"
+            "RUN --mount=type=secret,id=build-env "
+            ". /run/secrets/build-env && test $PIP_INDEX_URL = https://index.example/simple && "
+            "mkdir /made && echo made >/made/file\n"
+            f"FROM {base}\nCOPY --from=builder /made /made\n"
+        )
+        secret = tmp_path / "build-env"
+        secret.write_text("export PIP_INDEX_URL=https://index.example/simple\n")
+        log, reference = tmp_path / "log", "localhost/mailtopic-secret-test:1"
+        opened.build(
+            reference,
+            dockerfile=context / "Dockerfile",
+            context=context,
+            arguments={},
+            secrets={"build-env": secret},
+            log=log,
+        )
+        opened.save(reference, tmp_path / "image.tar", log)
+    found = ImageArchive(tmp_path / "image.tar")
+    assert found.files_with([b"made\n"]) == [("made/file", b"made\n")]
+    assert found.files_with([b"index.example"]) == []
+    assert "index.example" not in found.document.replace("= https://index.example/simple", "")

@@ -87,6 +87,7 @@ spec:
             - -XX:TieredStopAtLevel=1
             - -Djava.io.tmpdir=/tmp
             - -Dlog4j2.configurationFile=/etc/mailtopic/log4j2.properties
+            - -Dmailtopic.logLevel=error
             - -cp
             - /opt/kafka/libs/*:/opt/mailtopic/kafka-agent.jar
             - kafka.tools.StorageTool

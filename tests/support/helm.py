@@ -20,6 +20,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 CHARTS = ROOT / "charts"
 _TIMEOUT_S = 60
+# The one in C reads an umbrella's objects ten times as fast.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _KUBE_VERSION = "1.34.4"
 
 Manifest = dict[str, Any]
@@ -88,7 +90,7 @@ class Helm:
             f"--set-json={key}={json.dumps(value)}" for key, value in (values or {}).items()
         ]
         rendered = self.run(*arguments, *options)
-        return [document for document in yaml.safe_load_all(rendered) if document]
+        return [document for document in yaml.load_all(rendered, _LOADER) if document]
 
     def lint(self, chart: str | Path, *, files: Sequence[Path] = ()) -> str:
         """Return what ``lint --strict`` has to say.

@@ -14,7 +14,7 @@ from support.mailtopic_world import RELAY, World, spec
 TIERS = st.sampled_from([["10s", "1m", "5m"], ["10s"], ["30s", "2m"]])
 CONFIGS = st.dictionaries(
     st.sampled_from(["min.insync.replicas", "compression.type", "segment.ms", "max.message.bytes"]),
-    st.one_of(st.none(), st.sampled_from(["1", "2", "1048576"])),
+    st.sampled_from(["1", "2", "1048576"]),
     max_size=3,
 )
 STRAY = st.dictionaries(
@@ -30,6 +30,7 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
     topic: dict[str, Any] = {
         "partitions": draw(st.integers(1, 8)),
         "config": draw(CONFIGS),
+        "unmanagedConfig": draw(st.sampled_from([[], ["flush.ms"]])),
         "retention": draw(st.sampled_from(["24h", "168h"])),
     }
     if draw(st.booleans()):

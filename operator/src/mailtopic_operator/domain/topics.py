@@ -38,7 +38,7 @@ def wanted_topics(desired: Desired, observed: Observed) -> tuple[NewTopic, ...]:
 
 def _config(desired: Desired, name: str) -> dict[str, str]:
     names, spec = desired.names, desired.spec
-    own = {key: value for key, value in spec.topic.config.items() if value is not None}
+    own = dict(spec.topic.config)
     size = own.pop(_MAX_BYTES, "")
     room = topic_config(
         names, name, max_record_bytes=int(size) if size.isdecimal() else MAX_RECORD_BYTES
@@ -59,8 +59,7 @@ def _retention_ms(desired: Desired, name: str) -> int:
 
 def _untouched(desired: Desired) -> frozenset[str]:
     """Keys that are left as they are."""
-    nulls = {key for key, value in desired.spec.topic.config.items() if value is None}
-    return frozenset(nulls.union(THROTTLES))
+    return frozenset(desired.spec.topic.unmanaged_config).union(THROTTLES)
 
 
 def is_missing(state: TopicState | KafkaProblem | None) -> bool:

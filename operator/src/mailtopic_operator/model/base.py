@@ -52,7 +52,7 @@ Duration = Annotated[
     str,
     Field(
         pattern=DURATION,
-        max_length=7,
+        max_length=32,
         json_schema_extra=checked(
             rule(
                 f"self.matches('{DURATION}')",

@@ -87,7 +87,7 @@ def _crd(
         "plural": model.plural,
         "singular": model.kind.lower(),
         "shortNames": [short_name],
-        "categories": ["mailtopic"],
+        "categories": ["mail"],
     }
     version = {
         "name": VERSION,

@@ -93,10 +93,16 @@ class Topic(Model):
     retention: Duration = "168h"
     """How long records stay, read or not. Not less than delivery.maxAge."""
 
-    config: Annotated[dict[str, str | None], Field(max_length=32)] = Field(default_factory=dict)
-    """Further configuration of the topics, by Kafka's names, values as text. What Kafka has beside
-    it is removed, but for keys that stand here with null: those are left as they are.
+    config: Annotated[dict[str, str], Field(max_length=32)] = Field(default_factory=dict)
+    """Further configuration of the topics, by Kafka's names, values as text. What else Kafka has
+    set on a topic is taken away, but for what unmanagedConfig names.
     """
+
+    unmanaged_config: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=128)], ...],
+        Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"}),
+    ] = ()
+    """Names of configuration that is left as it is, for somebody else to set."""
 
 
 class From(Model):

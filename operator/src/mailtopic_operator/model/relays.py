@@ -52,7 +52,7 @@ Rate = Annotated[
     str,
     Field(
         pattern=RATE,
-        max_length=9,
+        max_length=32,
         json_schema_extra=checked(
             rule(
                 f"self.matches('{RATE}')",

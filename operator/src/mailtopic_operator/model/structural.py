@@ -40,7 +40,7 @@ class _Builder:
         if key == "description":
             return {key: " ".join(value.split())}
         if key == "default":
-            return {key: value} if self._defaults and value is not None else {}
+            return {key: value} if self._defaults and value not in (None, []) else {}
         if key == "properties":
             return {key: {name: self._property(name, part) for name, part in value.items()}}
         if key in {"items", "additionalProperties"} and isinstance(value, Mapping):

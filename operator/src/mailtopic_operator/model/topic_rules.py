@@ -38,6 +38,11 @@ TOPIC_RULES = (
         "leave out throttled replicas: tools that move partitions set and remove them",
     ),
     rule(
+        "!has(self.config) || !has(self.unmanagedConfig)"
+        " || self.unmanagedConfig.all(key, !(key in self.config))",
+        "write each key into either topic.config or topic.unmanagedConfig",
+    ),
+    rule(
         "!has(self.config) || self.config.all(key, key.matches('^[a-z][a-z0-9.]*$'))",
         "write topic.config by Kafka's names, such as min.insync.replicas",
     ),

@@ -82,10 +82,11 @@ class ClusterClient:
     def _program(self, name: str) -> str:
         return str(self.settings.bin / name)
 
-    def apply(self, *objects: dict[str, Any], namespace: str = "default") -> None:
-        """Create or change objects; those that name no namespace go into the given one."""
+    def apply(self, *objects: dict[str, Any], namespace: str | None = None) -> None:
+        """Create or change objects; with a namespace given, they may name no other one."""
         listing = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
-        self.kubectl("apply", "--namespace", namespace, "--filename=-", text=json.dumps(listing))
+        scope = [] if namespace is None else ["--namespace", namespace]
+        self.kubectl("apply", *scope, "--filename=-", text=json.dumps(listing))
 
     def get(self, what: str, *, namespace: str = "default") -> dict[str, Any]:
         """Return one object, named like ``pod/web``, or a list, named like ``pods``."""

@@ -39,7 +39,8 @@ def cluster() -> Iterator[ClusterClient]:
     """The cluster that is up; else one that is brought up now and taken down in the end."""
     settings = Settings.from_environment()
     was_up = localcluster("status", settings=settings).returncode == 0
-    bring_up(settings)
+    if not was_up:
+        bring_up(settings)
     yield ClusterClient(settings)
     if not was_up:
         down = localcluster("down", settings=settings)

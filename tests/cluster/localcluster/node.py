@@ -64,6 +64,9 @@ class Node:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        # Kept, because the end of a process whose Popen is gone may be taken note of by the next
+        # Popen, and by nobody else.
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._names: dict[int, str] = {}
 
     def start(self, components: Iterable[Component], *, inherited_fd: int | None = None) -> None:
@@ -79,6 +82,7 @@ class Node:
                     pass_fds=descriptors,
                     start_new_session=True,
                 )
+            self._processes[process.pid] = process
             self._names[process.pid] = component.name
 
     def wait_until_api_is_ready(self) -> None:

@@ -92,7 +92,9 @@ class NodeCluster:
             self._report(f"loaded {', '.join(names)}")
 
     def is_up(self) -> bool:
-        """Whether the node runs and its API server answers."""
+        """Whether `up` came to its end, and the node runs and is ready."""
+        if not self._settings.complete_file.exists():
+            return False
         if processes.first_pid(self._settings.state) is None:
             return False
         try:
@@ -106,7 +108,9 @@ class NodeCluster:
             was = describe_end(self._settings) if self._settings.node.exists() else "no node runs"
             return [was]
         if not self.is_up():
-            return ["the node runs, but its API server does not answer or the node is not ready"]
+            return [
+                "a node runs, but it is not ready: it is being started, or its start was killed"
+            ]
         api = Api(self._settings.kubeconfig)
         version = api.request("GET", "/version")["gitVersion"]
         pods = api.request("GET", "/api/v1/pods")["items"]
@@ -136,6 +140,7 @@ class NodeCluster:
         # cluster offers meets an error, Helm among them.
         with self._step("resource metrics served"):
             launch.wait_for("the metrics API is available", self._are_metrics_served)
+        self._settings.complete_file.touch()
 
     @property
     def _api(self) -> Api:

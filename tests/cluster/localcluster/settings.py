@@ -109,6 +109,11 @@ class Settings:
         return self.node / "failure.json"
 
     @property
+    def complete_file(self) -> Path:
+        """What `up` writes last: without it the node is only half made."""
+        return self.node / "complete"
+
+    @property
     def last_logs(self) -> Path:
         """The logs of the cluster that was taken down last."""
         return self.state / "last-logs"

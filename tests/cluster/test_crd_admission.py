@@ -158,19 +158,6 @@ def test_an_invalid_replay_is_refused_with_what_to_write_instead(
     assert words in _answer(api_server, "create", manifest)
 
 
-def test_the_crds_of_chart_and_kustomize_differ_in_the_keep_annotation_only() -> None:
-    chart = ROOT / "charts" / "mailtopic-crds" / "templates"
-    for path in CRDS.glob("mail*.yaml"):
-        kept = (chart / path.name).read_text().splitlines()
-        plain = path.read_text().splitlines()
-        added = [line for line in kept if line not in plain]
-        assert [line.strip() for line in added][2:4] == [
-            "{{- if .Values.crds.keep }}",
-            "helm.sh/resource-policy: keep",
-        ]
-        assert [line for line in plain if line not in kept] == []
-
-
 def test_the_samples_are_taken(api_server: ApiServer) -> None:
     samples = sorted(Path(ROOT / "k8s" / "samples").glob("*.yaml"))
     assert samples

@@ -19,12 +19,14 @@ from mailtopic_operator.model.structural import structural
 
 _CHART: Final = Path("charts/mailtopic-crds/templates")
 _PLAIN: Final = Path("k8s/base/crds")
-_KEEP: Final = """\
+_METADATA: Final = """\
+  labels:
+    {{- include "common.labels" (dict "context" $ "component" "crds") | nindent 4 }}
+  {{- if .Values.crds.keep }}
   annotations:
     # Deleting a CRD deletes every resource of its kind.
-    {{- if .Values.crds.keep }}
     helm.sh/resource-policy: keep
-    {{- end }}
+  {{- end }}
 """
 
 
@@ -137,7 +139,7 @@ def files() -> dict[Path, str]:
         text = "# Generated: python -m mailtopic_operator.model.crd\n" + _text(crd)
         name = f"{crd['metadata']['name']}.yaml"
         made[_PLAIN / name] = text
-        made[_CHART / name] = text.replace("metadata:\n", f"metadata:\n{_KEEP}", 1)
+        made[_CHART / name] = text.replace("metadata:\n", f"metadata:\n{_METADATA}", 1)
     return made
 
 

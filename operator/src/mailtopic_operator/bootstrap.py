@@ -146,7 +146,7 @@ class Operator:
                 await self._until_synchronised(engine)
                 served = await observer.served()
                 kinds = [k for k in CHILD_KINDS if not k.is_optional or k.kind in served]
-                for work in (gate.watch(), engine.work(), engine.resync()):
+                for work in (gate.watch(), engine.work(), engine.resync(), engine.sample()):
                     tasks.create_task(work)
                 self._health.lead(engine, self._freshness)
                 tasks.create_task(
@@ -158,7 +158,6 @@ class Operator:
                         after_start=lambda: _stop_on_signals(stop),
                     )
                 )
-                await engine.sample_backlog()
         finally:
             await client.close()
 
@@ -220,6 +219,7 @@ class Operator:
             metrics=self._metrics,
             clock=self._clock,
             resync_s=settings.resync_s,
+            sample_s=settings.sample_s,
         )
         gate.on_back = engine.requeue_all
         self._metrics.watch(

@@ -56,17 +56,21 @@ TRIGGER_AUTHENTICATION: Final = Kind(
 OWN_KINDS: Final = (MAIL_TOPIC,)
 CHILD_KINDS: Final = (
     DEPLOYMENT,
-    CONFIG_MAP,
     SERVICE_ACCOUNT,
     DISRUPTION_BUDGET,
     NETWORK_POLICY,
     SCALED_OBJECT,
     TRIGGER_AUTHENTICATION,
 )
-_BY_KIND: Final = {kind.kind: kind for kind in (*CHILD_KINDS, MAIL_TOPIC, MAIL_REPLAY, JOB, SECRET)}
+_BY_KIND: Final = {
+    kind.kind: kind for kind in (*CHILD_KINDS, MAIL_TOPIC, MAIL_REPLAY, JOB, SECRET, CONFIG_MAP)
+}
 
 MANAGED_BY: Final = "mailtopic-operator"
 """The field manager of every write, and the managed-by label of every child."""
+
+OWNER_LABEL: Final = "mailtopic.dev/mailtopic"
+"""The label of every child whose value is its MailTopic's name."""
 
 CHILD_SELECTOR: Final = f"app.kubernetes.io/managed-by={MANAGED_BY}"
 """What children are watched and listed by."""

@@ -65,8 +65,11 @@ class Objects(Protocol):
         """Read one object."""
         ...
 
-    async def apply(self, kind: str, manifest: Json) -> Json:
-        """Apply a manifest server-side, by force; return the object that came of it."""
+    async def apply(self, kind: str, manifest: Json, *, force: bool) -> Json:
+        """Apply a manifest server-side; return the object that came of it.
+
+        Without force, what others own and have otherwise is a KubeConflict.
+        """
         ...
 
     async def patch(self, kind: str, namespace: str, name: str, operations: Sequence[Json]) -> Json:
@@ -85,6 +88,10 @@ class Apis(Protocol):
 
     async def serves(self, kind: str) -> bool:
         """Tell whether the API server knows a kind that comes with a CRD."""
+        ...
+
+    async def is_terminating(self, namespace: str) -> bool:
+        """Tell whether a namespace is being deleted; what can't be told is a no."""
         ...
 
 

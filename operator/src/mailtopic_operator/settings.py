@@ -139,8 +139,11 @@ class DeletionSettings(SettingsGroup):
 class ReconcileSettings(SettingsGroup):
     """How often, and how much at once; below MAILTOPIC_OPERATOR__RECONCILE__."""
 
-    resync_s: float = Field(default=120.0, ge=1, le=3600)
+    resync_s: float = Field(default=120.0, ge=0.5, le=3600)
     """Seconds between two looks at everything, whether anything was said to have changed or not."""
+
+    sample_s: float = Field(default=30.0, ge=0.2, le=3600)
+    """Seconds between two looks at how much waits, in topics and DLQs."""
 
     batch_size: int = Field(default=100, ge=1, le=500)
     """Resources that are reconciled together, their topics in the same requests."""

@@ -92,9 +92,9 @@ class KubeApi:
         """Replace an object by one with its resourceVersion."""
         return await self._patiently("PUT", path, {}, body)
 
-    async def apply(self, path: str, body: Json, *, field_manager: str) -> Json:
-        """Apply fields server-side; what other managers own among them is taken over."""
-        query = {"fieldManager": field_manager, "force": "true"}
+    async def apply(self, path: str, body: Json, *, field_manager: str, force: bool) -> Json:
+        """Apply fields server-side; with force, what others own among them is taken over."""
+        query = {"fieldManager": field_manager, "force": "true" if force else "false"}
         return await self._patiently("PATCH", path, query, body, APPLY)
 
     async def patch(self, path: str, body: Json | list[Json], *, field_manager: str) -> Json:

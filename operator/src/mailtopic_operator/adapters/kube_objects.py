@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from mailtopic_operator.adapters.kube_api import Json, KubeApi
 from mailtopic_operator.domain.actions import Event
-from mailtopic_operator.errors import KubeError, KubeNotFound
+from mailtopic_operator.errors import KubeError, KubeForbidden, KubeNotFound
 from mailtopic_operator.kinds import CHILD_KINDS, CHILD_SELECTOR, MANAGED_BY, kind_of
 from mailtopic_runtime import get_logger
 
@@ -46,11 +46,11 @@ class KubeObjects:
         """Read one object."""
         return await self._api.get(kind_of(kind).path(namespace, name))
 
-    async def apply(self, kind: str, manifest: Json) -> Json:
-        """Apply a manifest server-side, by force; return the object that came of it."""
+    async def apply(self, kind: str, manifest: Json, *, force: bool) -> Json:
+        """Apply a manifest server-side; return the object that came of it."""
         meta = manifest["metadata"]
         path = kind_of(kind).path(meta["namespace"], meta["name"])
-        return await self._api.apply(path, manifest, field_manager=MANAGED_BY)
+        return await self._api.apply(path, manifest, field_manager=MANAGED_BY, force=force)
 
     async def patch(self, kind: str, namespace: str, name: str, operations: Sequence[Json]) -> Json:
         """Patch an object by operations of RFC 6902; return the object that came of it."""
@@ -73,6 +73,14 @@ class KubeObjects:
         except KubeNotFound:
             return False
         return any(resource["name"] == known.plural for resource in offered["resources"])
+
+    async def is_terminating(self, namespace: str) -> bool:
+        """Tell whether a namespace is being deleted; what can't be told is a no."""
+        try:
+            found = await self._api.get(f"/api/v1/namespaces/{namespace}")
+        except (KubeForbidden, KubeNotFound):
+            return False
+        return "deletionTimestamp" in found["metadata"]
 
 
 class KubeResources:

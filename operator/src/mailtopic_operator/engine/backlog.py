@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from mailtopic_operator.domain.desired import Desired
-from mailtopic_operator.domain.kafka import KafkaProblem
+from mailtopic_operator.domain.kafka import KafkaProblem, ProblemKind, TopicState
 from mailtopic_operator.domain.observed import Lag
 from mailtopic_operator.engine.store import Key
 from mailtopic_operator.ports import KafkaBacklog
@@ -30,6 +30,15 @@ class BacklogSampler:
         self._backlog = backlog
         self._clock = clock
         self._samples: dict[Key, Sample] = {}
+        self._partitions: dict[str, int] = {}
+
+    def notice(self, topics: Mapping[str, TopicState | KafkaProblem]) -> None:
+        """Remember which topics there are: to ask for others takes as long as a request may."""
+        for name, state in topics.items():
+            if isinstance(state, TopicState):
+                self._partitions[name] = state.partitions
+            elif state.kind is ProblemKind.MISSING:
+                self._partitions.pop(name, None)
 
     def of(self, key: Key) -> Sample:
         """Return a MailTopic's last sample."""
@@ -41,36 +50,35 @@ class BacklogSampler:
 
     async def sample(self, batch: Mapping[Key, Desired]) -> set[Key]:
         """Look at the topics of all these; return those whose numbers have changed."""
-        there = {key: desired for key, desired in batch.items() if desired.status.topic is not None}
         counts = await self._backlog.counts(
             {
-                name: _partitions(desired)
-                for desired in there.values()
+                name: self._partitions[name]
+                for desired in batch.values()
                 for name in (desired.names.dlq, *_read_by_senders(desired))
+                if name in self._partitions
             }
         )
+        if any(_is_absence(count) for count in counts.values()):
+            return set()
         lags = await self._backlog.lags(
             {
-                group: dict.fromkeys(topics, _partitions(desired))
-                for desired in there.values()
+                group: behind
+                for desired in batch.values()
                 for group, topics in desired.consumer_groups
                 # Where nothing was ever written, nobody can be behind.
-                if any(counts.get(name) != 0 for name in topics)
+                if (behind := {n: self._partitions[n] for n in topics if _number(counts.get(n))})
             }
         )
         now = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC).replace(microsecond=0)
         changed: set[Key] = set()
-        for key, desired in there.items():
-            sample = Sample(_lag(desired, lags, now), _number(counts.get(desired.names.dlq)))
+        for key, desired in batch.items():
+            sample = Sample(
+                _lag(desired, counts, lags, now), _number(counts.get(desired.names.dlq))
+            )
             if _numbers(sample) != _numbers(self.of(key)):
                 changed.add(key)
             self._samples[key] = sample
         return changed
-
-
-def _partitions(desired: Desired) -> int:
-    topic = desired.status.topic
-    return topic.partitions if topic is not None else 0
 
 
 def _read_by_senders(desired: Desired) -> tuple[str, ...]:
@@ -81,14 +89,23 @@ def _number(answer: int | KafkaProblem | None) -> int | None:
     return answer if isinstance(answer, int) else None
 
 
-def _lag(desired: Desired, lags: Mapping[str, int | KafkaProblem], now: datetime) -> Lag | None:
-    records = 0
-    for group, _ in desired.consumer_groups:
-        found = lags.get(group, 0)
-        if isinstance(found, KafkaProblem):
-            return None
-        records += found
+def _lag(
+    desired: Desired,
+    counts: Mapping[str, int | KafkaProblem],
+    lags: Mapping[str, int | KafkaProblem],
+    now: datetime,
+) -> Lag | None:
+    names = _read_by_senders(desired)
+    found = [counts[name] for name in names if name in counts]
+    found += [lags[group] for group, _ in desired.consumer_groups if group in lags]
+    if desired.names.main not in counts or not all(isinstance(each, int) for each in found):
+        return None
+    records = sum(_number(lags.get(group)) or 0 for group, _ in desired.consumer_groups)
     return Lag(records, None, now)
+
+
+def _is_absence(answer: int | KafkaProblem) -> bool:
+    return isinstance(answer, KafkaProblem) and answer.kind is ProblemKind.UNAVAILABLE
 
 
 def _numbers(sample: Sample) -> tuple[int | None, int | None]:

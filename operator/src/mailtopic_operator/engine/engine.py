@@ -43,6 +43,7 @@ class Engine:
         metrics: OperatorMetrics,
         clock: Clock,
         resync_s: float,
+        sample_s: float,
     ) -> None:
         self._objects = objects
         self._store = store
@@ -55,6 +56,7 @@ class Engine:
         self._metrics = metrics
         self._clock = clock
         self._resync_s = resync_s
+        self._sample_s = sample_s
         self._busy_since_s: float | None = None
         self._log = get_logger(__name__)
         self._is_stopping = False
@@ -110,14 +112,18 @@ class Engine:
             await asyncio.sleep(delay_s * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
             try:
                 await self.synchronise()
-                await self.sample_backlog()
                 delay_s = self._resync_s
             except KubeError as error:
                 self._log.warning("resync.postponed", reason=str(error))
                 delay_s = min(_RETRY_S, self._resync_s)
 
-    async def sample_backlog(self) -> None:
-        """See what waits in the topics of all MailTopics."""
+    async def sample(self) -> None:
+        """See again and again what waits in the topics of all MailTopics."""
+        while True:
+            await self._sample_once()
+            await asyncio.sleep(self._sample_s)
+
+    async def _sample_once(self) -> None:
         wanted: dict[Key, Desired] = {}
         for key in self._store.keys(MAIL_TOPIC.kind):
             body = self._store.get(*key)
@@ -143,9 +149,9 @@ class Engine:
     def _changed(self, kind: str, item: Mapping[str, Any]) -> None:
         meta = item["metadata"]
         if kind not in _OWN:
-            owner = owner_of(item, _OWN)
+            owner = owner_of(item)
             if owner is not None:
-                self._queue.add(owner)
+                self._queue.add(Key(MAIL_TOPIC.kind, meta["namespace"], owner))
             return
         key = Key(kind, meta["namespace"], meta["name"])
         body = self._store.get(*key)

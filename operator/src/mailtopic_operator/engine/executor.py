@@ -19,12 +19,14 @@ from mailtopic_operator.domain.actions import (
     side,
     target,
 )
+from mailtopic_operator.domain.children import is_ours
+from mailtopic_operator.domain.desired import Meta
 from mailtopic_operator.domain.kafka import KafkaProblem, ProblemKind
 from mailtopic_operator.domain.observed import Failure
 from mailtopic_operator.engine.failures import Failures, kube_failure
 from mailtopic_operator.engine.store import Store
 from mailtopic_operator.engine.work import Work
-from mailtopic_operator.errors import KubeConflict, KubeError, KubeNotFound
+from mailtopic_operator.errors import KubeConflict, KubeError, KubeForbidden, KubeNotFound
 from mailtopic_operator.metrics import OperatorMetrics
 from mailtopic_operator.model.mailtopic import FINALIZER
 from mailtopic_operator.ports import KafkaAdmin, Objects, Resources
@@ -144,9 +146,7 @@ class Executor:
             case AddFinalizer() | RemoveFinalizer():
                 await self._set_finalizer(work, there=isinstance(action, AddFinalizer))
             case ApplyChild():
-                manifest = _plain(action.manifest)
-                applied = await self._objects.apply(action.ref.kind, manifest)
-                self._store.put(action.ref.kind, applied)
+                await self._apply(work, action)
             case PruneChild():
                 await self._prune(namespace, action)
             case DeleteChild():
@@ -158,6 +158,20 @@ class Executor:
                     self._store.forget(ref.kind, namespace, ref.name)
             case _:
                 raise AssertionError("Kafka's actions are carried out elsewhere")
+
+    async def _apply(self, work: Work, action: ApplyChild) -> None:
+        kind, manifest = action.ref.kind, _plain(action.manifest)
+        try:
+            # What seems to be missing may be somebody else's, and so not to be seen by us.
+            applied = await self._objects.apply(kind, manifest, force=action.why != "missing")
+        except KubeConflict:
+            if action.why != "missing":
+                raise
+            live = await self._objects.read(kind, work.key.namespace, action.ref.name)
+            if not is_ours(live, Meta.parse(work.body)):
+                raise KubeForbidden(f"{action.ref} is there already and isn't ours") from None
+            applied = await self._objects.apply(kind, manifest, force=True)
+        self._store.put(kind, applied)
 
     async def _prune(self, namespace: str, action: PruneChild) -> None:
         operations = [dict(operation) for operation in action.patch]

@@ -60,10 +60,14 @@ class Observer:
         """Return what there is about each MailTopic of a batch."""
         names = {name for desired in batch.values() for name in desired.topics}
         topics = await self._admin.describe(names) if names else {}
+        self._backlog.notice(topics)
         apis = await self.served()
         await self._read_data(batch)
+        ending = {key: each for key, each in batch.items() if each.meta.deleting_since is not None}
+        terminating = await self._look_closer(ending)
         return {
-            key: self._of(key, desired, topics=topics, apis=apis) for key, desired in batch.items()
+            key: self._of(key, desired, topics=topics, apis=apis, terminating=terminating)
+            for key, desired in batch.items()
         }
 
     async def describe(self, topics: Collection[str]) -> Mapping[str, TopicState | KafkaProblem]:
@@ -86,13 +90,15 @@ class Observer:
         *,
         topics: Mapping[str, TopicState | KafkaProblem],
         apis: frozenset[str],
+        terminating: frozenset[str],
     ) -> Observed:
         backlog = self._backlog.of(key)
+        meta = {"uid": desired.meta.uid, "namespace": key.namespace, "name": key.name}
         return Observed(
             topics={name: topics[name] for name in desired.topics if name in topics},
             children={
                 ChildRef(item["apiVersion"], kind, item["metadata"]["name"]): item
-                for kind, item in self._store.children(desired.meta.uid)
+                for kind, item in self._store.children({"metadata": meta})
             },
             apis=apis,
             secrets=self._named("Secret", key.namespace, desired.secrets),
@@ -101,8 +107,16 @@ class Observer:
             lag=backlog.lag,
             dead_letters=backlog.dead_letters,
             failures=self._failures.of(key),
-            is_namespace_terminating=False,
+            is_namespace_terminating=key.namespace in terminating,
         )
+
+    async def _look_closer(self, ending: Mapping[Key, Desired]) -> frozenset[str]:
+        """See what waits for those that end, and return the namespaces that end with them."""
+        if not ending:
+            return frozenset()
+        await self._backlog.sample(ending)
+        namespaces = sorted({key.namespace for key in ending})
+        return frozenset([name for name in namespaces if await self._apis.is_terminating(name)])
 
     def _named(self, kind: str, namespace: str, names: Collection[str]) -> Mapping[str, DataObject]:
         found = {name: self._data[kind, namespace, name][1] for name in names}

@@ -110,7 +110,7 @@ class Reconciler:
         return work
 
     async def _work_off(self, batch: Sequence[Work]) -> None:
-        rest = [work for work in batch if work.desired is not None]
+        rest = list(batch)
         for _ in range(_ROUNDS):
             await self._plan(rest)
             if not any(work.todo for work in rest):
@@ -160,9 +160,10 @@ class Reconciler:
                 await asyncio.sleep(_SEEN_POLL_S)
 
     def _reopen(self, work: Work) -> bool:
+        """Take in what the actions have made of a resource; tell whether to look at it again."""
         body = self._store.get(*work.key)
-        if body is None:
-            # It has gone with its finalizer.
+        if body is None or work.desired is None:
+            # It has gone with its finalizer, or couldn't be understood in the first place.
             work.desired = None
             work.begin(Plan())
             return False

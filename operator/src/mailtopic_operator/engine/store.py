@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from mailtopic_operator.kinds import OWNER_LABEL
+
 Json = dict[str, Any]
 
 
@@ -28,7 +30,7 @@ class _Kept:
 
     uid: str
     version: int
-    owner_uid: str | None
+    owner: str | None
     content: bytes
 
     def load(self) -> Json:
@@ -55,8 +57,8 @@ class Store:
             return False
         self._unlink(address)
         self._objects[address] = kept
-        if kept.owner_uid is not None:
-            self._children.setdefault(kept.owner_uid, set()).add(address)
+        if kept.owner is not None:
+            self._children.setdefault(kept.owner, set()).add(address)
         return known is None or known.content != kept.content
 
     def drop(self, kind: str, item: Mapping[str, Any]) -> bool:
@@ -91,9 +93,14 @@ class Store:
         kept = self._objects.get(_Address(kind, namespace, name))
         return kept.load() if kept else None
 
-    def children(self, owner_uid: str) -> list[tuple[str, Json]]:
-        """Return the children of an owner, each with its kind."""
-        addresses = self._children.get(owner_uid, ())
+    def children(self, owner: Mapping[str, Any]) -> list[tuple[str, Json]]:
+        """Return the children of a resource, each with its kind.
+
+        A child whose owner reference was taken away by hand is still known by its label.
+        """
+        meta = owner["metadata"]
+        ids = (meta["uid"], _labelled(meta["namespace"], meta["name"]))
+        addresses = [each for owner_id in ids for each in self._children.get(owner_id, ())]
         return [(address.kind, self._objects[address].load()) for address in sorted(addresses)]
 
     def keys(self, kind: str) -> list[Key]:
@@ -106,20 +113,31 @@ class Store:
 
     def _unlink(self, address: _Address) -> None:
         known = self._objects.pop(address, None)
-        if known is not None and known.owner_uid is not None:
-            siblings = self._children[known.owner_uid]
+        if known is not None and known.owner is not None:
+            siblings = self._children[known.owner]
             siblings.discard(address)
             if not siblings:
-                del self._children[known.owner_uid]
+                del self._children[known.owner]
 
 
-def owner_of(item: Mapping[str, Any], kinds: Iterable[str]) -> Key | None:
-    """Return the resource of our own kinds that controls an object."""
-    meta = item["metadata"]
-    for owner in meta.get("ownerReferences") or ():
-        if owner.get("controller") and owner["kind"] in kinds:
-            return Key(owner["kind"], meta["namespace"], owner["name"])
-    return None
+def owner_of(item: Mapping[str, Any]) -> str | None:
+    """Return the name of the MailTopic that a child belongs to."""
+    controller = _controller(item)
+    name = controller["name"] if controller else _label(item)
+    return str(name) if name else None
+
+
+def _controller(item: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    owners = item["metadata"].get("ownerReferences") or ()
+    return next((owner for owner in owners if owner.get("controller")), None)
+
+
+def _label(item: Mapping[str, Any]) -> str | None:
+    return (item["metadata"].get("labels") or {}).get(OWNER_LABEL)
+
+
+def _labelled(namespace: str, name: str) -> str:
+    return f"{namespace}/{name}"
 
 
 def _address(kind: str, item: Mapping[str, Any]) -> _Address:
@@ -128,11 +146,14 @@ def _address(kind: str, item: Mapping[str, Any]) -> _Address:
 
 def _keep(item: Mapping[str, Any]) -> _Kept:
     meta = item["metadata"]
-    owners = [owner for owner in meta.get("ownerReferences") or () if owner.get("controller")]
+    controller, label = _controller(item), _label(item)
+    owner = controller["uid"] if controller else None
+    if owner is None and label is not None:
+        owner = _labelled(meta["namespace"], label)
     return _Kept(
         uid=meta["uid"],
         # Versions are numbers that grow (KEP-5504); until 1.35 that was so without being promised.
         version=int(meta["resourceVersion"]),
-        owner_uid=owners[0]["uid"] if owners else None,
+        owner=owner,
         content=json.dumps(item, separators=(",", ":")).encode(),
     )

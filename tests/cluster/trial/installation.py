@@ -1,0 +1,119 @@
+"""Install the charts for a trial, and tell how it goes."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from dataclasses import dataclass
+from pathlib import Path
+
+from localcluster.client import ClientError, ClusterClient
+from localcluster.settings import REPOSITORY, Settings
+
+from .errors import TrialError
+from .pods import Pod, problems, summary
+from .ports import HOST, Ports
+
+Say = Callable[[str], None]
+
+CHARTS = REPOSITORY / "charts"
+RELEASE = "mailtopic"
+_CRDS = "mailtopic-crds"
+_INSTANCE = "app.kubernetes.io/instance"
+_LOOK_EVERY_S = 1
+# By what `make cluster` noted: the values that such a cluster needs.
+_VALUES = {"kind": "kind-values.yaml", "node": "local-values.yaml"}
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A release of charts/mailtopic in a cluster.
+
+    Attributes:
+        values: files of the person's own, over those that the cluster needs.
+        wait_s: how long it may take until everything is ready.
+    """
+
+    client: ClusterClient
+    namespace: str
+    ports: Ports
+    say: Say
+    values: tuple[Path, ...] = ()
+    wait_s: int = 300
+
+    @classmethod
+    def find_client(cls, settings: Settings) -> ClusterClient:
+        """Return the clients of the cluster that `make cluster` brought up.
+
+        Raises:
+            TrialError: there is none.
+        """
+        needed = (settings.mode_file, settings.kubeconfig, settings.bin / "helm")
+        if not all(path.exists() for path in needed):
+            raise TrialError("there is no cluster: `make cluster` brings one up")
+        client = ClusterClient(settings)
+        try:
+            client.kubectl("get", "--raw", "/readyz")
+        except ClientError:
+            raise TrialError("the cluster does not answer: `make cluster` brings it up") from None
+        return client
+
+    def install(self) -> None:
+        """Install what is missing, upgrade what is there, and wait until all of it is ready.
+
+        Raises:
+            TrialError: it doesn't work, or not in time; what is installed stays.
+        """
+        try:
+            self._install_crds()
+            self._install_release()
+        except ClientError as error:
+            raise TrialError("\n  ".join([str(error), *self._state()])) from None
+
+    def _install_crds(self) -> None:
+        if (CHARTS / _CRDS / "Chart.yaml").is_file():
+            self.say("installing the CRDs")
+            # They are the cluster's: an earlier install, or kustomize, may have brought them.
+            self._helm(_CRDS, CHARTS / _CRDS, "--take-ownership")
+
+    def _install_release(self) -> None:
+        self.say(f"installing charts/mailtopic into the namespace {self.namespace}")
+        with ThreadPoolExecutor(max_workers=1) as worker:
+            installing = worker.submit(self._helm, RELEASE, CHARTS / RELEASE, *self._arguments())
+            self._watch(installing)
+        installing.result()
+
+    def _arguments(self) -> Iterator[str]:
+        mode = self.client.settings.mode_file.read_text().strip()
+        files = [CHARTS / RELEASE / "ci" / _VALUES[mode]] if mode in _VALUES else []
+        yield from (f"--values={file}" for file in [*files, *self.values])
+        # The two pages link to each other, as this machine's browser sees them.
+        yield f"--set=signup.pages.inboxUrl=http://{HOST}:{self.ports.inbox}/"
+        yield f"--set=inbox.signupUrl=http://{HOST}:{self.ports.signup}/"
+
+    def _helm(self, release: str, chart: Path, *arguments: str) -> None:
+        self.client.helm(
+            *("upgrade", "--install", release, str(chart), "--namespace", self.namespace),
+            *("--create-namespace", "--wait", f"--timeout={self.wait_s}s", *arguments),
+            timeout_s=self.wait_s + 60,
+        )
+
+    def _watch(self, installing: "Future[None]") -> None:
+        """Say what changes while Helm waits."""
+        before: list[str] = []
+        while not wait_for([installing], timeout=_LOOK_EVERY_S).done:
+            now = self._state()
+            for line in now:
+                if line not in before:
+                    self.say(f"  {line}")
+            before = now
+
+    def _pods(self) -> list[Pod]:
+        try:
+            found = self.client.get("pods", namespace=self.namespace)["items"]
+        except ClientError:
+            return []  # the API is busy; Helm tells if it stays so
+        return [pod for pod in found if pod["metadata"].get("labels", {}).get(_INSTANCE) == RELEASE]
+
+    def _state(self) -> list[str]:
+        pods = self._pods()
+        return [summary(pods), *problems(pods)] if pods else []

@@ -13,13 +13,18 @@ _CLUSTER_ID = "bWFpbHRvcGljLWZhdWx0cw"
 
 
 class KafkaCluster:
-    """Brokers and controllers at once, with every topic on all three and two acknowledging."""
+    """Brokers and controllers at once, with every topic on all three and two acknowledging.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: their data.
+        node: what each of them is made by, with the arguments of KafkaNode.
+    """
+
+    def __init__(self, directory: Path, node: type[KafkaNode] = KafkaNode) -> None:
         ports = free_ports(2 * SIZE)
         voters = ",".join(f"{n + 1}@127.0.0.1:{ports[SIZE + n]}" for n in range(SIZE))
         self.nodes = {
-            number + 1: KafkaNode(
+            number + 1: node(
                 directory / f"kafka-{number + 1}",
                 port=ports[number],
                 controller_port=ports[SIZE + number],

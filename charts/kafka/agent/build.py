@@ -3,6 +3,7 @@
 Run it where `make setup` has been: ``.venv/bin/python charts/kafka/agent/build.py``.
 Kafka's client library, against which a part of it is compiled, is fetched if it isn't there.
 """
+# ruff: noqa: INP001 - a script beside its sources
 
 import argparse
 import asyncio
@@ -28,7 +29,7 @@ def javac_version() -> str | None:
     """Return javac's major version, or None where there is no javac."""
     if not shutil.which("javac"):
         return None
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         ["javac", "-version"],  # noqa: S607 - whichever the PATH names
         check=True,
         capture_output=True,
@@ -56,8 +57,12 @@ def build(jar: Path, class_path: str) -> None:
 
 
 def _zip(classes: Path, jar: Path) -> None:
-    """Entries in order, with fixed times and uncompressed: zlib's versions differ in their bytes."""
-    manifest = f"Manifest-Version: 1.0\nPremain-Class: dev.mailtopic.kafka.Agent\nBuild-Jdk-Spec: {javac_version()}\n"
+    """Entries in order, with fixed times; uncompressed, because the versions of zlib differ."""
+    manifest = (
+        "Manifest-Version: 1.0\n"
+        "Premain-Class: dev.mailtopic.kafka.Agent\n"
+        f"Build-Jdk-Spec: {javac_version()}\n"
+    )
     jar.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(jar, "w", zipfile.ZIP_STORED) as archive:
         entries = {"META-INF/MANIFEST.MF": manifest.encode()}

@@ -1,6 +1,7 @@
 package dev.mailtopic.kafka;
 
 import java.lang.management.ManagementFactory;
+import java.util.Set;
 
 /**
  * Whether this node lives, has started and is ready.
@@ -15,6 +16,10 @@ import java.lang.management.ManagementFactory;
  */
 final class Health {
     private static final double RUNNING = 3;
+
+    /** A node that has lost the leader and asks for votes still names it as current-leader. */
+    private static final Set<String> SETTLED = Set.of("leader", "follower", "observer");
+
     private static final String RAFT = "kafka.server:type=raft-metrics";
     private static final String BROKER = "kafka.server:type=KafkaServer,name=BrokerState";
     private static final String LAG =
@@ -45,8 +50,9 @@ final class Health {
     /** Whether the node serves and the quorum has a leader. */
     Verdict started() {
         double leader = beans.number(RAFT, "current-leader");
-        boolean good = leader >= 0; // NaN compares false
-        String text = "quorumLeader " + leader + "\n";
+        String role = String.valueOf(beans.text(RAFT, "current-state"));
+        boolean good = leader >= 0 && SETTLED.contains(role); // NaN compares false
+        String text = "quorumLeader " + leader + "\nquorumState " + role + "\n";
         if (isBroker) {
             double state = beans.number(BROKER, "Value");
             good = good && state == RUNNING;

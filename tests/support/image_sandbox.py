@@ -14,6 +14,7 @@ from pathlib import Path
 
 from support.image_archive import ImageArchive
 
+GIVEN = "/tmp/given"  # noqa: S108 - the image's, not this machine's
 _STOP_TIMEOUT_S = 60
 # Mounts belong to the namespace and are gone with it.
 _ENTER = """

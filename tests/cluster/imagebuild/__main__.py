@@ -17,7 +17,8 @@ def main() -> int:
     options = _parser().parse_args()
     try:
         built = build(_chosen(options.names, _engine_of(options)), options)
-        deliver(built)
+        if options.load:
+            deliver(built)
     except BuildError as error:
         sys.stderr.write(f"images: {error}\n")
         return 1
@@ -96,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("names", nargs="*", metavar="NAME", help="an image; default: all")
     parser.add_argument("--engine", choices=["docker", "podman", "buildah"], help="default: found")
     parser.add_argument("--rebuild", action="store_true", help="build what is unchanged as well")
+    parser.add_argument("--no-load", dest="load", action="store_false", help="only build")
     return parser
 
 

@@ -90,6 +90,13 @@ _DROPPED = (
     "usr/lib/python3.11/lib-dynload/readline.*",
     "usr/lib/python3.11/sitecustomize.py",
     "etc/python3.11",
+    # of a package manager that isn't there; folders that everybody or a group may write to
+    "etc/dpkg",
+    "var/lib/dpkg",
+    "usr/share/gcc",
+    "var/lock",
+    "var/local",
+    "var/mail",
     "media",
     "mnt",
     "boot",

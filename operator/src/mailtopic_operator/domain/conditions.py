@@ -1,11 +1,12 @@
 """Conditions of findings, and the events that tell of their transitions."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from mailtopic_operator.domain.actions import Event
 from mailtopic_operator.domain.findings import Finding
+from mailtopic_operator.domain.times import timestamp
 from mailtopic_operator.model.conditions import Condition
 
 READY: Final = "Ready"
@@ -18,16 +19,12 @@ PAUSED: Final = "Paused"
 RECONCILING: Final = "Reconciling"
 STALLED: Final = "Stalled"
 
-_TOLD: Final = (READY, TOPICS, SENDERS, CREDENTIALS, RELAYS, DEAD_LETTERS)
-"""Conditions whose transitions become events."""
+_PARTS: Final = (TOPICS, CREDENTIALS, SENDERS, RELAYS, DEAD_LETTERS)
+"""Conditions whose transitions become events, beside Ready."""
 
-_QUIET: Final = frozenset({"NotMeasured", "Unmanaged"})
+_ALWAYS_TOLD: Final = frozenset({"KafkaUnavailable", "ApiUnavailable", "TopicRecreated"})
+_NEVER_TOLD: Final = frozenset({"NotMeasured", "WaitingForCredentials"})
 _MESSAGE_LENGTH: Final = 2048
-
-
-def timestamp(moment: datetime) -> str:
-    """Return a time as Kubernetes writes it."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def to_conditions(
@@ -64,15 +61,15 @@ def transitions(findings: Mapping[str, Finding], old: Sequence[Condition]) -> It
     What is on its way without help is not told of: it would be an event for every step.
     """
     before = {condition.type: condition for condition in old}
-    told: set[str] = set()
-    for kind in reversed(_TOLD):
-        finding, was = findings.get(kind), before.get(kind)
-        if finding is None or _is_as_before(finding, was) or finding.reason in told | _QUIET:
+    parts = {findings[kind].reason for kind in _PARTS if kind in findings}
+    for kind in (*_PARTS, READY):
+        finding = findings.get(kind)
+        if finding is None or _is_as_before(finding, before.get(kind)):
             continue
         if kind == READY and finding.status == "True":
             yield Event("Normal", "Ready", finding.message)
-        elif _is_bad(finding) or finding.reason == "TopicRecreated":
-            told.add(finding.reason)
+        # Ready repeats what one of its parts has told already.
+        elif _is_bad(finding) and not (kind == READY and finding.reason in parts):
             yield Event("Warning", finding.reason, finding.message)
 
 
@@ -81,5 +78,6 @@ def _is_as_before(finding: Finding, was: Condition | None) -> bool:
 
 
 def _is_bad(finding: Finding) -> bool:
-    is_away = finding.reason in {"KafkaUnavailable", "ApiUnavailable"}
-    return finding.status != "True" and (is_away or not finding.is_progressing)
+    if finding.reason in _ALWAYS_TOLD | _NEVER_TOLD:
+        return finding.reason in _ALWAYS_TOLD
+    return finding.status != "True" and not finding.is_progressing

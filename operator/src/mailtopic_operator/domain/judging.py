@@ -8,7 +8,7 @@ from mailtopic_operator.domain.actions import Action
 from mailtopic_operator.domain.conflict import rival, taken
 from mailtopic_operator.domain.credentials import judge_credentials
 from mailtopic_operator.domain.desired import Desired
-from mailtopic_operator.domain.findings import Finding, good, listing
+from mailtopic_operator.domain.findings import Finding, good, listing, pending
 from mailtopic_operator.domain.observed import Observed
 from mailtopic_operator.domain.senders import judge_senders
 from mailtopic_operator.domain.topic_findings import judge_topics
@@ -21,14 +21,15 @@ def judge(
     other = rival(desired, observed)
     if other is not None:
         topics = taken(desired, other)
-        senders = Finding("False", "TopicConflict", "senders of the other MailTopic deliver")
+        senders = pending("WaitingForTopics", "senders of the other MailTopic deliver")
     else:
         topics = judge_topics(desired, observed, due, now)
         senders = judge_senders(desired, observed, due)
     parts = {
         kinds.TOPICS: topics,
-        kinds.SENDERS: senders,
+        # Before the senders, which wait for it: the cause is told, not its consequence.
         kinds.CREDENTIALS: judge_credentials(desired, observed),
+        kinds.SENDERS: senders,
     }
     return {
         kinds.READY: _ready(desired, parts),

@@ -21,6 +21,7 @@ from mailtopic_operator.domain.observed import Observed
 from mailtopic_operator.domain.reporting import report, status_patch
 from mailtopic_operator.domain.senders import sender_actions
 from mailtopic_operator.domain.topic_findings import RECREATION_SHOWN
+from mailtopic_operator.domain.topic_statuses import topic_statuses
 from mailtopic_operator.domain.topics import topic_actions
 from mailtopic_operator.model.mailtopic import FINALIZER
 from mailtopic_operator.model.mailtopic_spec import DeletionPolicy
@@ -62,7 +63,7 @@ def _requeue_after_s(desired: Desired, observed: Observed, now: datetime) -> flo
         return RETRY_S
     shown = [
         datetime.fromisoformat(topic.recreated_at) + RECREATION_SHOWN - now
-        for topic in desired.status.topics
+        for topic in topic_statuses(desired, observed, now)
         if topic.recreated_at is not None
     ]
     left = [rest for rest in shown if rest > timedelta()]

@@ -8,20 +8,19 @@ from mailtopic_operator.domain.actions import Action, Event, PatchStatus
 from mailtopic_operator.domain.children.common import selector
 from mailtopic_operator.domain.children.family import deployment_ref
 from mailtopic_operator.domain.children.scaling import fixed_replicas
-from mailtopic_operator.domain.conditions import timestamp, to_conditions, transitions
+from mailtopic_operator.domain.conditions import to_conditions, transitions
 from mailtopic_operator.domain.describing import describe
 from mailtopic_operator.domain.desired import Desired
 from mailtopic_operator.domain.findings import Finding
-from mailtopic_operator.domain.kafka import TopicState
 from mailtopic_operator.domain.observed import Observed
 from mailtopic_operator.domain.senders import wanted_replicas
-from mailtopic_operator.domain.topics import is_missing
+from mailtopic_operator.domain.times import timestamp
+from mailtopic_operator.domain.topic_statuses import topic_statuses
 from mailtopic_operator.model.mailtopic_status import (
     ConsumersStatus,
     DeadLetterStatus,
     LagStatus,
     MailTopicStatus,
-    TopicStatus,
 )
 
 LAG_EVERY: Final = timedelta(seconds=60)
@@ -52,7 +51,7 @@ def report(
         now: the time.
     """
     lines = [describe(action)[:_LINE_LENGTH] for action in due] if desired.is_dry_run else []
-    topics = _topics(desired, observed, now)
+    topics = topic_statuses(desired, observed, now)
     status = MailTopicStatus(
         observed_generation=desired.meta.generation,
         topic=next((t for t in topics if t.name == desired.names.main), None),
@@ -90,33 +89,6 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
         elif key not in old or before != value:
             patch[key] = value
     return patch
-
-
-def _topics(desired: Desired, observed: Observed, now: datetime) -> tuple[TopicStatus, ...]:
-    old = {topic.name: topic for topic in desired.status.topics}
-    current = set(desired.names.all)
-    found = []
-    for name in desired.topics:
-        state, was = observed.topics.get(name), old.get(name)
-        if isinstance(state, TopicState):
-            found.append(_topic(state, was, now))
-        elif was is not None and (name in current or not is_missing(state)):
-            # What was there is remembered: so a topic that comes back as another one is noticed.
-            found.append(was)
-    return tuple(found)
-
-
-def _topic(state: TopicState, was: TopicStatus | None, now: datetime) -> TopicStatus:
-    recreated_at = was.recreated_at if was else None
-    if was is not None and was.id != state.topic_id:
-        recreated_at = timestamp(now)
-    return TopicStatus(
-        name=state.name,
-        id=state.topic_id,
-        partitions=state.partitions,
-        replication_factor=state.replication_factor,
-        recreated_at=recreated_at,
-    )
 
 
 def _consumers(desired: Desired, observed: Observed) -> ConsumersStatus:

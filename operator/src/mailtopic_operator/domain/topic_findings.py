@@ -9,6 +9,7 @@ from mailtopic_operator.domain.desired import Desired
 from mailtopic_operator.domain.findings import Finding, good, listing, pending, stalled
 from mailtopic_operator.domain.kafka import KafkaProblem, ProblemKind, TopicState
 from mailtopic_operator.domain.observed import Observed
+from mailtopic_operator.domain.topic_statuses import topic_statuses
 from mailtopic_operator.domain.topics import is_missing, wanted_topics
 
 RECREATION_SHOWN: Final = timedelta(hours=1)
@@ -34,7 +35,7 @@ def judge_topics(
         or _refused(observed, actions)
         or _beyond_kafka(desired, observed)
         or _unfinished(desired, observed, actions)
-        or _made_again(desired, now)
+        or _made_again(desired, observed, now)
         or good("AsSpecified", f"{len(desired.names.all)} topics are as specified")
     )
 
@@ -97,8 +98,8 @@ def _unfinished(desired: Desired, observed: Observed, actions: Sequence[Action])
     return pending("TopicsDiffer", f"to be changed: {listing(differing)}") if differing else None
 
 
-def _made_again(desired: Desired, now: datetime) -> Finding | None:
-    for topic in desired.status.topics:
+def _made_again(desired: Desired, observed: Observed, now: datetime) -> Finding | None:
+    for topic in topic_statuses(desired, observed, now):
         if topic.recreated_at is None:
             continue
         when = datetime.fromisoformat(topic.recreated_at)

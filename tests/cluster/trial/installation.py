@@ -16,6 +16,7 @@ from .ports import HOST, Ports
 Say = Callable[[str], None]
 
 CHARTS = REPOSITORY / "charts"
+SAMPLE = REPOSITORY / "k8s" / "samples" / "mailtopic-inbox.yaml"
 RELEASE = "mailtopic"
 _CRDS = "mailtopic-crds"
 _INSTANCE = "app.kubernetes.io/instance"
@@ -66,6 +67,7 @@ class Installation:
         try:
             self._install_crds()
             self._install_release()
+            self._apply_sample()
         except ClientError as error:
             raise TrialError("\n  ".join([str(error), *self._state()])) from None
 
@@ -81,6 +83,19 @@ class Installation:
             installing = worker.submit(self._helm, RELEASE, CHARTS / RELEASE, *self._arguments())
             self._watch(installing)
         installing.result()
+
+    def _apply_sample(self) -> None:
+        """Let the operator, where the charts bring one, make topics and senders of a MailTopic."""
+        found = self.client.get("deployments", namespace=self.namespace)["items"]
+        if f"{RELEASE}-operator" not in {each["metadata"]["name"] for each in found}:
+            return
+        self.say(f"applying the MailTopic in {SAMPLE.relative_to(REPOSITORY)}")
+        self.client.kubectl("apply", "--namespace", self.namespace, f"--filename={SAMPLE}")
+        self.client.kubectl(
+            *("wait", f"--filename={SAMPLE}", "--for=condition=Ready"),
+            *("--namespace", self.namespace, f"--timeout={self.wait_s}s"),
+            timeout_s=self.wait_s + 60,
+        )
 
     def _arguments(self) -> Iterator[str]:
         mode = self.client.settings.mode_file.read_text().strip()

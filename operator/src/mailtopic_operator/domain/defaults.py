@@ -64,7 +64,7 @@ class SenderDefaults:
     resources: Mapping[str, Any] = field(default_factory=dict)
     log_level: str = "info"
     network_policy: bool = True
-    replay_image: str = "mailtopic/inbox:0.1.0"
+    replay_image: str = "mailtopic/cli:0.1.0"
 
 
 @dataclass(frozen=True, slots=True)

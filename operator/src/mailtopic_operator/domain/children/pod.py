@@ -72,14 +72,7 @@ def _spec(desired: Desired) -> dict[str, Any]:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": GRACE_S,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": UID,
-            "runAsGroup": UID,
-            "fsGroup": UID,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": restricted_pod(),
         "topologySpreadConstraints": [
             _spread(desired, "topology.kubernetes.io/zone"),
             _spread(desired, "kubernetes.io/hostname"),
@@ -91,6 +84,27 @@ def _spec(desired: Desired) -> dict[str, Any]:
     if secrets := desired.defaults.sender.image_pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in secrets]
     return spec
+
+
+def restricted_pod() -> dict[str, Any]:
+    """Return a pod's security context: the restricted Pod Security Standard."""
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": UID,
+        "runAsGroup": UID,
+        "fsGroup": UID,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def restricted_container() -> dict[str, Any]:
+    """Return the same for a container: nothing is writable but volumes."""
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
 
 
 def _spread(desired: Desired, key: str) -> dict[str, Any]:
@@ -108,11 +122,7 @@ def _container(desired: Desired) -> dict[str, Any]:
         "name": CONTAINER,
         "image": defaults.image,
         "imagePullPolicy": defaults.image_pull_policy,
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": restricted_container(),
         "env": sender_env(desired),
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
         "startupProbe": _probe("/livez", period_s=2, timeout_s=3, failures=60),
@@ -135,7 +145,7 @@ def _probe(path: str, *, period_s: int, timeout_s: int, failures: int) -> dict[s
 
 
 def _volumes(desired: Desired) -> list[dict[str, Any]]:
-    volumes = [_kafka_volume(desired), relay_volume(desired)]
+    volumes = [kafka_volume(desired), relay_volume(desired)]
     if desired.spec.sealing is not None:
         keys = desired.spec.sealing.keys_secret_ref
         items = [{"key": keys.key, "path": "keys.json"}]
@@ -148,7 +158,8 @@ def _volumes(desired: Desired) -> list[dict[str, Any]]:
     return [volume for volume in volumes if volume is not None]
 
 
-def _kafka_volume(desired: Desired) -> dict[str, Any] | None:
+def kafka_volume(desired: Desired) -> dict[str, Any] | None:
+    """Return the volume with the password and the authorities for Kafka; None if there are none."""
     kafka = desired.defaults.kafka
     files = ((kafka.password, "password"), (kafka.ca, "ca.crt"))
     sources = [

@@ -16,6 +16,20 @@ TEMPLATE_DIRECTORY: Final = "/etc/mailtopic/templates"
 METRICS_PORT: Final = 9100
 
 
+def replay_env(desired: Desired) -> list[dict[str, Any]]:
+    """Return the env of a replay: the same Kafka, topic and ages."""
+    settings = {
+        "TOPIC": desired.names.main,
+        **_kafka(desired),
+        "DELIVERY__MAX_AGE_S": str(duration_s(desired.spec.delivery.max_age)),
+    }
+    return _env(settings)
+
+
+def _env(settings: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [{"name": f"MAILTOPIC_{name}", "value": value} for name, value in settings.items()]
+
+
 def sender_env(desired: Desired) -> list[dict[str, Any]]:
     """Return the env of the container; nothing secret is in it."""
     settings = {
@@ -29,7 +43,7 @@ def sender_env(desired: Desired) -> list[dict[str, Any]]:
         "METRICS__HOST": "0.0.0.0",  # noqa: S104 (the pod's own address)
         "METRICS__PORT": str(METRICS_PORT),
     }
-    return [{"name": f"MAILTOPIC_{name}", "value": value} for name, value in settings.items()]
+    return _env(settings)
 
 
 def _kafka(desired: Desired) -> Mapping[str, str]:

@@ -2,8 +2,10 @@
 
 import asyncio
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -308,3 +310,27 @@ async def test_a_missing_topic_is_named(dlq: Dlq) -> None:
     dlq.topics.topics = frozenset({NAMES.main, NAMES.dlq})
     with pytest.raises(TopicMissing, match=r"mails\.status does not exist"):
         await dlq.replay()
+
+
+async def test_a_report_holds_the_counts_for_a_program(dlq: Dlq, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    dlq.bury(dlq.mail("one@example.com"))
+    settled = dlq.mail("two@example.com")
+    dlq.bury(settled)
+    dlq.record(settled.id, Outcome.ACCEPTED)
+    options = ReplayOptions(Selection(), superseding=(), report=report)
+    writer = MemoryReplayWriter(dlq.topics)
+    assert await replay_letters(dlq.session, writer, options, stop=asyncio.Event()) == 0
+    assert json.loads(report.read_text()) == {"matched": 2, "replayed": 1, "skipped": 1}
+
+
+async def test_with_a_report_it_is_no_error_that_nothing_matches(dlq: Dlq, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    options = ReplayOptions(
+        Selection(classes=frozenset({"none"})), superseding=(), is_dry_run=True, report=report
+    )
+    writer = MemoryReplayWriter(dlq.topics)
+    for topic in ("mails", NAMES.status):
+        assert await dlq.session.reader.partitions(topic)
+    assert await replay_letters(dlq.session, writer, options, stop=asyncio.Event()) == 0
+    assert json.loads(report.read_text()) == {"matched": 0, "replayed": 0, "skipped": 0}

@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -132,6 +133,10 @@ def replay_command(
         bool, typer.Option("--dry-run", help="Say what would be replayed; change nothing.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Write the counts there as JSON; that nothing matches is then no error."),
+    ] = None,
 ) -> None:
     """Put the mails of dead letters back on the main topic for another attempt.
 
@@ -162,6 +167,7 @@ def replay_command(
             is_dry_run=dry_run,
             rate=mails_per_s,
             ask=None if yes else ask_on_terminal,
+            report=report,
         )
         writer = KafkaReplayWriter(
             settings.kafka.client_kwargs(), settings.topic, timeout_s=timeout

@@ -1,9 +1,11 @@
 """The course of `mailtopic dlq replay`: take over, plan, ask, put back, say what was done."""
 
 import asyncio
+import json
 import sys
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
+from pathlib import Path
 
 import typer
 
@@ -28,6 +30,8 @@ class ReplayOptions:
         superseding: purposes of which a newer mail makes the older ones pointless.
         rate: mails a second; None: as fast as the broker takes them.
         ask: asks the user before anything is put back; None: nobody needs to be asked.
+        report: a file for the counts, as JSON, for a program to read. Then it is no failure that
+            nothing matches; None: nobody reads them.
     """
 
     selection: Selection
@@ -35,6 +39,17 @@ class ReplayOptions:
     is_dry_run: bool = False
     rate: float | None = None
     ask: Ask | None = None
+    report: Path | None = None
+
+    def tell(self, plan: ReplayPlan, replayed: int) -> None:
+        """Write the counts, if somebody wants to read them."""
+        if self.report is not None:
+            counts = {
+                "matched": plan.matched,
+                "replayed": replayed,
+                "skipped": plan.skipped.total(),
+            }
+            self.report.write_text(json.dumps(counts), encoding="utf-8")
 
 
 async def replay_letters(
@@ -56,17 +71,22 @@ async def replay_letters(
         await make_plan(session, plan, options.selection, superseding=options.superseding)
         if not plan.matched:
             typer.echo(f"No dead letters match in {session.names.dlq}.")
-            return 1
+            options.tell(plan, 0)
+            return 1 if options.report is None else 0
         planned = _planned(plan)
         if options.is_dry_run:
             typer.echo(f"Would replay {planned}{_skipped(plan)}; nothing was changed.")
+            options.tell(plan, plan.planned)
             return 0
         if plan.planned and options.ask is not None:
             question = f"Replay {planned} onto {session.names.main}{_skipped(plan)}? [y/N] "
             if not await options.ask(question, stop):
                 typer.echo("Nothing was changed.")
                 return EXIT_INTERRUPTED if stop.is_set() else 0
-        return await _put_back(session, Replay(session, plan, writer, rate=options.rate, stop=stop))
+        replay = Replay(session, plan, writer, rate=options.rate, stop=stop)
+        code = await _put_back(session, replay)
+        options.tell(plan, replay.done.mails)
+        return code
 
 
 async def _put_back(session: Session, replay: Replay) -> int:

@@ -32,7 +32,10 @@ THEIRS = {"one-node": set[str](), "production": {"mailtopic-signup-database", "m
 UNMOUNTED = {"one-node": set[str](), "production": {"mailtopic-kafka-ca-key"}}
 
 
-@pytest.fixture
+Made = dict[str, dict[str, Manifest]]
+
+
+@pytest.fixture(scope="module")
 def kubectl() -> Kubectl:
     found = find_kubectl()
     if found is None:
@@ -40,10 +43,12 @@ def kubectl() -> Kubectl:
     return found
 
 
-@pytest.fixture
-def openssl() -> None:
+@pytest.fixture(scope="module")
+def made(kubectl: Kubectl) -> Made:
+    """The Secrets of each overlay, by name; drawing the keys of certificates takes a while."""
     if shutil.which("openssl") is None:
         require("charts", "there is no openssl")
+    return {overlay: kubectl.secrets(overlay) for overlay in VALUES}
 
 
 def test_the_manifests_are_what_the_charts_render(newest_helm: Helm) -> None:
@@ -79,32 +84,29 @@ def test_every_crd_is_in_the_base(kubectl: Kubectl) -> None:
 
 
 @pytest.mark.parametrize("overlay", VALUES)
-@pytest.mark.usefixtures("openssl")
 def test_secrets_sh_makes_the_secrets_that_an_overlay_mounts(
-    overlay: str, kubectl: Kubectl
+    overlay: str, made: Made, kubectl: Kubectl
 ) -> None:
-    made = kubectl.secrets(overlay)
+    mine = made[overlay]
     needed = list(_needed(kubectl.build(OVERLAYS / overlay)))
     names = {name for name, _ in needed}
-    assert names == (set(made) | THEIRS[overlay]) - UNMOUNTED[overlay]
+    assert names == (set(mine) | THEIRS[overlay]) - UNMOUNTED[overlay]
     missing = [
-        (name, key) for name, key in needed if name in made and key not in made[name]["data"]
+        (name, key) for name, key in needed if name in mine and key not in mine[name]["data"]
     ]
     assert missing == []
 
 
-@pytest.mark.usefixtures("openssl")
-def test_the_services_can_read_the_keys_that_secrets_sh_makes(
-    kubectl: Kubectl, tmp_path: Path
-) -> None:
-    made = kubectl.secrets("one-node")
-    sealing = _value(made["mailtopic-sealing-keys"], "keys.json")
-    assert KeyRing.parse(sealing.decode()).active == "k1"
+def test_the_services_can_read_the_keys_that_secrets_sh_makes(made: Made, tmp_path: Path) -> None:
+    rings = {
+        overlay: _value(mine["mailtopic-sealing-keys"], "keys.json").decode()
+        for overlay, mine in made.items()
+    }
+    assert {KeyRing.parse(ring).active for ring in rings.values()} == {"k1"}
+    assert rings["one-node"] != rings["production"], "each run draws keys of its own"
     pepper = tmp_path / "keys.json"
-    pepper.write_bytes(_value(made["mailtopic-signup-pepper"], "keys.json"))
+    pepper.write_bytes(_value(made["production"]["mailtopic-signup-pepper"], "keys.json"))
     Peppers.load(pepper)
-    again = kubectl.secrets("one-node")
-    assert _value(again["mailtopic-sealing-keys"], "keys.json") != sealing
 
 
 @pytest.mark.parametrize(
@@ -118,13 +120,11 @@ def test_the_services_can_read_the_keys_that_secrets_sh_makes(
         ),
     ],
 )
-@pytest.mark.usefixtures("openssl")
 def test_a_certificate_that_secrets_sh_makes_is_good_for_the_names_that_clients_use(
-    overlay: str, secret: str, host: str, kubectl: Kubectl, tmp_path: Path
+    overlay: str, secret: str, host: str, made: Made, tmp_path: Path
 ) -> None:
-    made = kubectl.secrets(overlay)[secret]
     for key in ("ca.crt", "tls.crt"):
-        (tmp_path / key).write_bytes(_value(made, key))
+        (tmp_path / key).write_bytes(_value(made[overlay][secret], key))
     # Strict, as Python checks certificates from 3.13 on.
     checking = ["-x509_strict", "-purpose", "sslserver", "-verify_hostname", host]
     checked = subprocess.run(  # noqa: S603 - fixed arguments

@@ -169,6 +169,23 @@ async def test_a_part_that_fails_ends_up_with_its_log_and_leaves_nothing(
     await until_nothing_is_left(second, before)
 
 
+def test_a_given_cluster_is_used_and_never_taken_down(
+    cluster: ClusterClient, second: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MAILTOPIC_TEST_KUBECONFIG", str(cluster.kubeconfig))
+    assert "mode: given" in bring_up(second).stdout
+    assert "Ready" in ClusterClient(second).kubectl("get", "nodes")
+    archive = tmp_path / "image.tar"
+    archive.touch()
+    load = localcluster("load", str(archive), settings=second)
+    assert (load.returncode, "push the images" in load.stderr) == (2, True)
+
+    assert localcluster("down", settings=second).returncode == 0
+
+    assert not second.kubeconfig.exists()
+    assert "Ready" in cluster.kubectl("get", "nodes")
+
+
 def test_a_process_that_only_looks_like_the_node_is_spared(second: Settings) -> None:
     name = "localcluster.node"
     with subprocess.Popen(  # noqa: S603 - our own interpreter

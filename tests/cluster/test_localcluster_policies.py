@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from localcluster.client import ClientError, ClusterClient
+from localcluster.policy import NamedPort, Pod, ruleset
+from localcluster.programs import run
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,40 @@ def _no_policies_are_left(bench: Bench) -> Iterator[None]:
     bench.cluster.until(
         lambda: bench.reaches("stranger", "get", bench_url(bench)), "the namespace is open again"
     )
+
+
+def test_the_packet_filter_takes_every_rule_that_we_write(cluster: ClusterClient) -> None:
+    """In a network namespace of its own, where nothing is changed."""
+    assert cluster.kubeconfig.exists()
+    named = (NamedPort("http", "TCP", 80), NamedPort("dns", "UDP", 53))
+    pods = [Pod("n", f"p{i}", f"10.244.0.{i}", {"i": str(i)}, named) for i in range(2, 40)]
+    peers: list[dict[str, Any]] = [
+        {"podSelector": {}},
+        {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8", "192.168.1.1/32"]}},
+        {"ipBlock": {"cidr": "10.1.2.3/32"}},
+    ]
+    ports: list[dict[str, Any]] = [
+        {"port": "http"},
+        {"port": "dns", "protocol": "UDP"},
+        {"port": 1, "endPort": 65535},
+        {"protocol": "UDP"},
+        {},
+    ]
+    specs: list[dict[str, Any]] = [
+        {"policyTypes": ["Ingress", "Egress"]},
+        {"ingress": [{}], "egress": [{}]},
+        {
+            "ingress": [{"from": peers, "ports": ports}, {"from": peers}, {"ports": ports}],
+            "egress": [{"to": peers, "ports": ports}, {"to": peers}, {"ports": ports}],
+        },
+    ]
+    policies = [
+        {"metadata": {"namespace": "n", "name": "p"}, "spec": {"podSelector": {}, **spec}}
+        for spec in specs
+    ]
+    text = ruleset(pods, {"n": {}}, policies)
+    checked = run("unshare", "--net", "nft", "--check", "--file", "-", text=text)
+    assert (checked.returncode, checked.stderr) == (0, "")
 
 
 def bench_url(bench: Bench, port: int = 80) -> str:

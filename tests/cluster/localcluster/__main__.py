@@ -1,6 +1,7 @@
 """The local cluster's command: `python -m localcluster --help`."""
 
 import fcntl
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -88,8 +89,13 @@ def load(archives: Annotated[list[Path], typer.Argument(exists=True, dir_okay=Fa
 
 @app.command()
 def build() -> None:
-    """Build the programs into the cache, without starting anything."""
-    _toolchain().ensure(*MODULES)
+    """Build the programs into the cache and link the clients, without starting anything."""
+    settings = Settings.from_environment()
+    settings.state.mkdir(parents=True, exist_ok=True)
+    toolchain = _toolchain()
+    toolchain.ensure(*MODULES)
+    if not settings.mode_file.exists():
+        link_clients(settings, toolchain, "node")
 
 
 @app.command()
@@ -109,6 +115,8 @@ def _tell(cluster: Cluster) -> None:
 
 def main() -> None:
     """Run a command; what can't be done is told in words, with exit code 2 or 3."""
+    # An end that can be cleaned up after, as that by Ctrl-C is.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         app()
     except ClusterError as error:

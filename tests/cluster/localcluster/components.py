@@ -142,6 +142,8 @@ def _kubelet(settings: Settings) -> Component:
         "node-ip": NODE_IP,
         "root-dir": KUBELET_ROOT,
         "cert-dir": KUBELET_ROOT / "pki",
+        # For what spreads over zones.
+        "node-labels": "topology.kubernetes.io/zone=local,topology.kubernetes.io/region=local",
         "v": 2,
     }
     return Component("kubelet", _command(settings, "kubelet", options))

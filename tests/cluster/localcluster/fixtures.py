@@ -38,9 +38,7 @@ def localcluster(*arguments: str, settings: Settings) -> Finished:
 def cluster() -> Iterator[ClusterClient]:
     """The cluster that is up; else one that is brought up now and taken down in the end."""
     settings = Settings.from_environment()
-    was_up = localcluster("status", settings=settings).returncode == 0
-    if not was_up:
-        bring_up(settings)
+    was_up = "up already" in bring_up(settings).stdout
     yield ClusterClient(settings)
     if not was_up:
         down = localcluster("down", settings=settings)

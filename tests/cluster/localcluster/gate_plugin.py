@@ -1,7 +1,7 @@
 """A CNI plugin: a pod's network is ready only when the agent has put its policies in force.
 
-It stands last in the chain and changes nothing. Its executable is this file behind a line that
-names the interpreter, so it uses the standard library only.
+It stands last in the chain and changes nothing. It is run by its path and for every pod, so it uses
+the standard library only.
 """
 
 import json

@@ -10,6 +10,7 @@ nothing has to be undone, whichever process is killed.
 import http.client
 import json
 import os
+import shlex
 import ssl
 import subprocess
 import sys
@@ -164,8 +165,9 @@ def arrange_cni_plugins() -> None:
     for name in ("bridge", "host-local", "loopback", "portmap"):
         (CNI_PLUGINS / name).symlink_to(machine / name)
     gate = CNI_PLUGINS / "mailtopic-gate"
-    source = Path(__file__).with_name("gate_plugin.py")
-    gate.write_text(f"#!{sys.executable} -ISP\n{source.read_text()}")
+    # Through a shell: a line that names the interpreter may be neither long nor contain blanks.
+    plugin = [sys.executable, "-I", "-S", str(Path(__file__).with_name("gate_plugin.py"))]
+    gate.write_text(f"#!/bin/sh\nexec {shlex.join(plugin)}\n")
     gate.chmod(0o755)
 
 

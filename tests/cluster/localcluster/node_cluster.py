@@ -18,6 +18,9 @@ from .programs import Finished, run
 from .settings import CONTAINERD_SOCKET, Settings
 from .toolchain import MODULES, Report, Toolchain
 
+# How long a complete node may be busy with other things before `up` calls that an error.
+_PATIENCE_S = 60
+_POLL_S = 0.5
 _OWN_IMAGES = ("pause", "coredns", "metrics-server")
 _METRICS_API = "/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.metrics.k8s.io"
 
@@ -45,7 +48,8 @@ class NodeCluster:
             ClusterError: it can't be brought up; nothing of it is left then.
         """
         extend_path()
-        if self.is_up():
+        if self._is_complete():
+            self._wait_until_ready_again()
             self._report("the cluster is up already")
             return
         if missing := problems(CgroupTree(self._settings.name)):
@@ -93,27 +97,43 @@ class NodeCluster:
 
     def is_up(self) -> bool:
         """Whether `up` came to its end, and the node runs and is ready."""
-        if not self._settings.complete_file.exists():
-            return False
-        if processes.first_pid(self._settings.state) is None:
-            return False
+        return self._is_complete() and self._is_ready()
+
+    def _is_complete(self) -> bool:
+        """Whether a node runs whose start came to its end, ready at this moment or not."""
+        is_running = processes.first_pid(self._settings.state) is not None
+        return is_running and self._settings.complete_file.exists()
+
+    def _is_ready(self) -> bool:
         try:
-            return is_node_ready(Api(self._settings.kubeconfig))
+            return is_node_ready(self._api)
         except (ApiError, OSError):
             return False
+
+    def _wait_until_ready_again(self) -> None:
+        """Give a busy machine time; a node that runs is never taken away by `up`."""
+        deadline_s = time.monotonic() + _PATIENCE_S
+        while not self._is_ready():
+            if time.monotonic() > deadline_s:
+                raise ClusterError(
+                    f"a node runs, but was not ready within {_PATIENCE_S} s: look at its logs in "
+                    f"{self._settings.logs}, or take it down first"
+                )
+            time.sleep(_POLL_S)
 
     def describe(self) -> list[str]:
         """Return lines about the cluster's state."""
         if processes.first_pid(self._settings.state) is None:
-            was = describe_end(self._settings) if self._settings.node.exists() else "no node runs"
-            return [was]
+            return [describe_end(self._settings) if self._settings.node.exists() else "no node"]
         if not self.is_up():
             return [
                 "a node runs, but it is not ready: it is being started, or its start was killed"
             ]
-        api = Api(self._settings.kubeconfig)
-        version = api.request("GET", "/version")["gitVersion"]
-        pods = api.request("GET", "/api/v1/pods")["items"]
+        try:
+            version = self._api.request("GET", "/version")["gitVersion"]
+            pods = self._api.request("GET", "/api/v1/pods")["items"]
+        except (ApiError, OSError) as error:
+            return [f"a node runs, but its API server does not answer: {error}"]
         return [
             f"Kubernetes {version}, one node, ready",
             f"kubeconfig: {self._settings.kubeconfig}",

@@ -6,16 +6,14 @@ import socket
 import socketserver
 import threading
 from pathlib import Path
-from typing import Any
 
 from .api import Api, ApiError
-from .policy import NamedPort, Pod, ruleset
+from .pods import PodBook
+from .policy import ruleset
 from .programs import run_checked
 from .watching import Watched
 
 _log = logging.getLogger(__name__)
-
-_ENDED = ("Succeeded", "Failed")
 
 
 class PolicyAgent:
@@ -34,7 +32,7 @@ class PolicyAgent:
             api, "/apis/networking.k8s.io/v1/networkpolicies", self._changed.set
         )
         self._lock = threading.Lock()
-        self._gated: dict[tuple[str, str], dict[str, Any]] = {}
+        self._book = PodBook()
         self._applied = ""
 
     @property
@@ -63,7 +61,7 @@ class PolicyAgent:
         """
         pod = self._api.request("GET", f"/api/v1/namespaces/{namespace}/pods/{name}")
         with self._lock:
-            self._gated[namespace, name] = {"pod": pod, "address": address}
+            self._book.admit(pod, address)
             self._apply()
 
     def _apply(self) -> None:
@@ -71,46 +69,12 @@ class PolicyAgent:
             item["metadata"]["name"]: item["metadata"].get("labels") or {}
             for item in self._namespaces.snapshot()
         }
-        text = ruleset(self._current_pods(), namespaces, self._policies.snapshot())
+        pods = self._book.current(self._pods.snapshot())
+        text = ruleset(pods, namespaces, self._policies.snapshot())
         if text != self._applied:
             run_checked("nft", "-f", "-", text=text)
             self._applied = text
             _log.info("applied a table of %d chains", text.count("chain "))
-
-    def _current_pods(self) -> list[Pod]:
-        objects = {
-            (item["metadata"]["namespace"], item["metadata"]["name"]): item
-            for item in self._pods.snapshot()
-        }
-        for key, gated in list(self._gated.items()):
-            seen = objects.get(key)
-            if seen is None and gated.get("seen"):
-                del self._gated[key]
-            elif seen is None or seen["metadata"]["uid"] != gated["pod"]["metadata"]["uid"]:
-                # The watch is behind: the pod that the gate told of is the newer one.
-                objects[key] = gated["pod"]
-            else:
-                gated["seen"] = True
-        addresses = {key: gated["address"] for key, gated in self._gated.items()}
-        pods = (_pod(item, addresses.get(key)) for key, item in objects.items())
-        return [pod for pod in pods if pod is not None]
-
-
-def _pod(item: dict[str, Any], gated_address: str | None) -> Pod | None:
-    """Return what policies see; nothing for pods that ended or that share the node's network."""
-    spec, status, metadata = item["spec"], item.get("status") or {}, item["metadata"]
-    address = gated_address or status.get("podIP")
-    if spec.get("hostNetwork") or not address or status.get("phase") in _ENDED:
-        return None
-    containers = [*spec["containers"], *(spec.get("initContainers") or [])]
-    ports = tuple(
-        NamedPort(port["name"], port.get("protocol", "TCP"), port["containerPort"])
-        for container in containers
-        for port in container.get("ports") or []
-        if port.get("name")
-    )
-    labels = metadata.get("labels") or {}
-    return Pod(metadata["namespace"], metadata["name"], address, labels, ports)
 
 
 class GateServer(socketserver.ThreadingUnixStreamServer):

@@ -2,9 +2,12 @@
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+from .errors import ClusterError
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 TOOL_MODULES = REPOSITORY / "tests" / "cluster" / "tools"
@@ -32,6 +35,10 @@ CNI_PLUGINS = Path("/run/mailtopic/cni-bin")
 KUBELET_ROOT = Path("/var/lib/kubelet")
 ETCD_DATA = Path("/run/mailtopic/etcd")
 
+# A comma or a colon would end a mount option, a quote or a backslash a value in TOML.
+_USABLE_PATH = re.compile(r"[^,:\"\\\s]+")
+_COVERED = ("/run", "/var/run", "/var/log", "/proc", "/sys", "/dev")
+
 PAUSE_IMAGE = "localhost/mailtopic-pause:1"
 DNS_IMAGE = "localhost/mailtopic-coredns:1"
 METRICS_IMAGE = "localhost/mailtopic-metrics-server:1"
@@ -51,9 +58,20 @@ class Settings:
 
     @classmethod
     def from_environment(cls) -> "Settings":
-        """Take the folder from MAILTOPIC_CLUSTER_DIR; else it is .cluster in the repository."""
+        """Take the folder from MAILTOPIC_CLUSTER_DIR; else it is .cluster in the repository.
+
+        Raises:
+            ClusterError: no cluster can live in that folder.
+        """
         configured = os.environ.get("MAILTOPIC_CLUSTER_DIR")
-        return cls(Path(configured).resolve() if configured else REPOSITORY / ".cluster")
+        state = Path(configured).resolve() if configured else REPOSITORY / ".cluster"
+        if not _USABLE_PATH.fullmatch(str(state)):
+            raise ClusterError(f"{state} can't hold a cluster: mounts and URLs can't take its name")
+        if any(state.is_relative_to(folder) for folder in _COVERED):
+            raise ClusterError(
+                f"{state} can't hold a cluster: the node has a folder of its own there"
+            )
+        return cls(state)
 
     @cached_property
     def name(self) -> str:

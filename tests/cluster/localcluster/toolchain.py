@@ -17,7 +17,7 @@ from .images import write_image
 from .programs import run
 from .settings import DNS_IMAGE, METRICS_IMAGE, PAUSE_IMAGE, PROBE_IMAGE, TOOL_MODULES
 
-Report = Callable[[str], None]
+Report = Callable[[str], object]
 
 # A change of what is done with the sources makes what was built before a stranger.
 _RECIPE = "1"
@@ -151,7 +151,7 @@ class Toolchain:
 
     def _compile(self, go: str, name: str, binaries: Path) -> None:
         source = self._modules / name
-        flags = " ".join(["-s", "-w", *_version_flags(source, MODULES[name])])
+        flags = " ".join(["-s", "-w", *version_flags(source, MODULES[name])])
         # One invocation for all, so that they are linked beside each other; but two programs of
         # one name can't share it.
         together = [program for program in MODULES[name] if _is_named_by_go(program)]
@@ -186,7 +186,8 @@ def required_version(module: Path, name: str) -> str:
     return found[1]
 
 
-def _version_flags(module: Path, programs: tuple[Program, ...]) -> Iterator[str]:
+def version_flags(module: Path, programs: tuple[Program, ...]) -> Iterator[str]:
+    """Yield the linker's flags that tell each program its version."""
     values = {
         variable: required_version(module, program.version_of)
         for program in programs

@@ -29,7 +29,7 @@ CONTAINER: Final = "sender"
 UID: Final = 10001
 
 _RESOURCES: Final = {
-    "requests": {"cpu": "50m", "memory": "96Mi"},
+    "requests": {"cpu": "100m", "memory": "96Mi"},
     "limits": {"cpu": "1", "memory": "192Mi"},
 }
 _MODE: Final = 0o440

@@ -1,0 +1,168 @@
+"""The operator's senders are those of the chart sender, and of the sender's own settings."""
+
+import json
+from typing import Any
+
+import pytest
+
+from mailtopic_operator.domain.children import wanted_children
+from mailtopic_operator.domain.defaults import KafkaAccess, OperatorDefaults, SecretKey
+from mailtopic_operator.domain.desired import Desired
+from mailtopic_operator.domain.observed import Observed
+from mailtopic_runtime import load_settings
+from mailtopic_sender.relays import parse_relays
+from mailtopic_sender.settings import SenderSettings
+from support.helm import helm_clients
+from support.mailtopic_world import World, spec
+from support.requirements import require
+
+SPEC = spec(
+    topic={"partitions": 6},
+    relays=[
+        {
+            "name": "ses",
+            "host": "smtp.example.net",
+            "credentialsSecretRef": {"name": "login"},
+            "caSecretRef": {"name": "ca"},
+            "rateLimit": "14/s",
+        },
+        {"name": "backup", "host": "backup.example.net", "port": 465, "security": "TLS"},
+    ],
+    sealing={"keysSecretRef": {"name": "keys"}},
+    delivery={"maxAge": "1h"},
+)
+SPEC["from"]["name"] = "Example"
+VALUES: dict[str, Any] = {
+    "topic": "mails",
+    "kafka": {
+        "bootstrapServers": "kafka:9093",
+        "securityProtocol": "SASL_SSL",
+        "username": "sender",
+        "existingSecret": "kafka-user",
+        "caSecret": {"name": "kafka-ca"},
+    },
+    "from": {"name": "Example", "address": "noreply@example.net"},
+    "relays": [
+        {
+            "name": "ses",
+            "host": "smtp.example.net",
+            "username": "somebody",
+            "existingSecret": "login",
+            "caSecret": {"name": "ca"},
+            "ratePerS": 14,
+        },
+        {"name": "backup", "host": "backup.example.net", "port": 465, "security": "TLS"},
+    ],
+    "sealing": {"existingSecret": "keys"},
+}
+OTHERWISE = {"MAILTOPIC_RELAYS", "MAILTOPIC_RELAYS_FILE"}
+
+
+@pytest.fixture
+def desired() -> Desired:
+    kafka = KafkaAccess(
+        "kafka:9093",
+        security_protocol="SASL_SSL",
+        username="sender",
+        password=SecretKey("kafka-user", "password"),
+        ca=SecretKey("kafka-ca", "ca.crt"),
+    )
+    return World(spec=SPEC, defaults=OperatorDefaults(kafka=kafka)).desired
+
+
+@pytest.fixture
+def ours(desired: Desired) -> dict[str, Any]:
+    children = wanted_children(desired, Observed(topics={}))
+    return dict(next(child for child in children if child["kind"] == "Deployment"))
+
+
+@pytest.fixture
+def charts() -> dict[str, Any]:
+    if not helm_clients():
+        require("charts", "there is no helm: `make cluster` builds it")
+    objects = helm_clients()[-1].template("sender", VALUES)
+    return next(each for each in objects if each["kind"] == "Deployment")
+
+
+def _pod(deployment: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = deployment["spec"]["template"]["spec"]
+    return found
+
+
+def _env(deployment: dict[str, Any]) -> dict[str, str]:
+    (container,) = _pod(deployment)["containers"]
+    return {entry["name"]: entry["value"] for entry in container["env"]}
+
+
+def test_the_pods_differ_in_names_and_in_how_relays_are_written_only(
+    ours: dict[str, Any], charts: dict[str, Any]
+) -> None:
+    for deployment in (ours, charts):
+        pod = _pod(deployment)
+        del pod["serviceAccountName"]
+        for constraint in pod["topologySpreadConstraints"]:
+            del constraint["labelSelector"]
+        pod["volumes"] = sorted(
+            (volume for volume in pod["volumes"] if volume["name"] != "relays"),
+            key=lambda volume: str(volume["name"]),
+        )
+        (container,) = pod["containers"]
+        container["volumeMounts"].sort(key=lambda mount: mount["name"])
+        for port in container["ports"]:
+            port.setdefault("protocol", "TCP")
+        del container["env"]
+    (mine,), (theirs,) = _pod(ours).pop("containers"), _pod(charts).pop("containers")
+    assert {key: mine[key] for key in mine if mine[key] != theirs.get(key)} == {}
+    assert mine.keys() == theirs.keys()
+    assert _pod(ours) == _pod(charts)
+
+
+def test_the_deployments_are_rolled_in_the_same_way(
+    ours: dict[str, Any], charts: dict[str, Any]
+) -> None:
+    for part in ("strategy", "replicas", "revisionHistoryLimit", "minReadySeconds"):
+        assert ours["spec"][part] == charts["spec"][part]
+
+
+def test_settings_that_both_have_are_equal_and_the_operator_invents_none(
+    ours: dict[str, Any], charts: dict[str, Any]
+) -> None:
+    mine, theirs = _env(ours), _env(charts)
+    assert mine.keys() - theirs.keys() - OTHERWISE == set()
+    same = mine.keys() & theirs.keys()
+    assert {name: mine[name] for name in same} == {name: theirs[name] for name in same}
+
+
+def test_the_sender_understands_all_of_it(
+    desired: Desired, ours: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    password = tmp_path / "password"
+    password.write_text("secret")
+    for name, value in _env(ours).items():
+        at = str(password) if name == "MAILTOPIC_KAFKA__PASSWORD_FILE" else value
+        monkeypatch.setenv(name, at)
+    settings = load_settings(SenderSettings, "mailtopic-sender")
+    assert settings.names == desired.names
+    assert settings.mail_from.name == "Example"
+    assert settings.delivery.max_age_s == 3600
+    assert settings.topics.partitions == 6
+    assert settings.relays is not None
+    ses, backup = parse_relays(settings.relays.get_secret_value())
+    assert (ses.name, ses.rate_per_s, backup.port) == ("ses", 14, 465)
+    assert str(ses.username_file) == "/etc/mailtopic/relays/ses/username"
+
+
+def test_every_file_that_the_relays_name_is_mounted(ours: dict[str, Any]) -> None:
+    named = {
+        value
+        for relay in json.loads(_env(ours)["MAILTOPIC_RELAYS"])
+        for key, value in relay.items()
+        if key.endswith("_file")
+    }
+    (volume,) = [each for each in _pod(ours)["volumes"] if each["name"] == "relays"]
+    mounted = {
+        f"/etc/mailtopic/relays/{item['path']}"
+        for source in volume["projected"]["sources"]
+        for item in source["secret"]["items"]
+    }
+    assert named == mounted

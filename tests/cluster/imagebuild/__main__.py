@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from imagebuild.builder import Builder, Built, fingerprint_of, opened_engine, recall
 from imagebuild.catalogue import ROOT, STATE_DIR, Image, catalogue
 from imagebuild.commands import BuildError
-from imagebuild.delivery import find_target, note_delivered, undelivered
+from imagebuild.delivery import find_target
 from imagebuild.engines import Buildah, choose_engine_name
 
 
@@ -52,27 +52,27 @@ def build(images: Sequence[Image], options: argparse.Namespace) -> list[Built]:
 
 
 def deliver(built: Sequence[Built]) -> None:
-    """Load into the cluster what it hasn't got; say so if there is none.
+    """Load into the cluster what it hasn't got; say so if none is up.
 
     Raises:
         BuildError: the cluster doesn't take them.
     """
     target = find_target()
-    if target is None:
-        _say(f"no cluster is up; the archives are in {STATE_DIR.relative_to(ROOT)}")
+    if isinstance(target, str):
+        _say(f"{target}; the archives are in {STATE_DIR.relative_to(ROOT)}")
         return
     fingerprints = {one.name: one.fingerprint for one in built}
-    missing = undelivered(target, fingerprints)
+    missing = target.lacks(fingerprints)
     if missing:
         started_s = time.monotonic()
         log = STATE_DIR / "load.log"
         log.write_text("")
         target.load([one.archive for one in built if one.name in missing], log)
-        note_delivered(target, fingerprints)
+        target.note(fingerprints)
         took_s = time.monotonic() - started_s
-        _say(f"loaded into the {target.title}: {', '.join(missing)}, {took_s:.1f} s")
+        _say(f"loaded into the cluster: {', '.join(missing)}, {took_s:.1f} s")
     else:
-        _say(f"the {target.title} has them all")
+        _say("the cluster has them all")
 
 
 def _engine_of(options: argparse.Namespace) -> str:

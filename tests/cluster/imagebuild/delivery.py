@@ -1,94 +1,74 @@
-"""Brings archives into the cluster that `make cluster` has made, if there is one."""
+"""Brings archives into the cluster that `make cluster` has brought up, if one is up."""
 
 import hashlib
 import json
 import os
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
-from imagebuild.catalogue import ROOT, STATE_DIR
+from imagebuild.catalogue import ROOT
 from imagebuild.commands import BuildError, run_logged, succeeds
-
-KIND_CLUSTER = "mailtopic"
-_KUBECONFIG = ROOT / ".cluster" / "kubeconfig"
-_DELIVERED = STATE_DIR / "delivered.json"
+from localcluster.errors import ClusterError
+from localcluster.settings import Settings
 
 
-class Target(Protocol):
-    """A cluster that takes archives."""
+class Target:
+    """The running cluster, and what is known of its images.
 
-    @property
-    def title(self) -> str:
-        """What it is called in messages."""
+    Promises that an image that was delivered is not delivered again. Does not look into the
+    cluster: what somebody removed there by hand stays away until the image changes.
+    """
 
-    def identity(self) -> str:
-        """Differs between this cluster and every other one that will ever be in its place."""
+    def __init__(self, settings: Settings) -> None:
+        self._note = settings.state / "delivered.json"
+        # Every cluster has keys of its own, so this also tells it from those before it.
+        self._identity = hashlib.sha256(settings.kubeconfig.read_bytes()).hexdigest()
 
-    def load(self, archives: Sequence[Path], log: Path) -> None:
-        """Make the archives' images usable without a registry."""
-
-
-class KindCluster:
-    """A kind cluster, which loads archives by itself."""
-
-    title = f"kind cluster {KIND_CLUSTER}"
-
-    def identity(self) -> str:
-        """The hash of its kubeconfig: every cluster has keys of its own."""
-        return _hash_of(_KUBECONFIG)
+    def lacks(self, fingerprints: Mapping[str, str]) -> list[str]:
+        """The names of the images that the cluster hasn't got in this form."""
+        delivered = self._delivered()
+        return [name for name, value in fingerprints.items() if delivered.get(name) != value]
 
     def load(self, archives: Sequence[Path], log: Path) -> None:
-        """Load one after the other, as kind does it."""
-        for archive in archives:
-            run_logged(["kind", "load", "image-archive", archive, "--name", KIND_CLUSTER], log)
+        """Make the archives' images usable without a registry.
+
+        Raises:
+            BuildError: the cluster doesn't take them.
+        """
+        run_logged(_localcluster("load", *archives), log, env=_environment())
+
+    def note(self, fingerprints: Mapping[str, str]) -> None:
+        """Remember what the cluster has got."""
+        images = {**self._delivered(), **fingerprints}
+        document = {"cluster": self._identity, "images": images}
+        self._note.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+
+    def _delivered(self) -> dict[str, str]:
+        try:
+            document = json.loads(self._note.read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return dict(document["images"]) if document.get("cluster") == self._identity else {}
 
 
-class LocalCluster:
-    """The one-node cluster of the package `localcluster`."""
+def find_target() -> Target | str:
+    """Return the cluster to deliver to, or in words why there is none.
 
-    title = "local cluster"
-
-    def identity(self) -> str:
-        """The hash of its kubeconfig: every cluster has keys of its own."""
-        return _hash_of(_KUBECONFIG)
-
-    def load(self, archives: Sequence[Path], log: Path) -> None:
-        """Import all archives at once."""
-        run_logged(_localcluster("load", *archives), log, env=_environment(), cwd=ROOT)
-
-
-def find_target() -> Target | None:
-    """Return the running cluster of this clone, or None."""
-    if not _KUBECONFIG.is_file():
-        return None
-    if succeeds(_localcluster("status"), env=_environment()):
-        return LocalCluster()
-    if shutil.which("kind") and _is_kind_up():
-        return KindCluster()
-    return None
-
-
-def undelivered(target: Target, fingerprints: Mapping[str, str]) -> list[str]:
-    """The names of the images that the cluster hasn't got in this form."""
+    Raises:
+        BuildError: the state of the cluster is no such thing.
+    """
     try:
-        delivered = json.loads(_DELIVERED.read_text("utf-8"))
-    except (OSError, ValueError):
-        delivered = {}
-    known = delivered.get("images", {}) if delivered.get("cluster") == target.identity() else {}
-    return [name for name, value in fingerprints.items() if known.get(name) != value]
-
-
-def note_delivered(target: Target, fingerprints: Mapping[str, str]) -> None:
-    """Remember what the cluster has got."""
-    document = {"cluster": target.identity(), "images": dict(fingerprints)}
-    _DELIVERED.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
-
-
-def _is_kind_up() -> bool:
-    return succeeds(["kind", "get", "kubeconfig", "--name", KIND_CLUSTER])
+        settings = Settings.from_environment()
+    except ClusterError as error:
+        raise BuildError(str(error)) from None
+    if not settings.kubeconfig.is_file() or not settings.mode_file.is_file():
+        return "no cluster is up"
+    if settings.mode_file.read_text("utf-8").split() == ["given"]:
+        return "the cluster was given: push the images where it pulls from"
+    if not succeeds(_localcluster("status"), env=_environment()):
+        return "the cluster doesn't answer"
+    return Target(settings)
 
 
 def _localcluster(*arguments: str | Path) -> list[str | Path]:
@@ -97,10 +77,3 @@ def _localcluster(*arguments: str | Path) -> list[str | Path]:
 
 def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "cluster")}
-
-
-def _hash_of(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise BuildError(f"{path} can't be read: {error.strerror}") from None

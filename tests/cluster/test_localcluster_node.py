@@ -88,7 +88,7 @@ def test_a_busy_deployment_is_scaled_up(
     cluster: ClusterClient, probe_image: str, namespace: str, figure: Callable[[str], None]
 ) -> None:
     labels = {"app": "busy"}
-    limits = {"requests": {"cpu": "50m"}, "limits": {"cpu": "150m"}}
+    limits = {"requests": {"cpu": "20m"}, "limits": {"cpu": "100m"}}
     deployment = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

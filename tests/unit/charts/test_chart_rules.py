@@ -20,6 +20,8 @@ CLUSTER_WIDE = {
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionPolicyBinding",
 }
+# The operator may look after other namespaces than its own.
+RIGHTS = {"Role", "RoleBinding"}
 LABELS = {
     "app.kubernetes.io/name",
     "app.kubernetes.io/instance",
@@ -45,12 +47,15 @@ def test_every_object_has_its_namespace_and_labels(objects: list[Manifest]) -> N
         labels = each["metadata"].get("labels", {})
         assert set(labels) >= LABELS, where
         assert labels["app.kubernetes.io/part-of"] == "mailtopic", where
-        if each["kind"] not in CLUSTER_WIDE:
+        if each["kind"] not in CLUSTER_WIDE | RIGHTS:
             assert each["metadata"].get("namespace") == "mail", where
 
 
 def test_no_object_stands_twice(objects: list[Manifest]) -> None:
-    names = [(each["kind"], each["metadata"]["name"]) for each in objects]
+    names = [
+        (each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"])
+        for each in objects
+    ]
     assert len(names) == len(set(names))
 
 

@@ -27,6 +27,13 @@ _DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+asyncpg"}
 _RETRY_S = 1.0
 _START_PATIENCE_S = 2.0
 _READS = {"mailtopic_writes": False}
+# SQLSTATEs with which PostgreSQL refuses a connection until somebody changes something.
+_REFUSALS = {
+    "28P01": "the database refuses the user or the password",
+    "28000": "the database refuses the user",
+    "3D000": "there is no database of that name",
+}
+_NO_TABLE = "42P01"
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -86,7 +93,7 @@ class Database:
         Tables that a newer version made stay as they are. One line is logged if it doesn't answer.
 
         Raises:
-            SettingError: the SQLite file can't be opened.
+            SettingError: the SQLite file can't be opened, or PostgreSQL refuses the login.
         """
         while not await self._try_to_prepare():  # noqa: ASYNC110 - no event tells of it
             await asyncio.sleep(_RETRY_S)
@@ -113,6 +120,8 @@ class Database:
             await self._write(_upgrade_alone if self._settings.migrate else _ask)
         except DatabaseUnavailable as error:
             cause = error.__cause__
+            if isinstance(cause, DBAPIError) and _sqlstate(cause) in _REFUSALS:
+                raise SettingError(_URL_SETTING, _REFUSALS[_sqlstate(cause)]) from None
             if self.is_sqlite and isinstance(cause, DBAPIError) and not _is_busy(cause):
                 raise SettingError(
                     _URL_SETTING, f"the file {self.url.database} can't be used: {cause.orig}"
@@ -261,6 +270,11 @@ def _is_busy(error: DBAPIError) -> bool:
 
 
 def _is_unusable(error: DBAPIError) -> bool:
-    # A file that is no database; on PostgreSQL a table that isn't there yet (SQLSTATE 42P01).
+    # A file that is no database; on PostgreSQL a table that isn't there yet, or a password that
+    # was changed since.
     is_no_database = type(error.orig) is sqlite3.DatabaseError
-    return is_no_database or getattr(error.orig, "sqlstate", None) == "42P01"
+    return is_no_database or _sqlstate(error) in {_NO_TABLE, *_REFUSALS}
+
+
+def _sqlstate(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", ""))

@@ -82,7 +82,7 @@ def test_what_the_chart_sets_is_understood(
                 if not name.endswith("_FILE"):
                     patch.setenv(name, value)
             patch.setenv("MAILTOPIC_KAFKA__PASSWORD", "hunter22")
-            settings = OperatorSettings()  # type: ignore[call-arg] # from the environment
+            settings = OperatorSettings()
             assert settings.defaults().sender.resources["limits"]["memory"] == "192Mi"
 
 

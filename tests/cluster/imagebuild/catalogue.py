@@ -46,6 +46,7 @@ def catalogue() -> list[Image]:
         "signup": Path("services/signup"),
         "sender": Path("services/sender"),
         "operator": Path("operator"),
+        "cli": Path("services/cli"),
     }
     kafka = Image(
         "kafka",

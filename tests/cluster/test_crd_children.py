@@ -193,8 +193,9 @@ def test_a_rule_added_to_a_network_policy_is_put_back(api_server: ApiServer) -> 
     assert difference(manifest, _live(api_server, manifest)) is None
 
 
-def test_a_restart_by_kubectl_is_left_alone(api_server: ApiServer, desired: Desired) -> None:
-    manifest = next(child for child in _children(desired) if child["kind"] == "Deployment")
+def test_a_restart_by_kubectl_is_left_alone(api_server: ApiServer) -> None:
+    world = World(spec=FULL, defaults=DEFAULTS)
+    manifest = next(c for c in _children(world.desired) if c["kind"] == "Deployment")
     _apply(api_server, manifest)
     name = f"deployment/{manifest['metadata']['name']}"
     api_server.kubectl("rollout", "restart", name, "-n", "shop")

@@ -27,7 +27,7 @@ mailtopic.check: refuse values of components that don't fit together.
 {{- if and $values.kafka.enabled $servers -}}
 {{- include "common.refuse" (merge (dict "value" "global.kafka.bootstrapServers" "problem" "names a Kafka, and kafka.enabled installs another one: empty the one, or set the other to false") $refuse) -}}
 {{- end -}}
-{{- range $name := list "signup" "sender" -}}
+{{- range $name := list "signup" "sender" "operator" -}}
 {{- $component := index $values $name -}}
 {{- if and $component.enabled (not $values.kafka.enabled) (not $servers) (not $component.kafka.bootstrapServers) -}}
 {{- include "common.refuse" (merge (dict "value" "global.kafka.bootstrapServers" "problem" "must name your Kafka (host:port,…), as kafka.enabled is false") $refuse) -}}

@@ -1,33 +1,25 @@
 """k8s/ on a real cluster: the same installation without Helm."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from localcluster.client import ClusterClient
 from localcluster.programs import Finished
+from support.kube_crds import crds_as_before
 from support.kube_release import RESTRICTED, Release
 from support.kustomize import OVERLAYS, SECRETS
 
 WARNED = {"pod-security.kubernetes.io/warn": "restricted"}
 
 
-@pytest.fixture
-def crds(cluster: ClusterClient) -> Iterator[None]:
-    """Take away the CRDs that a test brought: they are the cluster's, not a namespace's."""
-    before = _crds(cluster)
-    yield
-    for name in _crds(cluster) - before:
-        cluster.kubectl("delete", "crd", name)
-
-
 @pytest.mark.timeout(300, func_only=True)
-@pytest.mark.usefixtures("crds", "images")
+@pytest.mark.usefixtures("images")
 def test_one_command_for_secrets_and_one_apply_bring_a_signups_mail_to_the_inbox(
     cluster: ClusterClient, figure: Callable[[str], None]
 ) -> None:
-    with cluster.namespace("kustomize", **RESTRICTED) as namespace:
+    with crds_as_before(cluster), cluster.namespace("kustomize", **RESTRICTED) as namespace:
         began_s = time.monotonic()
         cluster.run(str(SECRETS), "one-node", "--namespace", namespace)
         _apply(cluster, namespace, "one-node")
@@ -62,8 +54,3 @@ def _apply(cluster: ClusterClient, namespace: str, overlay: str, *options: str) 
         *("kubectl", "apply", "--server-side", "--namespace", namespace),
         *(f"--kustomize={OVERLAYS / overlay}", *options),
     )
-
-
-def _crds(cluster: ClusterClient) -> set[str]:
-    found = cluster.kubectl("get", "crds", "--output=name").split()
-    return {name.partition("/")[2] for name in found if name.endswith(".mailtopic.dev")}

@@ -90,6 +90,9 @@ def _without_helm(each: Manifest) -> Manifest:
                 metadata.get(field, {}).pop(name, None)
             if metadata.get(field) == {}:
                 del metadata[field]
+    for subject in each.get("subjects", []):
+        # An account of the binding's own namespace.
+        subject.pop("namespace", None)
     if each["kind"] == "ConfigMap":
         each.get("data", {}).update(
             {name: _without_namespace(name, text) for name, text in each.get("data", {}).items()}

@@ -101,6 +101,7 @@ class Installation:
         mode = self.client.settings.mode_file.read_text().strip()
         files = [CHARTS / RELEASE / "ci" / _VALUES[mode]] if mode in _VALUES else []
         yield from (f"--values={file}" for file in [*files, *self.values])
+        yield "--set=operator.enabled=true"
         # The two pages link to each other, as this machine's browser sees them.
         yield f"--set=signup.pages.inboxUrl=http://{HOST}:{self.ports.inbox}/"
         yield f"--set=inbox.signupUrl=http://{HOST}:{self.ports.signup}/"

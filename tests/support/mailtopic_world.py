@@ -31,6 +31,7 @@ from mailtopic_operator.domain.observed import (
     Failure,
     Lag,
     Observed,
+    RelayHealth,
 )
 from mailtopic_operator.domain.planning import plan
 from mailtopic_operator.model.mailtopic import FINALIZER
@@ -67,6 +68,7 @@ class World:
     claimants: tuple[Claimant, ...] = ()
     lag: Lag | None = None
     dead_letters: int | None = 0
+    relays: tuple[RelayHealth, ...] = ()
     failures: tuple[Failure, ...] = ()
     is_namespace_terminating: bool = False
     is_gone: bool = False
@@ -104,6 +106,7 @@ class World:
             claimants=self.claimants,
             lag=self.lag,
             dead_letters=self.dead_letters,
+            relays=self.relays,
             failures=self.failures,
             is_namespace_terminating=self.is_namespace_terminating,
         )

@@ -14,6 +14,7 @@ from mailtopic_operator.domain.observed import (
     Failure,
     KubeProblemKind,
     Lag,
+    RelayHealth,
 )
 from support.mailtopic_world import RELAY, START, World, kinds, merged, spec
 
@@ -378,3 +379,46 @@ def test_times_are_written_as_kubernetes_writes_them(settled: World) -> None:
     text = settled.status["conditions"][0]["lastTransitionTime"]
     assert datetime.fromisoformat(text).tzinfo == UTC
     assert text.endswith("Z")
+
+
+def test_relays_that_are_away_are_told_of_and_do_not_make_it_unready(settled: World) -> None:
+    settled.relays = (RelayHealth("ses", is_healthy=False, message="breaker open"),)
+    settled.settle()
+    assert settled.condition("RelayHealthy") == ("False", "RelayUnavailable")
+    assert settled.message("RelayHealthy") == "ses: breaker open"
+    assert settled.condition("Ready")[0] == "True"
+    settled.relays = (RelayHealth("ses", is_healthy=True),)
+    settled.settle()
+    assert settled.condition("RelayHealthy") == ("True", "Healthy")
+    assert settled.reasons() == ["RelayUnavailable"]
+
+
+def test_a_dlq_that_can_not_be_counted_is_told_of_as_it_was(settled: World) -> None:
+    settled.dead_letters = None
+    assert settled.plan().is_settled
+    fresh = World(dead_letters=None)
+    fresh.settle()
+    assert fresh.condition("DeadLetterEmpty") == ("Unknown", "NotMeasured")
+
+
+def test_an_api_server_that_is_away_is_waited_for() -> None:
+    world = World()
+    world.round()
+    target = "Deployment/mails-sender"
+    world.failures = (Failure(target, KubeProblemKind.UNAVAILABLE, "timeout"),)
+    plan = world.plan()
+    assert plan.status is not None
+    found = {c["type"]: c for c in plan.status.status["conditions"]}
+    assert found["SendersReady"]["reason"] == "ApiUnavailable"
+    assert found["Stalled"]["status"] == "False"
+
+
+def test_sealing_keys_and_authorities_are_needed() -> None:
+    relay = {**RELAY, "caSecretRef": {"name": "ca"}}
+    world = World(spec=spec(relays=[relay], sealing={"keysSecretRef": {"name": "keys"}}))
+    world.secrets["ca"] = DataObject("1", frozenset({"ca.crt"}))
+    world.settle()
+    assert "sealing.keysSecretRef: Secret keys is not" in world.message("CredentialsValid")
+    world.secrets["keys"] = DataObject("1", frozenset({"keys.json"}))
+    world.settle()
+    assert _env(world)["MAILTOPIC_SEALING__KEYS_FILE"] == "/etc/mailtopic/sealing/keys.json"

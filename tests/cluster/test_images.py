@@ -159,7 +159,7 @@ def test_help_is_shown_by_an_unprivileged_process_on_a_read_only_root(
     done = sandbox.run("--help")
     took_s = time.monotonic() - started_s
     assert done.returncode == 0, done.stderr
-    assert f"usage: mailtopic-{name}" in done.stdout
+    assert f"usage: {program_of(name)} " in done.stdout.lower()
     figure(f"--help after {took_s:.2f} s")
 
 
@@ -172,14 +172,16 @@ def test_a_start_compiles_nothing(sandboxes: Callable[[str], Sandbox], name: str
     assert compiled == []
 
 
-BAD_SETTINGS = {
-    "signup": ({}, "MAILTOPIC_KAFKA__BOOTSTRAP_SERVERS"),
-    "sender": ({}, "MAILTOPIC_KAFKA__BOOTSTRAP_SERVERS"),
+BAD_SETTINGS: dict[str, tuple[list[str], dict[str, str], str]] = {
+    "signup": ([], {}, "MAILTOPIC_KAFKA__BOOTSTRAP_SERVERS"),
+    "sender": ([], {}, "MAILTOPIC_KAFKA__BOOTSTRAP_SERVERS"),
     "inbox": (
-        {"MAILTOPIC_INBOX__TLS_CERT_FILE": "/tmp/tls.crt"},  # noqa: S108 - of the image
+        [],
+        {"MAILTOPIC_INBOX__TLS_CERT_FILE": f"{GIVEN}/tls.crt"},
         "MAILTOPIC_INBOX__TLS_KEY_FILE",
     ),
-    "operator": ({}, "MAILTOPIC_KAFKA__BOOTSTRAP_SERVERS"),
+    "operator": ([], {}, "MAILTOPIC_KAFKA__BOOTSTRAP_SERVERS"),
+    "cli": (["dlq", "list"], {}, "MAILTOPIC_KAFKA__BOOTSTRAP_SERVERS"),
 }
 
 
@@ -187,11 +189,26 @@ BAD_SETTINGS = {
 def test_a_missing_or_wrong_setting_is_one_line_and_exit_code_2(
     sandboxes: Callable[[str], Sandbox], name: str
 ) -> None:
-    env, setting = BAD_SETTINGS[name]
-    done = sandboxes(name).run(env=env)
+    arguments, env, setting = BAD_SETTINGS[name]
+    done = sandboxes(name).run(*arguments, env=env)
     assert done.returncode == 2, done.stderr[-2000:]
-    assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith(f"mailtopic-{name}: {setting}")
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith(program_of(name))
+    assert setting in done.stderr
+
+
+def program_of(name: str) -> str:
+    return "mailtopic" if name == "cli" else f"mailtopic-{name}"
+
+
+def test_the_command_lines_image_says_in_one_line_that_it_runs_no_services(
+    sandboxes: Callable[[str], Sandbox],
+) -> None:
+    for arguments in (["up"], ["inbox", "--data-dir", "/tmp/data"]):  # noqa: S108 - the image's
+        done = sandboxes("cli").run(*arguments)
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+        assert "mailtopic-cli[devstack]" in done.stderr
 
 
 @PROGRAM

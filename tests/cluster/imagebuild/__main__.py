@@ -33,22 +33,24 @@ def build(images: Sequence[Image], options: argparse.Namespace) -> list[Built]:
     """
     STATE_DIR.mkdir(parents=True, exist_ok=True)
     wanted = {image.name: fingerprint_of(image, options.engine) for image in images}
-    known = {
+    found = {
         image.name: None if options.rebuild else recall(image, wanted[image.name])
         for image in images
     }
-    found = [one for one in known.values() if one is not None]
-    for one in found:
-        _say(f"{_line(one)}, unchanged")
-    if len(found) < len(images):
+    for one in found.values():
+        if one is not None:
+            _say(f"{_line(one)}, unchanged")
+    changed = [image for image in images if found[image.name] is None]
+    if changed:
         with opened_engine(options.engine) as engine:
             builder = Builder(engine, _say)
-            for image in images:
-                if known[image.name] is None:
-                    one = builder.build(image, wanted[image.name])
-                    _say(f"{_line(one)}, built in {one.took_s:.1f} s")
-                    found.append(one)
-    return found
+            for image in changed:
+                # Who had the engine before may have built the very same.
+                one = None if options.rebuild else recall(image, wanted[image.name])
+                one = one or builder.build(image, wanted[image.name])
+                found[image.name] = one
+                _say(f"{_line(one)}, built" + (f" in {one.took_s:.1f} s" if one.took_s else ""))
+    return [one for one in found.values() if one is not None]
 
 
 def deliver(built: Sequence[Built]) -> None:

@@ -72,10 +72,9 @@ public final class Access {
             try (Admin admin = Admin.create(properties)) {
                 new Access(admin, mechanism).apply(rules);
                 return true;
-            } catch (ExecutionException error) {
-                reason = error.getCause().getClass().getSimpleName() + ": " + error.getCause().getMessage();
-            } catch (KafkaException error) { // the brokers' names don't resolve yet, and the like
-                reason = error.getMessage();
+            } catch (ExecutionException | KafkaException error) {
+                // No broker yet, their names don't resolve yet, the quorum has no leader yet …
+                reason = rootOf(error);
             }
             if (System.nanoTime() >= deadline) {
                 System.err.println("access: given up: " + reason);
@@ -87,6 +86,14 @@ public final class Access {
             }
             Thread.sleep(RETRY_MILLIS);
         }
+    }
+
+    private static String rootOf(Throwable error) {
+        Throwable root = error;
+        while (root.getCause() != null) {
+            root = root.getCause();
+        }
+        return root.getClass().getSimpleName() + ": " + root.getMessage();
     }
 
     private void apply(Rules rules) throws ExecutionException, InterruptedException {

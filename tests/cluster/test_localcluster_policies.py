@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ class Bench:
         *command: str,
         namespace: str,
         labels: dict[str, str] | None = None,
-        **spec: Any,
+        spec: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         container = {
             "name": "probe",
@@ -40,7 +41,7 @@ class Bench:
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": name, "namespace": namespace, "labels": labels or {}},
-            "spec": {"terminationGracePeriodSeconds": 0, "containers": [container], **spec},
+            "spec": {"terminationGracePeriodSeconds": 0, "containers": [container], **(spec or {})},
         }
 
     def policy(self, name: str, **spec: Any) -> dict[str, Any]:
@@ -245,20 +246,30 @@ def test_what_leaves_is_limited_by_address_port_and_protocol(bench: Bench) -> No
 
 
 def test_a_new_pod_is_never_open_and_never_kept_out_by_mistake(bench: Bench) -> None:
+    server, echo = address_of(bench, "server"), address_of(bench, "echo")
     friends = {"from": [{"podSelector": {"matchLabels": {"role": "friend"}}}]}
-    bench.cluster.apply(bench.policy("friends", policyTypes=["Ingress"], ingress=[friends]))
-    bench.cluster.until(
-        lambda: not bench.reaches("stranger", "get", bench_url(bench)), "strangers are kept out"
-    )
-    url = f"http://{address_of(bench, 'server')}:8080/"
-    label = {"role": "friend"}
     bench.cluster.apply(
-        # It tries from its first moment on; a single answer would end it well.
-        bench.pod("early-stranger", "get", url, "3", namespace=bench.home, restartPolicy="Never"),
-        # It tries once and has to be answered.
-        bench.pod(
-            "early-friend", "get", url, namespace=bench.home, labels=label, restartPolicy="Never"
+        bench.policy(
+            "friends",
+            podSelector={"matchLabels": {"app": "echo"}},
+            policyTypes=["Ingress"],
+            ingress=[friends],
+        ),
+        bench.policy(
+            "prison", podSelector={"matchLabels": {"role": "prisoner"}}, policyTypes=["Egress"]
         ),
     )
-    assert bench.runs_to_its_end("early-friend") == "Succeeded"
-    assert bench.runs_to_its_end("early-stranger") == "Failed"
+    bench.cluster.until(
+        lambda: not bench.reaches("stranger", "send", "udp", f"{echo}:5000"),
+        "strangers are kept out",
+    )
+    never = {"restartPolicy": "Never"}
+    start = partial(bench.pod, namespace=bench.home, spec=never)
+    bench.cluster.apply(
+        # It tries from its first moment on; a single answer would end it well.
+        start("prisoner", "get", f"http://{server}:8080/", "3", labels={"role": "prisoner"}),
+        # It sends one packet, which nothing repeats, and has to be answered.
+        start("early", "send", "udp", f"{echo}:5000", labels={"role": "friend"}),
+    )
+    assert bench.runs_to_its_end("early") == "Succeeded"
+    assert bench.runs_to_its_end("prisoner") == "Failed"

@@ -167,7 +167,7 @@ async def test_who_has_a_wrong_password_or_is_taken_away_gets_nowhere(
     secured.change_rules(r"user sender .*\n(allow sender .*\n)+", "absent sender\n")
     told = secured.grant_access()
     assert "user signup: credentials set, ACLs +0 -1" in told
-    assert "user sender: removed, ACLs +0 -7" in told
+    assert "user sender: removed, ACLs +0 -8" in told
     assert not await connects(settings(secured, "sender"))
     assert await connects(settings(secured, "signup"))
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Self
 
 from mailtopic_contract import TopicNames, parse_tier
@@ -69,8 +70,7 @@ class Desired:
     @property
     def names(self) -> TopicNames:
         """The topics by their names in Kafka."""
-        tiers = tuple(parse_tier(tier) for tier in self.spec.delivery.retry_tiers)
-        return TopicNames(self.spec.topic.name or self.meta.name, tiers)
+        return _topic_names(self.spec.topic.name or self.meta.name, self.spec.delivery.retry_tiers)
 
     @property
     def former_topics(self) -> tuple[str, ...]:
@@ -116,3 +116,9 @@ class Desired:
         """Names of the ConfigMaps, of this namespace, that the senders need."""
         ref = self.spec.template.config_map_ref
         return () if ref is None else (ref.name,)
+
+
+@lru_cache(maxsize=4096)
+def _topic_names(main: str, tiers: tuple[str, ...]) -> TopicNames:
+    # Asked for dozens of times in each plan.
+    return TopicNames(main, tuple(parse_tier(tier) for tier in tiers))

@@ -7,7 +7,7 @@ from mailtopic_operator.domain.kafka import TopicState
 from mailtopic_operator.domain.observed import Observed
 from mailtopic_operator.domain.times import timestamp
 from mailtopic_operator.domain.topics import is_missing
-from mailtopic_operator.model.mailtopic_status import TopicStatus
+from mailtopic_operator.model.mailtopic_status import MAX_TOPICS, TopicStatus
 
 
 def topic_statuses(desired: Desired, observed: Observed, now: datetime) -> tuple[TopicStatus, ...]:
@@ -21,7 +21,7 @@ def topic_statuses(desired: Desired, observed: Observed, now: datetime) -> tuple
             found.append(_topic(state, was, now))
         elif was is not None and (name in current or not is_missing(state)):
             found.append(was)
-    return tuple(found)
+    return tuple(found[:MAX_TOPICS])
 
 
 def _topic(state: TopicState, was: TopicStatus | None, now: datetime) -> TopicStatus:

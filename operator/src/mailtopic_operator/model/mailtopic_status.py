@@ -7,6 +7,9 @@ from pydantic import Field
 from mailtopic_operator.model.base import Model
 from mailtopic_operator.model.conditions import Condition
 
+MAX_TOPICS = 32
+"""Topics that a status tells of; of former retry tiers beyond that, the latest are let go of."""
+
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
@@ -77,7 +80,7 @@ class MailTopicStatus(Model):
     topics: Annotated[
         tuple[TopicStatus, ...],
         Field(
-            max_length=32,
+            max_length=MAX_TOPICS,
             json_schema_extra={
                 "x-kubernetes-list-type": "map",
                 "x-kubernetes-list-map-keys": ["name"],

@@ -1,6 +1,6 @@
 """The fixtures of this tier. They are defined where they are type-checked."""
 
-from localcluster.fixtures import cluster, probe_image, pytest_collection_modifyitems
+from localcluster.fixtures import cluster, one_node, probe_image, pytest_collection_modifyitems
 from support.kube_images import images
 
-__all__ = ["cluster", "images", "probe_image", "pytest_collection_modifyitems"]
+__all__ = ["cluster", "images", "one_node", "probe_image", "pytest_collection_modifyitems"]

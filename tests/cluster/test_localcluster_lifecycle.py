@@ -18,6 +18,8 @@ from support.conditions import until
 
 _CGROUPS = Path("/sys/fs/cgroup")
 
+pytestmark = pytest.mark.usefixtures("one_node")
+
 
 @pytest.fixture
 def second(cluster: ClusterClient, tmp_path: Path) -> Iterator[Settings]:
@@ -146,6 +148,10 @@ async def test_a_killed_up_leaves_what_the_next_command_cleans(second: Settings)
             up.kill()
         assert processes.first_pid(second.state) is not None
     assert localcluster("status", settings=second).returncode == 1
+    # The process outside that waits for the node takes it along.
+    (outer,) = set(processes.node_pids(second.state)) - {processes.first_pid(second.state)}
+    os.kill(outer, signal.SIGKILL)
+    await until(lambda: not processes.node_pids(second.state), "the node ends whole")
     assert localcluster("down", settings=second).returncode == 0
     await until_nothing_is_left(second, before)
 

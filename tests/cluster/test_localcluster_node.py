@@ -13,6 +13,8 @@ from localcluster.settings import NODE_NAME
 from support.ports import free_port
 from support.programs import answers
 
+pytestmark = pytest.mark.usefixtures("one_node")
+
 
 @pytest.fixture(scope="module")
 def namespace(cluster: ClusterClient) -> Iterator[str]:

@@ -13,6 +13,8 @@ from localcluster.client import ClientError, ClusterClient
 from localcluster.policy import NamedPort, Pod, ruleset
 from localcluster.programs import run
 
+pytestmark = pytest.mark.usefixtures("one_node")
+
 
 @dataclass(frozen=True)
 class Bench:

@@ -17,7 +17,7 @@ from .errors import ClusterError
 _MOUNT = Path("/sys/fs/cgroup")
 _NEEDED_V1 = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "pids")
 _NEEDED_V2 = ("cpu", "cpuset", "memory", "pids")
-_REMOVAL_TIMEOUT_S = 10
+_REMOVAL_TIMEOUT_S = 30
 
 
 @dataclass(frozen=True)

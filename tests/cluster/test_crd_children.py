@@ -17,6 +17,8 @@ from mailtopic_operator.domain.defaults import (
 from mailtopic_operator.domain.desired import Desired
 from mailtopic_operator.domain.drift import difference, removals
 from mailtopic_operator.domain.observed import Observed
+from mailtopic_operator.domain.replay_job import replay_job
+from mailtopic_operator.domain.replays import DesiredReplay
 from support.api_server import ApiServer, running_api_server
 from support.mailtopic_world import World, spec
 
@@ -203,3 +205,21 @@ def test_a_restart_by_kubectl_is_left_alone(api_server: ApiServer) -> None:
     annotations = live["spec"]["template"]["metadata"]["annotations"]
     assert "kubectl.kubernetes.io/restartedAt" in annotations
     assert (difference(manifest, live), removals(manifest, live)) == (None, ())
+
+
+def test_the_job_of_a_replay_is_taken_as_it_is(api_server: ApiServer) -> None:
+    topic = World(spec=FULL, defaults=DEFAULTS).desired
+    spec = {"mailTopicRef": {"name": "mails"}, "ratePerSecond": 5, "dryRun": True}
+    metadata = {
+        "namespace": "shop",
+        "name": "again",
+        "uid": "u",
+        "creationTimestamp": "2026-11-25T11:00:00Z",
+    }
+    replay = DesiredReplay.parse({"metadata": metadata, "spec": spec}, topic)
+    manifest = replay_job(replay, topic)
+    _apply(api_server, manifest)
+    live = _live(api_server, manifest)
+    (container,) = live["spec"]["template"]["spec"]["containers"]
+    assert container["args"][-1] == "--dry-run"
+    assert live["metadata"]["ownerReferences"][0]["kind"] == "MailReplay"

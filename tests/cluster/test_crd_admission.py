@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from mailtopic_operator.model.crd import mailreplay_crd
 from support.api_server import ROOT, ApiServer, running_api_server
 from support.invalid_mailtopics import DELETE, FORBIDDEN, INVALID, VALID, Refused, changed
 
@@ -25,6 +26,7 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     for server in running_api_server(tmp_path_factory.mktemp("api"), "cluster"):
         for path in sorted(CRDS.glob("mail*.yaml")):
             server.kubectl("apply", "--server-side", "-f", str(path))
+        server.apply(mailreplay_crd())
         server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         server.kubectl("create", "namespace", "samples")
         server.apply(dict(VALID), REPLAY)

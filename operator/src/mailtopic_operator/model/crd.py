@@ -1,7 +1,7 @@
 """Generates the CRDs: `python -m mailtopic_operator.model.crd [--check]` in a clone.
 
-They are written into the chart mailtopic-crds and into k8s/base/crds. With --check nothing is
-written; the exit code is 1 if something would be.
+They are written into the chart mailtopic-crds and into k8s/base/crds: those that the operator acts
+on. With --check nothing is written; the exit code is 1 if something would be.
 """
 
 import sys
@@ -135,7 +135,7 @@ class _Dumper(yaml.SafeDumper):
 def files() -> dict[Path, str]:
     """Return every generated file, by its path in the repository."""
     made: dict[Path, str] = {}
-    for crd in (mailtopic_crd(), mailreplay_crd()):
+    for crd in (mailtopic_crd(),):
         text = "# Generated: python -m mailtopic_operator.model.crd\n" + _text(crd)
         name = f"{crd['metadata']['name']}.yaml"
         made[_PLAIN / name] = text

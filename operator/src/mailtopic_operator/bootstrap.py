@@ -17,19 +17,11 @@ from mailtopic_operator.adapters.kube_api import KubeApi
 from mailtopic_operator.adapters.kube_objects import KubeLease, KubeObjects, KubeResources
 from mailtopic_operator.adapters.kube_watch import watch
 from mailtopic_operator.adapters.watch_freshness import WatchFreshness
-from mailtopic_operator.domain import planning
-from mailtopic_operator.engine.backlog import BacklogSampler
-from mailtopic_operator.engine.claims import Claims
+from mailtopic_operator.engine.assembly import Outside, Parts, assemble
 from mailtopic_operator.engine.engine import Engine
-from mailtopic_operator.engine.executor import BetweenActions, Executor
-from mailtopic_operator.engine.failures import Failures
+from mailtopic_operator.engine.executor import BetweenActions
 from mailtopic_operator.engine.health import Health
-from mailtopic_operator.engine.kafka_gate import KafkaGate
 from mailtopic_operator.engine.leadership import Leadership
-from mailtopic_operator.engine.observer import Observer
-from mailtopic_operator.engine.queue import BatchQueue
-from mailtopic_operator.engine.reconciler import Reconciler
-from mailtopic_operator.engine.store import Store
 from mailtopic_operator.errors import KubeError, LeadershipLost
 from mailtopic_operator.kinds import CHILD_KINDS, MAIL_TOPIC, OWN_KINDS
 from mailtopic_operator.metrics import OperatorMetrics
@@ -133,26 +125,22 @@ class Operator:
         await leadership.acquire()
         namespaces = self._settings.operator.watch_namespaces
         objects = KubeObjects(api, namespaces)
-        client = KafkaClient(
-            self._settings.client_config(),
-            timeout_s=self._settings.kafka.request_timeout_s,
-            metrics=self._metrics,
-        )
+        client = self._kafka()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(leadership.keep())
                 await self._until_served(objects)
-                engine, gate, observer = self._assemble(api, objects, client, leadership)
-                await self._until_synchronised(engine)
-                served = await observer.served()
+                parts = self._assemble(api, objects, client, leadership)
+                await self._until_synchronised(parts.engine)
+                served = await parts.observer.served()
                 kinds = [k for k in CHILD_KINDS if not k.is_optional or k.kind in served]
-                for work in (gate.watch(), engine.work(), engine.resync(), engine.sample()):
+                for work in parts.work():
                     tasks.create_task(work)
-                self._health.lead(engine, self._freshness)
+                self._health.lead(parts.engine, parts.recorder, self._freshness)
                 tasks.create_task(
                     watch(
                         [*OWN_KINDS, *kinds],
-                        engine.on_event,
+                        parts.engine.on_event,
                         access.login,
                         namespaces=namespaces,
                         after_start=lambda: _stop_on_signals(stop),
@@ -161,72 +149,37 @@ class Operator:
         finally:
             await client.close()
 
+    def _kafka(self) -> KafkaClient:
+        kafka = self._settings.kafka
+        return KafkaClient(
+            self._settings.client_config(),
+            timeout_s=kafka.request_timeout_s,
+            metrics=self._metrics,
+        )
+
     def _assemble(
         self, api: KubeApi, objects: KubeObjects, client: KafkaClient, leadership: Leadership
-    ) -> tuple[Engine, KafkaGate, Observer]:
-        settings = self._settings.operator.reconcile
-        defaults = self._settings.defaults()
-        store, claims, failures = Store(), Claims(), Failures()
-        queue = BatchQueue(self._clock, batch_size=settings.batch_size, linger_s=settings.linger_s)
-        resources = KubeResources(api, self._identity)
-        backlog = BacklogSampler(ConfluentBacklog(client), self._clock)
-        gate = KafkaGate(ConfluentAdmin(client))
-        observer = Observer(
-            admin=gate,
-            objects=objects,
-            apis=objects,
-            store=store,
-            claims=claims,
-            failures=failures,
-            backlog=backlog,
-            clock=self._clock,
-            concurrency=settings.api_concurrency,
+    ) -> Parts:
+        parts = assemble(
+            Outside(
+                admin=ConfluentAdmin(client),
+                backlog=ConfluentBacklog(client),
+                objects=objects,
+                apis=objects,
+                resources=KubeResources(api, self._identity),
+                clock=self._clock,
+                metrics=self._metrics,
+                guard=leadership.check,
+                between_actions=self._between_actions,
+            ),
+            self._settings.operator.reconcile.limits(),
+            self._settings.defaults(),
         )
-        executor = Executor(
-            admin=gate,
-            objects=objects,
-            resources=resources,
-            store=store,
-            failures=failures,
-            metrics=self._metrics,
-            guard=leadership.check,
-            between_actions=self._between_actions,
-            concurrency=settings.api_concurrency,
-        )
-        reconciler = Reconciler(
-            planner=planning,
-            observer=observer,
-            executor=executor,
-            resources=resources,
-            store=store,
-            failures=failures,
-            queue=queue,
-            metrics=self._metrics,
-            defaults=defaults,
-            clock=self._clock,
-            guard=leadership.check,
-            concurrency=settings.api_concurrency,
-        )
-        engine = Engine(
-            objects=objects,
-            store=store,
-            claims=claims,
-            queue=queue,
-            observer=observer,
-            reconciler=reconciler,
-            backlog=backlog,
-            defaults=defaults,
-            metrics=self._metrics,
-            clock=self._clock,
-            resync_s=settings.resync_s,
-            sample_s=settings.sample_s,
-        )
-        gate.on_back = engine.requeue_all
         self._metrics.watch(
-            queue_depth=lambda: len(queue),
+            queue_depth=lambda: len(parts.queue),
             watch_age_s=lambda: max(self._freshness.ages_s().values(), default=0.0),
         )
-        return engine, gate, observer
+        return parts
 
     async def _until_served(self, objects: KubeObjects) -> None:
         said = False

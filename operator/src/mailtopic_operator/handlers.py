@@ -4,7 +4,7 @@ Only event handlers: timers, daemons and change handlers would put a finalizer o
 every MailTopic. What is done about an event is decided elsewhere, from everything that is known.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import kopf
@@ -17,6 +17,24 @@ OnEvent = Callable[[str, str | None, Mapping[str, Any]], None]
 _SERVER_TIMEOUT_S: Final = 300
 _INACTIVITY_S: Final = 90
 """The API server sends a bookmark about every minute; a watch that is silent longer is dead."""
+
+
+class _NoMemory(kopf.DiffBaseStorage):
+    """Remembers nothing of what was seen before, and so copies nothing: nobody asks for a diff."""
+
+    def build(
+        self, *, body: kopf.Body, extra_fields: Iterable[Any] | None = None
+    ) -> kopf.BodyEssence:
+        """Return nothing of an object."""
+        del body, extra_fields
+        return kopf.BodyEssence()
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        """Return that nothing was remembered."""
+        del body
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Remember nothing."""
 
 
 class _Patience:
@@ -66,6 +84,7 @@ def make_settings(children: Sequence[Kind]) -> kopf.OperatorSettings:
     settings.networking.request_timeout = 30
     settings.networking.error_backoffs = _Patience()
     settings.queueing.idle_timeout = 0.5
+    settings.persistence.diffbase_storage = _NoMemory()
     for kind in children:
         settings.watching.label_selectors[kind.group, kind.version, kind.plural] = CHILD_SELECTOR
     return settings

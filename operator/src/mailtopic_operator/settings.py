@@ -11,6 +11,7 @@ from mailtopic_operator.domain.defaults import (
     SecretKey,
     SenderDefaults,
 )
+from mailtopic_operator.engine.assembly import Limits
 from mailtopic_runtime import LogSettings, MailTopicSettings, MetricsSettings, SettingsGroup
 
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
@@ -153,6 +154,10 @@ class ReconcileSettings(SettingsGroup):
 
     api_concurrency: int = Field(default=8, ge=1, le=64)
     """Requests to the Kubernetes API on their way at once."""
+
+    def limits(self) -> Limits:
+        """Return them as the engine takes them."""
+        return Limits(**self.model_dump())
 
 
 class LeaseSettings(SettingsGroup):

@@ -24,6 +24,7 @@ from mailtopic_operator.domain.desired import Meta
 from mailtopic_operator.domain.kafka import KafkaProblem, ProblemKind
 from mailtopic_operator.domain.observed import Failure
 from mailtopic_operator.engine.failures import Failures, kube_failure
+from mailtopic_operator.engine.recorder import EventRecorder
 from mailtopic_operator.engine.store import Store
 from mailtopic_operator.engine.work import Work
 from mailtopic_operator.errors import KubeConflict, KubeError, KubeForbidden, KubeNotFound
@@ -68,6 +69,7 @@ class Executor:
         resources: Resources,
         store: Store,
         failures: Failures,
+        recorder: EventRecorder,
         metrics: OperatorMetrics,
         guard: Guard,
         between_actions: BetweenActions,
@@ -78,6 +80,7 @@ class Executor:
         self._resources = resources
         self._store = store
         self._failures = failures
+        self._recorder = recorder
         self._metrics = metrics
         self._guard = guard
         self._between_actions = between_actions
@@ -103,15 +106,13 @@ class Executor:
 
     async def _in_kafka(self, kind: type[Action], items: Sequence[tuple[Work, Action]]) -> None:
         answers = await self._ask_kafka(kind, [action for _, action in items])
-        done: list[tuple[Work, Action]] = []
         for work, action in items:
             problem = answers.get(target(action))
             if problem is None or problem.kind in _HARMLESS[kind]:
-                done.append((work, action))
+                self._succeeded(work, action)
             else:
                 failure = Failure(target(action), problem.kind, problem.message)
                 self._failed(work, action, failure)
-        await asyncio.gather(*(self._succeeded(*item) for item in done))
 
     async def _ask_kafka(
         self, kind: type[Action], actions: Sequence[Action]
@@ -138,7 +139,7 @@ class Executor:
                 except KubeError as error:
                     self._failed(work, action, kube_failure(target(action), error))
                     continue
-            await self._succeeded(work, action)
+            self._succeeded(work, action)
 
     async def _change(self, work: Work, action: Action) -> None:
         namespace = work.key.namespace
@@ -204,7 +205,7 @@ class Executor:
         self._store.put(work.key.kind, patched)
         work.body = patched
 
-    async def _succeeded(self, work: Work, action: Action) -> None:
+    def _succeeded(self, work: Work, action: Action) -> None:
         work.succeed(action)
         self._failures.succeeded(work.key, target(action))
         self._metrics.actions.labels(type(action).__name__, "done").inc()
@@ -217,8 +218,7 @@ class Executor:
             name=work.key.name,
         )
         if action.event is not None:
-            async with self._limit:
-                await self._resources.emit(work.body, action.event, type(action).__name__)
+            self._recorder.record(work.body, action.event, type(action).__name__)
 
     def _failed(self, work: Work, action: Action, failure: Failure) -> None:
         work.fail(action)

@@ -4,9 +4,11 @@ import asyncio
 from typing import Final, Protocol
 
 from mailtopic_operator.engine.engine import Engine
+from mailtopic_operator.engine.recorder import EventRecorder
 
 _WEDGED_S: Final = 600.0
 _POLL_S: Final = 0.02
+_FLUSH_S: Final = 2.0
 
 
 class Freshness(Protocol):
@@ -29,11 +31,13 @@ class Health:
     def __init__(self, *, stale_s: float) -> None:
         self._stale_s = stale_s
         self._engine: Engine | None = None
+        self._recorder: EventRecorder | None = None
         self._freshness: Freshness | None = None
 
-    def lead(self, engine: Engine, freshness: Freshness) -> None:
+    def lead(self, engine: Engine, recorder: EventRecorder, freshness: Freshness) -> None:
         """Begin to judge the one that leads."""
         self._freshness = freshness
+        self._recorder = recorder
         self._engine = engine
 
     def liveness(self) -> str | None:
@@ -64,3 +68,5 @@ class Health:
                     await asyncio.sleep(_POLL_S)
         except TimeoutError:
             return
+        if self._recorder is not None:
+            await self._recorder.flush(_FLUSH_S)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
@@ -13,10 +13,11 @@ from mailtopic_operator.domain.defaults import OperatorDefaults
 from mailtopic_operator.domain.desired import Desired
 from mailtopic_operator.domain.kafka import KafkaProblem, ProblemKind, TopicState
 from mailtopic_operator.domain.observed import Observed
-from mailtopic_operator.engine.executor import Executor
+from mailtopic_operator.engine.executor import BetweenActions, Executor, Guard
 from mailtopic_operator.engine.failures import Failures
 from mailtopic_operator.engine.observer import Observer
 from mailtopic_operator.engine.queue import BatchQueue
+from mailtopic_operator.engine.recorder import EventRecorder
 from mailtopic_operator.engine.store import Key, Store
 from mailtopic_operator.engine.work import Work
 from mailtopic_operator.errors import KubeConflict, KubeError, KubeNotFound, KubeUnavailable
@@ -59,11 +60,13 @@ class Reconciler:
         resources: Resources,
         store: Store,
         failures: Failures,
+        recorder: EventRecorder,
         queue: BatchQueue,
         metrics: OperatorMetrics,
         defaults: OperatorDefaults,
         clock: Clock,
-        guard: Callable[[], None],
+        guard: Guard,
+        between_actions: BetweenActions,
         concurrency: int,
     ) -> None:
         self._planner = planner
@@ -72,11 +75,13 @@ class Reconciler:
         self._resources = resources
         self._store = store
         self._failures = failures
+        self._recorder = recorder
         self._queue = queue
         self._metrics = metrics
         self._defaults = defaults
         self._clock = clock
         self._guard = guard
+        self._between_actions = between_actions
         self._limit = asyncio.Semaphore(concurrency)
         self._log = get_logger(__name__)
 
@@ -177,6 +182,7 @@ class Reconciler:
         failed = bool(self._failures.of(work.key)) or bool(work.todo)
         if plan.status is not None:
             async with self._limit:
+                await self._between_actions()
                 self._guard()
                 try:
                     patched = await self._resources.patch_status(work.key, dict(plan.status.patch))
@@ -191,7 +197,7 @@ class Reconciler:
                     return
                 self._store.put(work.key.kind, patched)
                 for event in plan.status.events:
-                    await self._resources.emit(patched, event, "Report")
+                    self._recorder.record(patched, event, "Report")
             work.is_changed = True
         self._arrange(work, plan, failed=failed)
 

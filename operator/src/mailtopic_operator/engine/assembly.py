@@ -1,0 +1,180 @@
+"""Puts the engine together from what is outside of it."""
+
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mailtopic_operator.domain import planning
+from mailtopic_operator.domain.defaults import OperatorDefaults
+from mailtopic_operator.engine.backlog import BacklogSampler
+from mailtopic_operator.engine.claims import Claims
+from mailtopic_operator.engine.engine import Engine
+from mailtopic_operator.engine.executor import BetweenActions, Executor, Guard
+from mailtopic_operator.engine.failures import Failures
+from mailtopic_operator.engine.kafka_gate import KafkaGate
+from mailtopic_operator.engine.observer import Observer
+from mailtopic_operator.engine.queue import BatchQueue
+from mailtopic_operator.engine.reconciler import Planner, Reconciler
+from mailtopic_operator.engine.recorder import EventRecorder
+from mailtopic_operator.engine.store import Store
+from mailtopic_operator.metrics import OperatorMetrics
+from mailtopic_operator.ports import Apis, KafkaAdmin, KafkaBacklog, Objects, Resources
+from mailtopic_runtime import Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """Everything that the engine reaches out to; tests give the shipped fakes."""
+
+    admin: KafkaAdmin
+    backlog: KafkaBacklog
+    objects: Objects
+    apis: Apis
+    resources: Resources
+    clock: Clock
+    metrics: OperatorMetrics
+    guard: Guard
+    between_actions: BetweenActions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How often, and how much at once; see the settings of the same names."""
+
+    resync_s: float = 120.0
+    sample_s: float = 30.0
+    batch_size: int = 100
+    linger_s: float = 0.1
+    api_concurrency: int = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The engine and those of its parts that others deal with."""
+
+    engine: Engine
+    observer: Observer
+    reconciler: Reconciler
+    recorder: EventRecorder
+    queue: BatchQueue
+    store: Store
+    gate: KafkaGate
+
+    def work(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """Yield what has to run for all of it to live."""
+        yield self.gate.watch()
+        yield self.recorder.write()
+        yield self.engine.work()
+        yield self.engine.resync()
+        yield self.engine.sample()
+
+
+@dataclass(slots=True)
+class _Shared:
+    """What several parts of the engine know together."""
+
+    store: Store
+    claims: Claims
+    failures: Failures
+    queue: BatchQueue
+    recorder: EventRecorder
+    backlog: BacklogSampler
+    gate: KafkaGate
+    defaults: OperatorDefaults
+
+
+def assemble(
+    outside: Outside, limits: Limits, defaults: OperatorDefaults, planner: Planner = planning
+) -> Parts:
+    """Return an engine that has yet to be synchronised."""
+    shared = _Shared(
+        store=Store(),
+        claims=Claims(),
+        failures=Failures(),
+        queue=BatchQueue(outside.clock, batch_size=limits.batch_size, linger_s=limits.linger_s),
+        recorder=EventRecorder(outside.resources),
+        backlog=BacklogSampler(outside.backlog, outside.clock),
+        gate=KafkaGate(outside.admin),
+        defaults=defaults,
+    )
+    observer = _observer(outside, limits, shared)
+    executor = _executor(outside, limits, shared)
+    reconciler = Reconciler(
+        planner=planner,
+        observer=observer,
+        executor=executor,
+        resources=outside.resources,
+        store=shared.store,
+        failures=shared.failures,
+        recorder=shared.recorder,
+        queue=shared.queue,
+        metrics=outside.metrics,
+        defaults=defaults,
+        clock=outside.clock,
+        guard=outside.guard,
+        between_actions=outside.between_actions,
+        concurrency=limits.api_concurrency,
+    )
+    engine = _engine(outside, limits, shared, observer, reconciler)
+    shared.gate.on_back = engine.requeue_all
+    return Parts(
+        engine=engine,
+        observer=observer,
+        reconciler=reconciler,
+        recorder=shared.recorder,
+        queue=shared.queue,
+        store=shared.store,
+        gate=shared.gate,
+    )
+
+
+def _observer(outside: Outside, limits: Limits, shared: _Shared) -> Observer:
+    return Observer(
+        admin=shared.gate,
+        objects=outside.objects,
+        apis=outside.apis,
+        store=shared.store,
+        claims=shared.claims,
+        failures=shared.failures,
+        backlog=shared.backlog,
+        clock=outside.clock,
+        concurrency=limits.api_concurrency,
+    )
+
+
+def _executor(outside: Outside, limits: Limits, shared: _Shared) -> Executor:
+    return Executor(
+        admin=shared.gate,
+        objects=outside.objects,
+        resources=outside.resources,
+        store=shared.store,
+        failures=shared.failures,
+        recorder=shared.recorder,
+        metrics=outside.metrics,
+        guard=outside.guard,
+        between_actions=outside.between_actions,
+        concurrency=limits.api_concurrency,
+    )
+
+
+def _engine(
+    outside: Outside,
+    limits: Limits,
+    shared: _Shared,
+    observer: Observer,
+    reconciler: Reconciler,
+) -> Engine:
+    return Engine(
+        objects=outside.objects,
+        store=shared.store,
+        claims=shared.claims,
+        queue=shared.queue,
+        observer=observer,
+        reconciler=reconciler,
+        backlog=shared.backlog,
+        defaults=shared.defaults,
+        metrics=outside.metrics,
+        clock=outside.clock,
+        resync_s=limits.resync_s,
+        sample_s=limits.sample_s,
+    )

@@ -1,0 +1,76 @@
+"""Writes Events beside the work, and those of one kind about one resource as one."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from mailtopic_operator.domain.actions import Event
+from mailtopic_operator.ports import Resources
+
+_WRITERS: Final = 2
+_SHOWN: Final = 3
+
+
+@dataclass(slots=True)
+class _Pending:
+    resource: Mapping[str, Any]
+    event: Event
+    action: str
+    messages: list[str] = field(default_factory=list)
+
+
+class EventRecorder:
+    """Takes Events at once and writes them when there is time: nobody waits for one.
+
+    Events of the same reason about the same resource that are taken before the first of them is
+    written become one. What wasn't written when the process ends is lost.
+    """
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._pending: dict[tuple[str, str], _Pending] = {}
+        self._arrived = asyncio.Event()
+        self._writing = 0
+
+    def record(self, resource: Mapping[str, Any], event: Event, action: str) -> None:
+        """Take an Event about a resource."""
+        key = (str(resource["metadata"]["uid"]), event.reason)
+        pending = self._pending.setdefault(key, _Pending(resource, event, action))
+        pending.messages.append(event.message)
+        self._arrived.set()
+
+    async def write(self) -> None:
+        """Write what is taken until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(_WRITERS):
+                tasks.create_task(self._write())
+
+    async def flush(self, timeout_s: float) -> None:
+        """Wait until all is written, but not longer than so many seconds."""
+        deadline_s = asyncio.get_running_loop().time() + timeout_s
+        while self._pending or self._writing:
+            if asyncio.get_running_loop().time() > deadline_s:
+                return
+            await asyncio.sleep(0.02)
+
+    async def _write(self) -> None:
+        while True:
+            while not self._pending:
+                self._arrived.clear()
+                await self._arrived.wait()
+            first = next(iter(self._pending))
+            pending = self._pending.pop(first)
+            self._writing += 1
+            try:
+                await self._resources.emit(pending.resource, _merged(pending), pending.action)
+            finally:
+                self._writing -= 1
+
+
+def _merged(pending: _Pending) -> Event:
+    messages = list(dict.fromkeys(pending.messages))
+    shown = "; ".join(messages[:_SHOWN])
+    more = len(messages) - _SHOWN
+    text = f"{shown}; and {more} more" if more > 0 else shown
+    return Event(pending.event.type, pending.event.reason, text)

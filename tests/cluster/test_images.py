@@ -360,6 +360,7 @@ def test_what_a_build_is_told_about_its_index_reaches_no_layer(engine: str, tmp_
             log=log,
         )
         opened.save(reference, tmp_path / "image.tar", log)
+        opened.remove(reference)
     found = ImageArchive(tmp_path / "image.tar")
     assert found.files_with([b"from-the-builder"]) == [("made/file", b"from-the-builder")]
     assert found.files_with([b"index.example"]) == []

@@ -16,7 +16,7 @@ from imagebuild.commands import BuildError, output_of, run_logged, succeeds
 
 BUILDAH_PACKAGES = "buildah"
 # Every change leaves a few layers; with this many, what no image needs any more is dropped.
-_MAX_LAYERS = 250
+_MAX_LAYERS = 120
 
 
 class Engine(Protocol):
@@ -47,6 +47,9 @@ class Engine(Protocol):
 
     def save(self, reference: str, archive: Path, log: Path) -> None:
         """Write the image to a tar that container engines and containerd load."""
+
+    def remove(self, reference: str) -> None:
+        """Take the name away, and the image if it has no other."""
 
 
 class DockerLike:
@@ -79,6 +82,10 @@ class DockerLike:
     def save(self, reference: str, archive: Path, log: Path) -> None:
         """Write the image to a tar in Docker's format."""
         run_logged([self.name, "save", "--output", archive, reference], log)
+
+    def remove(self, reference: str) -> None:
+        """Take the name away, and the image if it has no other."""
+        output_of([self.name, "rmi", reference])
 
 
 class Buildah:
@@ -161,6 +168,10 @@ class Buildah:
         """Write the image to a tar in Docker's format, its layers not compressed."""
         archive.unlink(missing_ok=True)
         self.run(log, "push", reference, f"docker-archive:{archive}:{reference}")
+
+    def remove(self, reference: str) -> None:
+        """Take the name away, and the image if it has no other."""
+        self.output("rmi", reference)
 
 
 def _options(arguments: Mapping[str, str], secrets: Mapping[str, Path]) -> list[str | Path]:

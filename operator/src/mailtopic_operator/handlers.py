@@ -29,8 +29,8 @@ class _NoMemory(kopf.DiffBaseStorage):
         del body, extra_fields
         return kopf.BodyEssence()
 
-    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
-        """Return that nothing was remembered."""
+    def fetch(self, *, body: kopf.Body) -> None:
+        """Return nothing: nothing was remembered."""
         del body
 
     def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:

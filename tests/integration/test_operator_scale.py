@@ -16,7 +16,7 @@ MAX_RESIDENT_MB = 256
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("count", [200, pytest.param(1000, marks=pytest.mark.guarantees)], ids=str)
+@pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.guarantees)], ids=str)
 async def test_many_mailtopics_are_made_kept_changed_and_deleted(
     mail_operators: Operators, tmp_path: Path, topic: str, count: int, figure: Figure
 ) -> None:

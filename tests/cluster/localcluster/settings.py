@@ -44,6 +44,8 @@ DNS_IMAGE = "localhost/mailtopic-coredns:1"
 METRICS_IMAGE = "localhost/mailtopic-metrics-server:1"
 # Not of the node: what its tests run in pods.
 PROBE_IMAGE = "localhost/mailtopic-probe:1"
+KEDA_IMAGE = "localhost/mailtopic-keda:2.21.0"
+KEDA_ADAPTER_IMAGE = "localhost/mailtopic-keda-adapter:2.21.0"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,15 @@ from pathlib import Path
 from .errors import ClusterError, PrerequisiteError
 from .images import write_image
 from .programs import run
-from .settings import DNS_IMAGE, METRICS_IMAGE, PAUSE_IMAGE, PROBE_IMAGE, TOOL_MODULES
+from .settings import (
+    DNS_IMAGE,
+    KEDA_ADAPTER_IMAGE,
+    KEDA_IMAGE,
+    METRICS_IMAGE,
+    PAUSE_IMAGE,
+    PROBE_IMAGE,
+    TOOL_MODULES,
+)
 
 Report = Callable[[str], object]
 
@@ -91,6 +99,16 @@ MODULES: dict[str, tuple[Program, ...]] = {
         ),
     ),
 }
+# Built where a test asks for it, and not by `up`: no cluster needs it, and it takes minutes.
+OPTIONAL_MODULES: dict[str, tuple[Program, ...]] = {
+    "keda": (
+        Program("keda", "github.com/kedacore/keda/v2/cmd/operator", image=KEDA_IMAGE),
+        Program(
+            "keda-adapter", "github.com/kedacore/keda/v2/cmd/adapter", image=KEDA_ADAPTER_IMAGE
+        ),
+    ),
+}
+_ALL_MODULES = {**MODULES, **OPTIONAL_MODULES}
 
 
 class Toolchain:
@@ -125,7 +143,7 @@ class Toolchain:
         """Return where a program is, or will be."""
         module = next(
             module
-            for module, programs in MODULES.items()
+            for module, programs in _ALL_MODULES.items()
             if any(program.name == name for program in programs)
         )
         return self._folder(module) / "bin" / name
@@ -148,7 +166,7 @@ class Toolchain:
                 folder.mkdir(parents=True)
             with _reminding(self._report, f"still building {name}"):
                 self._compile(go, name, binaries)
-            for program in MODULES[name]:
+            for program in _ALL_MODULES[name]:
                 if program.image:
                     archive = images / f"{program.name}.tar"
                     write_image(archive, name=program.image, program=binaries / program.name)
@@ -157,12 +175,12 @@ class Toolchain:
 
     def _compile(self, go: str, name: str, binaries: Path) -> None:
         source = self._modules / name
-        flags = " ".join(["-s", "-w", *version_flags(source, MODULES[name])])
+        flags = " ".join(["-s", "-w", *version_flags(source, _ALL_MODULES[name])])
         # One invocation for all, so that they are linked beside each other; but two programs of
         # one name can't share it.
-        together = [program for program in MODULES[name] if _is_named_by_go(program)]
-        apart = [program for program in MODULES[name] if not _is_named_by_go(program)]
-        targets = [(f"{binaries}/", together)]
+        together = [program for program in _ALL_MODULES[name] if _is_named_by_go(program)]
+        apart = [program for program in _ALL_MODULES[name] if not _is_named_by_go(program)]
+        targets = [(f"{binaries}/", together)] if together else []
         targets += [(str(binaries / program.name), [program]) for program in apart]
         for output, programs in targets:
             command = [go, "build", "-trimpath", "-ldflags", flags, "-o", output]

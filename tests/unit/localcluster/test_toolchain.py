@@ -7,7 +7,14 @@ import pytest
 
 from localcluster.errors import ClusterError, PrerequisiteError
 from localcluster.settings import TOOL_MODULES
-from localcluster.toolchain import MODULES, Toolchain, required_version, source_key, version_flags
+from localcluster.toolchain import (
+    MODULES,
+    OPTIONAL_MODULES,
+    Toolchain,
+    required_version,
+    source_key,
+    version_flags,
+)
 
 
 @pytest.fixture
@@ -23,6 +30,14 @@ def test_every_module_is_there_and_every_program_in_it_once() -> None:
     assert len(names) == len(set(names))
     for module in MODULES:
         assert (TOOL_MODULES / module / "go.mod").exists()
+
+
+def test_keda_is_pinned_and_is_no_part_of_a_cluster() -> None:
+    assert set(OPTIONAL_MODULES) == {"keda"}
+    assert not set(OPTIONAL_MODULES) & set(MODULES)
+    version = required_version(TOOL_MODULES / "keda", "github.com/kedacore/keda/v2")
+    for program in OPTIONAL_MODULES["keda"]:
+        assert program.image.endswith(f":{version.removeprefix('v')}"), program.name
 
 
 def test_a_change_of_the_sources_changes_the_key(modules: Path) -> None:

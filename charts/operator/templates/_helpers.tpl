@@ -86,7 +86,7 @@ operator.env: the operator's settings as env entries, as text for common.env.
 - name: MAILTOPIC_OPERATOR__SENDER__LOG_LEVEL
   value: {{ $values.sender.logLevel }}
 - name: MAILTOPIC_OPERATOR__SENDER__NETWORK_POLICY
-  value: {{ $values.sender.networkPolicy | quote }}
+  value: {{ $values.sender.networkPolicy.enabled | quote }}
 - name: MAILTOPIC_OPERATOR__SENDER__KAFKA__BOOTSTRAP_SERVERS
   value: {{ $sender.servers | quote }}
 {{- if $sender.password.name }}

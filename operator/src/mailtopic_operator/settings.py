@@ -121,9 +121,6 @@ class SenderSettings(SettingsGroup):
     network_policy: bool = True
     """Whether each MailTopic gets a NetworkPolicy for its senders."""
 
-    replay_image: str = "mailtopic/inbox:0.1.0"
-    """Image of the Jobs that carry out MailReplays; it holds the command `mailtopic`."""
-
     kafka: SenderKafkaSettings = Field(default_factory=SenderKafkaSettings)
 
 
@@ -257,7 +254,6 @@ class OperatorSettings(MailTopicSettings):
                 resources=sender.resources,
                 log_level=sender.log_level,
                 network_policy=sender.network_policy,
-                replay_image=sender.replay_image,
             ),
             drain_timeout_s=deletion.drain_timeout_s,
             give_up_s=deletion.give_up_s,

@@ -50,6 +50,7 @@ def test_all_of_it_installs_with_no_values(newest_helm: Helm) -> None:
         ("Deployment", "mailtopic-signup", 1),
         ("Deployment", "mailtopic-sender", 2),
         ("Deployment", "mailtopic-inbox", 1),
+        ("Deployment", "mailtopic-operator", 1),
     }
 
 

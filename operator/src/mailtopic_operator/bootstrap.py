@@ -21,6 +21,7 @@ from mailtopic_operator.engine.assembly import Outside, Parts, assemble
 from mailtopic_operator.engine.engine import Engine
 from mailtopic_operator.engine.executor import BetweenActions
 from mailtopic_operator.engine.health import Health
+from mailtopic_operator.engine.last_acts import LastActs
 from mailtopic_operator.engine.leadership import Leadership
 from mailtopic_operator.errors import KubeError, LeadershipLost
 from mailtopic_operator.kinds import CHILD_KINDS, MAIL_TOPIC, OWN_KINDS
@@ -68,6 +69,7 @@ class Operator:
         lease = settings.operator.lease
         self._identity = lease.identity or f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self._health = Health(stale_s=settings.operator.watch_stale_s)
+        self._last_acts: LastActs | None = None
         self._log = get_logger(__name__)
 
     async def run(self, stop: asyncio.Event) -> int:
@@ -108,6 +110,8 @@ class Operator:
     async def _end(self, leading: "asyncio.Task[None]") -> int:
         if not leading.done():
             await self._health.idle(_DRAIN_S)
+            if self._last_acts is not None:
+                await self._last_acts.perform(self._settings.operator.lease.namespace)
             leading.cancel()
         await asyncio.wait({leading})
         if leading.cancelled():
@@ -137,6 +141,7 @@ class Operator:
                 for work in parts.work():
                     tasks.create_task(work)
                 self._health.lead(parts.engine, parts.recorder, self._freshness)
+                self._last_acts = parts.last_acts
                 tasks.create_task(
                     watch(
                         [*OWN_KINDS, *kinds],

@@ -113,15 +113,35 @@ def test_missing_acls_hold_a_deletion_for_a_while_only() -> None:
     assert world.reasons() == ["TopicsLeft"]
 
 
-def test_a_namespace_that_goes_with_its_kafka_does_not_hang() -> None:
+def test_with_its_namespace_a_mailtopic_and_its_topics_go_without_waiting_for_anything() -> None:
     world = _deleted()
+    world.deleting_since = None
     world.is_namespace_terminating = True
-    world.children.clear()
+    world.lag = Lag(5, None, world.now)
+    assert kinds(world.round().actions) == ["DeleteTopic"] * 6
+    assert kinds(world.round().actions) == ["RemoveFinalizer"]
+    assert world.reasons() == ["TopicsDeleted"]
+    assert world.round() == Plan(), "nothing is made again in a namespace that is going"
+
+
+@pytest.mark.parametrize("is_deleted", [True, False])
+def test_a_namespace_that_goes_with_its_kafka_does_not_hang(*, is_deleted: bool) -> None:
+    world = _deleted()
+    world.deleting_since = world.now if is_deleted else None
+    world.is_namespace_terminating = True
     away = KafkaProblem(ProblemKind.UNAVAILABLE, "no broker")
     world.topics = dict.fromkeys(world.desired.names.all, away)
-    world.round(actions=0)
-    world.pass_time(61)
     assert kinds(world.round().actions) == ["RemoveFinalizer"]
+    assert world.reasons() == ["TopicsLeft"]
+
+
+def test_topics_that_kafka_does_not_delete_stay_when_a_namespace_goes() -> None:
+    world = _deleted()
+    world.is_namespace_terminating = True
+    assert kinds(world.round(actions=0).actions) == ["DeleteTopic"] * 6
+    world.failures = (Failure("mails", ProblemKind.NOT_AUTHORISED, "Delete is not allowed"),)
+    assert kinds(world.round().actions) == ["RemoveFinalizer"]
+    assert set(MAIN) <= set(world.topics)
 
 
 def test_topics_that_another_mailtopic_uses_stay() -> None:

@@ -177,9 +177,14 @@ def test_keda_gets_the_senders_with_both_bounds() -> None:
     world.settle()
     (scaled,) = [c for ref, c in world.children.items() if ref.kind == "ScaledObject"]
     assert (scaled["spec"]["minReplicaCount"], scaled["spec"]["maxReplicaCount"]) == (0, 6)
-    main, retry = scaled["spec"]["triggers"]
-    assert main["metadata"]["lagThreshold"] == "1000"
-    assert retry["metadata"]["consumerGroup"] == "mails.retry"
+    main, *retries = [trigger["metadata"] for trigger in scaled["spec"]["triggers"]]
+    assert (main["consumerGroup"], main["topic"], main["lagThreshold"]) == (
+        "mails",
+        "mails",
+        "1000",
+    )
+    assert {retry["consumerGroup"] for retry in retries} == {"mails.retry"}
+    assert [retry["topic"] for retry in retries] == list(world.desired.names.retries)
     assert "replicas" not in world.deployment["spec"]
     world.deployment["spec"]["replicas"] = 4
     world.run_controllers()

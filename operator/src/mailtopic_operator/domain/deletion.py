@@ -28,17 +28,16 @@ from mailtopic_operator.model.mailtopic_spec import DeletionPolicy
 POLL_S: Final = 2.0
 """Seconds between two looks at a MailTopic that is being deleted."""
 
-_TERMINATING_PATIENCE_S: Final = 60.0
-"""With its whole namespace going, a deletion waits for Kafka this long; Kafka may be going, too."""
-
 
 def plan_deletion(desired: Desired, observed: Observed, now: datetime) -> Plan:
-    """Return what to do about a MailTopic that is being deleted. It never takes for ever.
+    """Return what to do about a MailTopic that goes, alone or with its namespace.
 
-    Children go with their owner, by Kubernetes' own garbage collection.
+    It never takes for ever. Children go with their owner, by Kubernetes' own garbage collection.
     """
     if FINALIZER not in desired.meta.finalizers:
         return Plan()
+    if observed.is_namespace_terminating:
+        return _plan_end_of_namespace(desired, observed)
     done = _reason_to_keep(desired, observed) or _outcome(desired, observed, now)
     if done is not None:
         return Plan((RemoveFinalizer(done),))
@@ -54,11 +53,32 @@ def plan_deletion(desired: Desired, observed: Observed, now: datetime) -> Plan:
     return _going_on(desired, observed, now, deletes, step)
 
 
+def _plan_end_of_namespace(desired: Desired, observed: Observed) -> Plan:
+    """Delete the topics if Kafka lets us at once, and let go in any case.
+
+    The operator's rights lie in that namespace, and maybe the operator itself and Kafka: there may
+    be no later. Senders were ended before all else.
+    """
+    done = _reason_to_keep(desired, observed)
+    left = _topics_left(desired, observed)
+    if done is None and not left:
+        done = _deleted(desired)
+    if done is None and _problem(desired, observed) is not None:
+        done = Event("Warning", "TopicsLeft", "Kafka did not delete the topics at once; they stay")
+    if done is not None:
+        return Plan((RemoveFinalizer(done),))
+    return Plan(tuple(DeleteTopic(name) for name in left), requeue_after_s=POLL_S)
+
+
+def _deleted(desired: Desired) -> Event:
+    return Event("Normal", "TopicsDeleted", f"the topics of {desired.names.main} are gone")
+
+
 def _outcome(desired: Desired, observed: Observed, now: datetime) -> Event | None:
     """Return how the deletion of the topics ended; None if it goes on."""
     if not _topics_left(desired, observed):
-        return Event("Normal", "TopicsDeleted", f"the topics of {desired.names.main} are gone")
-    if _age_s(desired, now) > _patience_s(desired, observed):
+        return _deleted(desired)
+    if _age_s(desired, now) > _patience_s(desired):
         return Event("Warning", "TopicsLeft", "Kafka did not delete the topics in time; they stay")
     return None
 
@@ -92,19 +112,17 @@ def _age_s(desired: Desired, now: datetime) -> float:
     return (now - since).total_seconds() if since is not None else 0.0
 
 
-def _patience_s(desired: Desired, observed: Observed) -> float:
-    if observed.is_namespace_terminating:
-        return _TERMINATING_PATIENCE_S
+def _patience_s(desired: Desired) -> float:
     return desired.defaults.drain_timeout_s + desired.defaults.give_up_s
 
 
 def must_drain(desired: Desired, observed: Observed, now: datetime) -> bool:
     """Whether senders still have something to do, and may do it.
 
-    Where nobody sends (paused, no Deployment, its namespace is going), waiting would help nobody.
+    Where nobody sends (paused, no Deployment), waiting would help nobody.
     """
     live = observed.children.get(deployment_ref(desired))
-    if live is None or observed.is_namespace_terminating or not wanted_replicas(live):
+    if live is None or not wanted_replicas(live):
         return False
     if "deletionTimestamp" in live["metadata"]:
         return False
@@ -151,7 +169,7 @@ def _going_on(
 
 def _problem(desired: Desired, observed: Observed) -> Finding | None:
     """Return what Kafka says against it; after some time the topics are left to themselves."""
-    until = timedelta(seconds=_patience_s(desired, observed))
+    until = timedelta(seconds=_patience_s(desired))
     left = set(_topics_left(desired, observed))
     told = [(f.target, f.message) for f in observed.failures if f.target in left]
     told += [

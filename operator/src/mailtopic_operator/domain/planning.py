@@ -35,10 +35,10 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
     """Return what to do about a MailTopic. Pure: the same arguments give the same plan.
 
     What it promises: it plans nothing where nothing is to be changed; it never plans to shrink a
-    topic, and to delete one only for a MailTopic that is being deleted with deletionPolicy Delete;
-    whatever part of a plan was carried out, the next plan goes on from there.
+    topic, and to delete one only for a MailTopic with deletionPolicy Delete that goes, or whose
+    namespace does; whatever part of a plan was carried out, the next plan goes on from there.
     """
-    if desired.meta.deleting_since is not None:
+    if desired.meta.deleting_since is not None or observed.is_namespace_terminating:
         return plan_deletion(desired, observed, now)
     due = () if rival(desired, observed) else tuple(_actions(desired, observed))
     findings = judge(desired, observed, due, now)

@@ -8,10 +8,12 @@ from mailtopic_operator.domain import planning
 from mailtopic_operator.domain.defaults import OperatorDefaults
 from mailtopic_operator.engine.backlog import BacklogSampler
 from mailtopic_operator.engine.claims import Claims
+from mailtopic_operator.engine.endings import Endings
 from mailtopic_operator.engine.engine import Engine
 from mailtopic_operator.engine.executor import BetweenActions, Executor, Guard
 from mailtopic_operator.engine.failures import Failures
 from mailtopic_operator.engine.kafka_gate import KafkaGate
+from mailtopic_operator.engine.last_acts import LastActs
 from mailtopic_operator.engine.observer import Observer
 from mailtopic_operator.engine.queue import BatchQueue
 from mailtopic_operator.engine.reconciler import Planner, Reconciler
@@ -59,6 +61,7 @@ class Parts:
     queue: BatchQueue
     store: Store
     gate: KafkaGate
+    last_acts: LastActs
 
     def work(self) -> Iterator[Coroutine[Any, Any, None]]:
         """Yield what has to run for all of it to live."""
@@ -80,6 +83,7 @@ class _Shared:
     recorder: EventRecorder
     backlog: BacklogSampler
     gate: KafkaGate
+    endings: Endings
     defaults: OperatorDefaults
 
 
@@ -87,14 +91,16 @@ def assemble(
     outside: Outside, limits: Limits, defaults: OperatorDefaults, planner: Planner = planning
 ) -> Parts:
     """Return an engine that has yet to be synchronised."""
+    store = Store()
     shared = _Shared(
-        store=Store(),
+        store=store,
         claims=Claims(),
         failures=Failures(),
         queue=BatchQueue(outside.clock, batch_size=limits.batch_size, linger_s=limits.linger_s),
         recorder=EventRecorder(outside.resources),
         backlog=BacklogSampler(outside.backlog, outside.clock),
         gate=KafkaGate(outside.admin),
+        endings=Endings(outside.apis, store),
         defaults=defaults,
     )
     observer = _observer(outside, limits, shared)
@@ -125,6 +131,12 @@ def assemble(
         queue=shared.queue,
         store=shared.store,
         gate=shared.gate,
+        last_acts=LastActs(
+            store=shared.store,
+            endings=shared.endings,
+            reconcile=reconciler.reconcile,
+            resources=outside.resources,
+        ),
     )
 
 
@@ -137,6 +149,7 @@ def _observer(outside: Outside, limits: Limits, shared: _Shared) -> Observer:
         claims=shared.claims,
         failures=shared.failures,
         backlog=shared.backlog,
+        endings=shared.endings,
         clock=outside.clock,
         concurrency=limits.api_concurrency,
     )

@@ -11,6 +11,7 @@ from mailtopic_operator.domain.kafka import KafkaProblem, TopicState
 from mailtopic_operator.domain.observed import ChildRef, DataObject, Observed
 from mailtopic_operator.engine.backlog import BacklogSampler
 from mailtopic_operator.engine.claims import Claims
+from mailtopic_operator.engine.endings import Endings
 from mailtopic_operator.engine.failures import Failures
 from mailtopic_operator.engine.store import Key, Store
 from mailtopic_operator.errors import KubeError, KubeNotFound, KubeUnavailable
@@ -41,6 +42,7 @@ class Observer:
         claims: Claims,
         failures: Failures,
         backlog: BacklogSampler,
+        endings: Endings,
         clock: Clock,
         concurrency: int,
     ) -> None:
@@ -51,6 +53,7 @@ class Observer:
         self._claims = claims
         self._failures = failures
         self._backlog = backlog
+        self._endings = endings
         self._clock = clock
         self._limit = asyncio.Semaphore(concurrency)
         self._data: dict[_Reference, tuple[float, DataObject | None]] = {}
@@ -64,7 +67,9 @@ class Observer:
         apis = await self.served()
         await self._read_data(batch)
         ending = {key: each for key, each in batch.items() if each.meta.deleting_since is not None}
-        terminating = await self._look_closer(ending)
+        if ending:
+            await self._backlog.sample(ending)
+        terminating = await self._endings.among(batch)
         return {
             key: self._of(key, desired, topics=topics, apis=apis, terminating=terminating)
             for key, desired in batch.items()
@@ -109,14 +114,6 @@ class Observer:
             failures=self._failures.of(key),
             is_namespace_terminating=key.namespace in terminating,
         )
-
-    async def _look_closer(self, ending: Mapping[Key, Desired]) -> frozenset[str]:
-        """See what waits for those that end, and return the namespaces that end with them."""
-        if not ending:
-            return frozenset()
-        await self._backlog.sample(ending)
-        namespaces = sorted({key.namespace for key in ending})
-        return frozenset([name for name in namespaces if await self._apis.is_terminating(name)])
 
     def _named(self, kind: str, namespace: str, names: Collection[str]) -> Mapping[str, DataObject]:
         found = {name: self._data[kind, namespace, name][1] for name in names}

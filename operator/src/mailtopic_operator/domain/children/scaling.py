@@ -70,10 +70,12 @@ def scaled_object(desired: Desired) -> dict[str, Any]:
     least = min(scaling.min_replicas, most)
     main = desired.names.main
     threshold = scaling.target_lag_seconds * scaling.mails_per_second_per_sender
-    triggers = [_trigger(desired, main, threshold)]
+    triggers = [_trigger(desired, main, main, threshold)]
     if least == 0:
-        # Mails that wait for their retry need somebody who is there when it is time.
-        triggers.append(_trigger(desired, f"{main}.retry", _WAKES_ONE))
+        # Mails that wait for their retry need somebody who is there when it is time. A trigger
+        # without a topic would count every record of every topic while the group is new.
+        group = f"{main}.retry"
+        triggers += [_trigger(desired, group, name, _WAKES_ONE) for name in desired.names.retries]
     spec = {
         "scaleTargetRef": {"name": child_name(desired)},
         "minReplicaCount": least,
@@ -88,17 +90,16 @@ def scaled_object(desired: Desired) -> dict[str, Any]:
     return made
 
 
-def _trigger(desired: Desired, group: str, threshold: int) -> dict[str, Any]:
+def _trigger(desired: Desired, group: str, topic: str, threshold: int) -> dict[str, Any]:
     kafka = desired.defaults.kafka
     metadata = {
         "bootstrapServers": kafka.bootstrap_servers,
         "consumerGroup": group,
+        "topic": topic,
         "lagThreshold": str(threshold),
         "offsetResetPolicy": "earliest",
         "tls": "enable" if kafka.has_tls else "disable",
     }
-    if group == desired.names.main:
-        metadata["topic"] = group
     if kafka.has_sasl:
         metadata["sasl"] = _SASL[kafka.sasl_mechanism]
     trigger: dict[str, Any] = {"type": "kafka", "metadata": metadata}

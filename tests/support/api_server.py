@@ -32,9 +32,18 @@ class ApiServerError(Exception):
 
 
 class ApiServer:
-    """One etcd and one kube-apiserver; made in the main thread, see `Child`."""
+    """One etcd and one kube-apiserver; made in the main thread, see `Child`.
 
-    def __init__(self, directory: Path, programs: dict[str, Path]) -> None:
+    Args:
+        directory: holds all that they write.
+        programs: by name.
+        arguments: more of them for kube-apiserver.
+    """
+
+    def __init__(
+        self, directory: Path, programs: dict[str, Path], arguments: Sequence[str] = ()
+    ) -> None:
+        self._arguments = arguments
         self._directory = directory
         self._programs = programs
         directory.mkdir(parents=True, exist_ok=True)
@@ -156,6 +165,7 @@ class ApiServer:
             "--disable-admission-plugins=ServiceAccount",
             "--endpoint-reconciler-type=none",
             f"--cert-dir={self._directory / 'certificates'}",
+            *self._arguments,
         ]
 
     def _is_ready(self) -> bool:
@@ -175,13 +185,16 @@ def _post(url: str, body: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def running_api_server(directory: Path, tier: str) -> Iterator[ApiServer]:
+def running_api_server(
+    directory: Path, tier: str, arguments: Sequence[str] = ()
+) -> Iterator[ApiServer]:
     """An API server that runs until the iterator is asked again; skips where there is none."""
     programs = {name: _find(name) for name in _PROGRAMS}
     missing = [name for name, path in programs.items() if path is None]
     if missing:
         require(tier, f"{', '.join(missing)} can't be found; `make cluster` builds them")
-    server = ApiServer(directory, {name: path for name, path in programs.items() if path})
+    found = {name: path for name, path in programs.items() if path}
+    server = ApiServer(directory, found, arguments)
     try:
         server.start()
         yield server

@@ -78,7 +78,7 @@ endif
 # By itself, after the others: a whole cluster beside them would take the time that they measure.
 .PHONY: test-cluster
 test-cluster: setup
-	$(BIN)/python -m pytest -m cluster tests/cluster
+	$(BIN)/python -m pytest -m "cluster and not guarantees" tests/cluster
 
 .PHONY: guarantees
 guarantees: setup ## Repeat the large runs that the docs' figures come from (two hours)

@@ -1,7 +1,8 @@
 """A signup service as tests see it."""
 
+import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -16,9 +17,31 @@ from mailtopic_contract import (
 )
 from mailtopic_runtime import ManualClock
 from mailtopic_signup.bootstrap import Parts
+from mailtopic_signup.domain.tokens import new_token
 from mailtopic_signup.settings import SignupSettings
 
 PEPPERS = {"active": "p1", "keys": {"p1": "c2VjcmV0IG9mIDMyIGJ5dGVzLCBub3QgbW9yZSE="}}
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceTokens:
+    """Tokens of two services: billing, in the middle of a rotation, and shop."""
+
+    billing: str
+    billing_new: str
+    shop: str
+    file: str
+
+    @classmethod
+    def make(cls) -> Self:
+        made = [
+            new_token("billing-1", ["receipts", "reminders"]),
+            new_token("billing-2", ["receipts", "reminders"]),
+            new_token("shop-1", ["orders"]),
+        ]
+        file = json.dumps({"tokens": [entry.as_json() for _, entry in made]})
+        billing, billing_new, shop = (token for token, _ in made)
+        return cls(billing, billing_new, shop, file)
 
 
 def mail_in(payload: bytes) -> MailRecord:

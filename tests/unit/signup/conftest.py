@@ -14,15 +14,22 @@ from mailtopic_runtime import ManualClock
 from mailtopic_signup.bootstrap import assemble
 from mailtopic_signup.settings import (
     DatabaseSettings,
+    MailsSettings,
     PepperSettings,
     SealingSettings,
     SignupSettings,
 )
-from support.signup_service import PEPPERS, Signup
+from support.signup_service import PEPPERS, ServiceTokens, Signup
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> SignupSettings:
+def tokens() -> ServiceTokens:
+    return ServiceTokens.make()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, tokens: ServiceTokens) -> SignupSettings:
+    (tmp_path / "tokens.json").write_text(tokens.file)
     (tmp_path / "peppers.json").write_text(json.dumps(PEPPERS))
     (tmp_path / "keys.json").write_text(KeyRing.generate().dump())
     return SignupSettings(
@@ -30,6 +37,7 @@ def settings(tmp_path: Path) -> SignupSettings:
         kafka=KafkaSettings(bootstrap_servers=("127.0.0.1:1",)),
         pepper=PepperSettings(keys_file=tmp_path / "peppers.json"),
         sealing=SealingSettings(keys_file=tmp_path / "keys.json"),
+        mails=MailsSettings(tokens_file=tmp_path / "tokens.json"),
         # Tests don't cut the power.
         database=DatabaseSettings(
             url=SecretStr(f"sqlite:///{tmp_path}/signup.db"), synchronous="NORMAL"

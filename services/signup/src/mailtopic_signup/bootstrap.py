@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
@@ -22,16 +23,22 @@ from mailtopic_runtime import (
 )
 from mailtopic_signup.adapters.sql_challenges import SqlChallenges
 from mailtopic_signup.adapters.sql_database import Database
+from mailtopic_signup.adapters.sql_deliveries import SqlDeliveries
+from mailtopic_signup.adapters.sql_mails import SqlMails
 from mailtopic_signup.adapters.sql_outbox import SqlOutbox
 from mailtopic_signup.adapters.status_consumer import StatusConsumer
 from mailtopic_signup.app import create_app
 from mailtopic_signup.domain.challenge import Limits
 from mailtopic_signup.domain.code import PepperError, Peppers
+from mailtopic_signup.domain.tokens import Tokens, TokensError
 from mailtopic_signup.housekeeping import keep_house
 from mailtopic_signup.http_server import HttpServer, listen
+from mailtopic_signup.mails import MailService
 from mailtopic_signup.metrics import SignupMetrics
 from mailtopic_signup.outbox import MailMaker
 from mailtopic_signup.publisher import Publisher
+from mailtopic_signup.publishers import Publishers
+from mailtopic_signup.recipients import Recipients
 from mailtopic_signup.service import SignupService
 from mailtopic_signup.settings import (
     CodesSettings,
@@ -55,8 +62,12 @@ class Parts:
     database: Database
     challenges: SqlChallenges
     outbox: SqlOutbox
+    mails: SqlMails
+    deliveries: SqlDeliveries
     broker: BrokerClient
-    publisher: Publisher
+    publisher: Publishers
+    topics: tuple[str, ...]
+    """Those that mails may come for, the service's own first."""
 
 
 def assemble(
@@ -72,17 +83,31 @@ def assemble(
         SettingError: a file can't be read, or a setting contradicts another.
     """
     database = Database(settings.database)
-    challenges, outbox = SqlChallenges(database), SqlOutbox(database)
+    challenges, outbox, mails = SqlChallenges(database), SqlOutbox(database), SqlMails(database)
     registry = CollectorRegistry()
     metrics = SignupMetrics(registry)
-    publisher = _make_publisher(settings.outbox, outbox, broker, clock, metrics)
+    tokens = _load_tokens(settings)
+    topics = (settings.topic, *sorted((tokens.topics if tokens else set()) - {settings.topic}))
+    publisher = _make_publishers(
+        settings.outbox, topics, outbox=outbox, broker=broker, clock=clock, metrics=metrics
+    )
+    peppers = _load_peppers(settings)
+    maker = MailMaker(settings.topic, load_keyring(settings.sealing))
     service = SignupService(
         challenges,
-        peppers=_load_peppers(settings),
-        mails=MailMaker(settings.topic, load_keyring(settings.sealing)),
+        peppers=peppers,
+        mails=maker,
         limits=limits_of(settings.codes),
         clock=clock,
         count=metrics.count,
+        on_queued=partial(publisher.wake, settings.topic),
+    )
+    mail_service = MailService(
+        mails,
+        recipients=Recipients(),
+        peppers=peppers,
+        mails=maker,
+        clock=clock,
         on_queued=publisher.wake,
     )
     system = System(
@@ -93,8 +118,9 @@ def assemble(
         registry=registry,
         metrics=metrics,
     )
-    app = create_app(settings, service, system)
-    return Parts(app, database, challenges, outbox, broker, publisher)
+    app = create_app(settings, service, system, mails=mail_service, tokens=tokens)
+    deliveries = SqlDeliveries(database)
+    return Parts(app, database, challenges, outbox, mails, deliveries, broker, publisher, topics)
 
 
 async def run(settings: SignupSettings) -> int:
@@ -182,10 +208,12 @@ async def _in_background(
 
 async def _work(settings: SignupSettings, parts: Parts, clock: Clock) -> None:
     await parts.database.prepare()
-    status = StatusConsumer(settings.kafka, settings.topic, parts.challenges)
     async with asyncio.TaskGroup() as group:
         helpers = [
-            group.create_task(status.run()),
+            *(
+                group.create_task(StatusConsumer(settings.kafka, topic, parts.deliveries).run())
+                for topic in parts.topics
+            ),
             group.create_task(
                 keep_house(parts.outbox, clock, retention_s=settings.outbox.retention_s)
             ),
@@ -195,22 +223,28 @@ async def _work(settings: SignupSettings, parts: Parts, clock: Clock) -> None:
             helper.cancel()
 
 
-def _make_publisher(
+def _make_publishers(
     settings: OutboxSettings,
+    topics: Sequence[str],
+    *,
     outbox: SqlOutbox,
     broker: BrokerClient,
     clock: Clock,
     metrics: SignupMetrics,
-) -> Publisher:
-    return Publisher(
-        outbox,
-        broker,
-        batch_size=settings.batch_size,
-        lease_s=settings.lease_s,
-        poll_s=settings.poll_s,
-        clock=clock,
-        metrics=metrics,
-    )
+) -> Publishers:
+    def make(topic: str) -> Publisher:
+        return Publisher(
+            outbox,
+            broker,
+            batch_size=settings.batch_size,
+            lease_s=settings.lease_s,
+            poll_s=settings.poll_s,
+            clock=clock,
+            metrics=metrics,
+            topic=topic,
+        )
+
+    return Publishers(make, outbox, topics=topics, poll_s=settings.poll_s)
 
 
 def load_keyring(settings: SealingSettings) -> KeyRing | None:
@@ -237,6 +271,16 @@ def _load_peppers(settings: SignupSettings) -> Peppers:
         return Peppers.load(settings.pepper.keys_file)
     except PepperError as error:
         raise SettingError("MAILTOPIC_PEPPER__KEYS_FILE", str(error)) from None
+
+
+def _load_tokens(settings: SignupSettings) -> Tokens | None:
+    path = settings.mails.tokens_file
+    if path is None:
+        return None
+    try:
+        return Tokens.load(path)
+    except TokensError as error:
+        raise SettingError("MAILTOPIC_MAILS__TOKENS_FILE", str(error)) from None
 
 
 def limits_of(codes: CodesSettings) -> Limits:

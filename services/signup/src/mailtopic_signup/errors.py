@@ -10,7 +10,10 @@ The tree::
     ├── ChallengeExpired   its time is over
     ├── ChallengeLocked    no try is left, for the challenge or for its address
     ├── WrongCode          the code isn't the challenge's
-    └── TooSoon            the address had a mail a moment ago
+    ├── TooSoon            the address had a mail a moment ago
+    ├── NotAuthenticated   the request shows no valid service token
+    ├── TopicNotAllowed    the service token isn't for this topic
+    └── UnknownMail        no mail of the token's topics has this id
 """
 
 
@@ -69,3 +72,23 @@ class TooSoon(SignupError):  # noqa: N818
     def __init__(self, retry_after_s: int) -> None:
         super().__init__("the address had a mail a moment ago")
         self.retry_after_s = retry_after_s
+
+
+class NotAuthenticated(SignupError):  # noqa: N818
+    """The request shows no valid service token.
+
+    Attributes:
+        shows_token: whether it shows one at all.
+    """
+
+    def __init__(self, *, shows_token: bool) -> None:
+        super().__init__("no valid service token")
+        self.shows_token = shows_token
+
+
+class TopicNotAllowed(SignupError):  # noqa: N818
+    """The service token isn't for this topic; whether there is such a topic isn't told."""
+
+
+class UnknownMail(SignupError):  # noqa: N818
+    """No mail of the token's topics has this id, or it was purged."""

@@ -16,9 +16,12 @@ from mailtopic_signup.errors import (
     ChallengeExpired,
     ChallengeLocked,
     KeyReused,
+    NotAuthenticated,
     SignupError,
     TooSoon,
+    TopicNotAllowed,
     UnknownChallenge,
+    UnknownMail,
     WrongCode,
 )
 from mailtopic_signup.ports import DatabaseUnavailable
@@ -27,6 +30,7 @@ from mailtopic_signup.schemas import FieldError, Problem
 MEDIA_TYPE = "application/problem+json"
 _TYPE = "urn:mailtopic:problem:"
 _RETRY_AFTER_S = 5
+_CHALLENGE = 'Bearer realm="mailtopic"'
 
 
 @dataclass(slots=True)
@@ -122,8 +126,31 @@ def _refusal(error: SignupError) -> ProblemError:  # noqa: PLR0911 - one line an
         case TooSoon(retry_after_s=wait_s):
             detail = "A mail was sent a moment ago; wait before asking for another one."
             return ProblemError(429, "too-soon", detail, headers=_retry_after(wait_s))
+        case NotAuthenticated() | TopicNotAllowed() | UnknownMail():
+            return _refused_service(error)
         case _:
             return internal_problem()
+
+
+def _refused_service(error: NotAuthenticated | TopicNotAllowed | UnknownMail) -> ProblemError:
+    match error:
+        case NotAuthenticated(shows_token=shows_token):
+            detail = "Show a valid service token: Authorization: Bearer …"
+            # RFC 6750 §3: only who showed a token is told that it is wrong.
+            challenge = _CHALLENGE + (', error="invalid_token"' if shows_token else "")
+            headers = {"WWW-Authenticate": challenge}
+            return ProblemError(
+                401, "not-authenticated", detail, _at("Authorization", detail), headers=headers
+            )
+        case TopicNotAllowed():
+            detail = "The token is not for this topic."
+            headers = {"WWW-Authenticate": f'{_CHALLENGE}, error="insufficient_scope"'}
+            return ProblemError(
+                403, "topic-not-allowed", detail, _at("topic", detail), headers=headers
+            )
+        case UnknownMail():
+            detail = "There is no such mail; it may have been removed."
+            return ProblemError(404, "unknown-mail", detail, _at("mail_id", detail))
 
 
 def bad_field(name: str, message: str) -> ProblemError:

@@ -4,7 +4,7 @@ Rows are locked in the order limits, users, challenges everywhere, so that no tw
 for each other on PostgreSQL.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -38,13 +38,11 @@ from mailtopic_signup.domain.challenge import DAY_MS, Challenge, Delivery
 from mailtopic_signup.domain.code import CodeMac
 from mailtopic_signup.ports import (
     Begun,
-    Delivered,
     IdempotentAnswer,
     NewChallenge,
     OutboxMail,
 )
 
-_UNSETTLED = (Delivery.QUEUED, Delivery.DEFERRED)
 _READ = (
     select(
         challenges,
@@ -237,18 +235,6 @@ class SqlChallenges:
             return None
 
         return await self._database.write(work)
-
-    async def record_deliveries(self, news: Collection[Delivered]) -> None:
-        """See `ChallengeStore.record_deliveries`."""
-
-        def work(connection: Connection) -> None:
-            for each in news:
-                record = update(challenges).where(challenges.c.mail_id == each.mail_id)
-                if not each.final:
-                    record = record.where(challenges.c.delivery.in_(_UNSETTLED))
-                connection.execute(record.values(delivery=each.delivery, delivery_at=each.at))
-
-        await self._database.write(work)
 
     async def ping(self) -> None:
         """See `ChallengeStore.ping`."""

@@ -27,6 +27,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from mailtopic_signup.adapters.sql_database import Database
 from mailtopic_signup.adapters.sql_outbox import outbox_row
 from mailtopic_signup.adapters.sql_rows import challenge_of, challenge_row
+from mailtopic_signup.adapters.sql_suppressions import divert
 from mailtopic_signup.adapters.sql_tables import (
     address_limits,
     challenges,
@@ -114,6 +115,7 @@ class SqlChallenges:
             connection.execute(_ADD_CHALLENGE, row)
             if is_granted:
                 connection.execute(_ADD_MAIL, outbox_row(mail))
+            divert(connection, mail, challenge.address_key, by_person=True)
             return Begun("started" if is_granted else "cooling", body)
 
         return await self._database.write(work)
@@ -232,6 +234,7 @@ class SqlChallenges:
                 connection.rollback()
                 return mail.created_at
             connection.execute(_ADD_MAIL, outbox_row(mail))
+            divert(connection, mail, challenge.address_key, by_person=True)
             return None
 
         return await self._database.write(work)

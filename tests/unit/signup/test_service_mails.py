@@ -85,6 +85,14 @@ async def test_what_need_not_be_said_has_defaults(signup: Signup, tokens: Servic
     assert mail.expires_at - mail.accepted_at == 3_600_000
 
 
+async def test_a_whole_number_may_be_written_with_a_point(
+    signup: Signup, tokens: ServiceTokens
+) -> None:
+    assert (await send(signup, tokens.billing, {"expires_in": 900.0})).status_code == 202
+    (mail,) = await signup.mails()
+    assert mail.expires_at - mail.accepted_at == 900_000
+
+
 async def test_every_token_of_a_rotation_works_and_sees_the_same_mails(
     signup: Signup, tokens: ServiceTokens
 ) -> None:

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from mailtopic_contract import MAX_ADDRESS_OCTETS, UNSPECIFIED_PURPOSE, Outcome
 from mailtopic_signup.domain.challenge import Delivery, State
@@ -19,6 +19,11 @@ MAX_EXPIRES_IN_S = 86_400
 
 def _rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _whole(given: object) -> object:
+    # To JSON Schema 600.0 is an integer, too (draft 2020-12, validation §6.1.1).
+    return int(given) if isinstance(given, float) and given.is_integer() else given
 
 
 Moment = Annotated[datetime, PlainSerializer(_rfc3339)]
@@ -86,7 +91,7 @@ class MailRequest(_Body):
         examples=[{"code": "123456"}],
         repr=False,
     )
-    expires_in: int = Field(
+    expires_in: Annotated[int, BeforeValidator(_whole)] = Field(
         default=3600,
         ge=MIN_EXPIRES_IN_S,
         le=MAX_EXPIRES_IN_S,

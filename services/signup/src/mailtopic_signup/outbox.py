@@ -1,7 +1,8 @@
 """A mail on its way into the outbox: the record is made, sealed and encoded before it is stored."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from mailtopic_contract import Address, KeyRing, new_record
 from mailtopic_signup.ports import OutboxMail
@@ -9,7 +10,7 @@ from mailtopic_signup.ports import OutboxMail
 
 @dataclass(frozen=True, slots=True)
 class MailMaker:
-    """Makes the mails that bring codes. With a key ring no code is readable in what it makes."""
+    """Makes mails. With a key ring no code is readable in what it makes."""
 
     topic: str
     keyring: KeyRing | None
@@ -17,8 +18,9 @@ class MailMaker:
     def make(
         self,
         address: Address,
-        code: str,
+        variables: Mapping[str, str],
         *,
+        mail_id: UUID,
         purpose: str,
         locale: str,
         accepted_at_ms: int,
@@ -30,10 +32,9 @@ class MailMaker:
         Raises:
             RecordError: the locale or the purpose contradicts the contract.
         """
-        mail_id: UUID = uuid4()
         record = new_record(
             email=address.normalised,
-            variables={"code": code},
+            variables=variables,
             purpose=purpose,
             locale=locale,
             accepted_at_ms=accepted_at_ms,

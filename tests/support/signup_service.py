@@ -11,6 +11,7 @@ from mailtopic_contract import (
     KeyRing,
     LegacyDefaults,
     MailRecord,
+    Outcome,
     RecordOrigin,
     decode_record,
     open_variables,
@@ -18,6 +19,7 @@ from mailtopic_contract import (
 from mailtopic_runtime import ManualClock
 from mailtopic_signup.bootstrap import Parts
 from mailtopic_signup.domain.tokens import new_token
+from mailtopic_signup.ports import Delivered
 from mailtopic_signup.settings import SignupSettings
 
 PEPPERS = {"active": "p1", "keys": {"p1": "c2VjcmV0IG9mIDMyIGJ5dGVzLCBub3QgbW9yZSE="}}
@@ -91,3 +93,19 @@ class Signup:
 
     async def wrong_code(self) -> str:
         return f"{(int(await self.code()) + 1) % 1_000_000:06}"
+
+    async def delivered(self) -> None:
+        """Every mail so far was taken by its relay."""
+        now_ms = self.clock.now_ms()
+        mails = await self.mails()
+        news = [Delivered(mail.id, Outcome.ACCEPTED, now_ms) for mail in mails]
+        await self.parts.deliveries.record(news)
+
+
+async def make_known(signup: Signup, address: str) -> str:
+    """Confirm an address, and let its cooldown pass; returns the user's id."""
+    challenge = await signup.begin(address)
+    verified = await signup.verify(challenge, await signup.code())
+    assert verified.status_code == 200, verified.text
+    signup.clock.advance(60)
+    return str(verified.json()["user_id"])

@@ -66,7 +66,12 @@ signup.env: all settings of the service, as text for common.env.
   value: 0.0.0.0
 - name: MAILTOPIC_HTTP__PORT
   value: "8080"
-{{- range $group := list "http" "codes" "outbox" "pages" "log" }}
+{{- $proxies := ternary 1 0 (or $values.ingress.enabled $values.httpRoute.enabled) -}}
+{{- if ne (toString $values.clients.trustedProxies) "" -}}
+{{- $proxies = $values.clients.trustedProxies -}}
+{{- end }}
+{{- include "common.settingsEnv" (dict "prefix" "MAILTOPIC_CLIENTS__" "values" (merge (dict "trustedProxies" $proxies) $values.clients)) }}
+{{- range $group := list "http" "codes" "retention" "outbox" "pages" "log" }}
 {{- include "common.settingsEnv" (dict "prefix" (printf "MAILTOPIC_%s__" (upper $group)) "values" (index $values $group)) }}
 {{- end }}
 {{- end -}}

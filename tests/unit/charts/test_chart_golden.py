@@ -18,7 +18,7 @@ GOLDEN = Path(__file__).parent / "golden"
 CASES = [case for case in chart_cases() if case.chart in {"signup", "sender", "inbox", "mailtopic"}]
 # The same at every object, and proved by the rules.
 NOT_SHOWN = ("helm.sh/chart", "app.kubernetes.io/")
-LONGEST = 250
+LONGEST = 300
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

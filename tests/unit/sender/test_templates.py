@@ -50,6 +50,26 @@ def test_a_common_template_can_be_replaced() -> None:
     assert templates.select("signup", "ru").text.fill({}) == "T"
 
 
+@pytest.mark.parametrize(
+    ("locale", "default", "written_in"),
+    [("ru-RU", "ru", "ru"), ("en", "ru", "en"), ("de", "ru", "ru"), ("de", "de", "en")],
+)
+def test_a_mail_without_a_code_is_never_written_with_a_template_that_shows_one(
+    locale: str, default: str, written_in: str
+) -> None:
+    german = Template("Ihr Code", "{code}", "{code}")
+    templates = TemplateSet({(ANY_PURPOSE, "de"): german}, default_locale=default)
+    template = templates.select("account-exists", locale)
+    assert template.locale == written_in
+    assert all(part.fill({}) for part in (template.subject, template.text, template.html))
+
+
+def test_a_mail_without_a_code_can_have_a_template_of_its_own() -> None:
+    own = Template("Konto", "da", "da")
+    templates = TemplateSet({("account-exists", "de"): own})
+    assert templates.select("account-exists", "de-AT").subject.fill({}) == "Konto"
+
+
 def test_a_missing_variable_is_named_and_no_value_is() -> None:
     template = TemplateSet().select("signup", "ru")
     with pytest.raises(TemplateError, match="code") as caught:

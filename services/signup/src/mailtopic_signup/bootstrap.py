@@ -28,7 +28,7 @@ from mailtopic_signup.adapters.sql_mails import SqlMails
 from mailtopic_signup.adapters.sql_outbox import SqlOutbox
 from mailtopic_signup.adapters.status_consumer import StatusConsumer
 from mailtopic_signup.app import create_app
-from mailtopic_signup.domain.challenge import Limits
+from mailtopic_signup.domain.challenge import Limits, MailCaps
 from mailtopic_signup.domain.code import PepperError, Peppers
 from mailtopic_signup.domain.tokens import Tokens, TokensError
 from mailtopic_signup.housekeeping import keep_house
@@ -290,7 +290,11 @@ def limits_of(codes: CodesSettings) -> Limits:
         ttl_ms=codes.ttl_s * 1000,
         max_tries=codes.max_tries,
         max_failures_per_day=codes.max_failures_per_day,
-        cooldown_ms=codes.resend_cooldown_s * 1000,
+        mails=MailCaps(
+            cooldown_ms=codes.resend_cooldown_s * 1000,
+            per_hour=codes.max_mails_per_hour,
+            per_day=codes.max_mails_per_day,
+        ),
     )
 
 

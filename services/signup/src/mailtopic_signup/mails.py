@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from mailtopic_contract import Address, RecordError
 from mailtopic_runtime import Clock
@@ -98,9 +98,10 @@ class MailService:
     ) -> OutboxMail:
         now_ms = self._clock.now_ms()
         try:
-            return self._mails.make_any(
+            return self._mails.make(
                 address,
                 request.variables,
+                mail_id=uuid4(),
                 topic=request.topic,
                 purpose=request.purpose,
                 locale=locale,

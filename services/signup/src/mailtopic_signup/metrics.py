@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 RESULTS = (
     "accepted",
+    "known",
     "cooling",
     "replayed",
     "resent",

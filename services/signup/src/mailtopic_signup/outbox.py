@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from mailtopic_contract import (
     Address,
@@ -25,48 +25,21 @@ class MailMaker:
     def make(
         self,
         address: Address,
-        code: str,
-        *,
-        purpose: str,
-        locale: str,
-        accepted_at_ms: int,
-        expires_at_ms: int,
-        traceparent: str | None = None,
-    ) -> OutboxMail:
-        """Return the mail as it will be published, byte for byte.
-
-        Raises:
-            RecordError: the locale or the purpose contradicts the contract.
-        """
-        return self.make_any(
-            address,
-            {"code": code},
-            topic=self.topic,
-            purpose=purpose,
-            locale=locale,
-            accepted_at_ms=accepted_at_ms,
-            expires_at_ms=expires_at_ms,
-            traceparent=traceparent,
-        )
-
-    def make_any(
-        self,
-        address: Address,
         variables: Mapping[str, str],
         *,
-        topic: str,
+        mail_id: UUID,
+        topic: str | None = None,
         purpose: str,
         locale: str,
         accepted_at_ms: int,
         expires_at_ms: int,
         traceparent: str | None = None,
     ) -> OutboxMail:
-        """Return a mail with whatever variables, for whatever topic.
+        """Return the mail as it will be published, byte for byte; without a topic, to our own.
 
         Raises:
             RecordError: an argument contradicts the contract.
         """
-        mail_id: UUID = uuid4()
         record = new_record(
             email=address.normalised,
             variables=variables,
@@ -79,7 +52,7 @@ class MailMaker:
         )
         return OutboxMail(
             id=mail_id,
-            topic=topic,
+            topic=topic or self.topic,
             key=address.partition_key.decode(),
             type=purpose,
             payload=record.encode(),

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from uuid import UUID
 
 from mailtopic_contract import Outcome
-from mailtopic_signup.domain.challenge import Challenge
+from mailtopic_signup.domain.challenge import Challenge, MailCaps
 from mailtopic_signup.domain.code import CodeMac
 
 
@@ -82,16 +82,29 @@ class NewChallenge:
 
 
 @dataclass(frozen=True, slots=True)
+class Mails:
+    """The two mails of which one goes out, both made before anybody looks; they share an id.
+
+    ``new`` brings the code. ``known`` tells who has an account already that there is one.
+    """
+
+    new: OutboxMail
+    known: OutboxMail
+
+
+@dataclass(frozen=True, slots=True)
 class Begun:
     """What became of a signup.
 
-    ``started``: stored, and its mail is in the outbox. ``cooling``: stored, but the address had a
-    mail a moment ago, so there is none; the challenge takes that mail's code as long as it is
-    unused. ``replayed``: nothing stored, ``body`` is the answer to
-    the first request with this idempotency key. ``mismatch``: that request was another one.
+    ``started``: stored, and its mail is in the outbox. ``known``: the same, but the address was
+    confirmed before, so the mail brings no code and none confirms the challenge. ``cooling``:
+    stored, but the address has had its mails for now, so there is none; the challenge takes the
+    latest mail's code as long as it is unused. ``replayed``: nothing stored, ``body`` is the answer
+    to the first request with this idempotency key. ``mismatch``: that request was another one.
+    ``in_flight``: that request isn't answered yet.
     """
 
-    result: Literal["started", "cooling", "replayed", "mismatch"]
+    result: Literal["started", "known", "cooling", "replayed", "mismatch", "in_flight"]
     body: bytes
 
 
@@ -142,13 +155,16 @@ class ChallengeStore(Protocol):
     async def begin(
         self,
         challenge: NewChallenge,
-        mail: OutboxMail,
+        mails: Mails,
         *,
-        next_mail_at: int,
+        caps: MailCaps,
         answer: IdempotentAnswer | None,
         body: bytes,
     ) -> Begun:
-        """Store user, challenge, mail and answer together, or none of them."""
+        """Store user, challenge, mail and answer together, or none of them.
+
+        The same statements run whether the address is new, known or has had its mails for now.
+        """
         ...
 
     async def read(self, challenge_id: str) -> Challenge | None:
@@ -186,7 +202,7 @@ class ChallengeStore(Protocol):
         code: CodeMac,
         mail: OutboxMail,
         *,
-        next_mail_at: int,
+        caps: MailCaps,
         max_tries: int,
     ) -> int | None:
         """Replace a challenge's code and store the mail; tries and failures stay as they are.

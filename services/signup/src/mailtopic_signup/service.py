@@ -7,12 +7,14 @@ forbids e-mail as one).
 import hashlib
 import json
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID, uuid4
 
 from mailtopic_contract import Address, BadAddress, parse_address
 from mailtopic_runtime import Clock
 from mailtopic_signup.domain.challenge import (
     DAY_MS,
+    KNOWN_PURPOSE,
     PURPOSE,
     Challenge,
     Limits,
@@ -34,7 +36,7 @@ from mailtopic_signup.errors import (
 )
 from mailtopic_signup.metrics import Count
 from mailtopic_signup.outbox import MailMaker
-from mailtopic_signup.ports import ChallengeStore, IdempotentAnswer, NewChallenge, OutboxMail
+from mailtopic_signup.ports import ChallengeStore, IdempotentAnswer, Mails, NewChallenge
 from mailtopic_signup.schemas import SignupAccepted, SignupStatus, moment
 
 _RESULTS: dict[type[SignupError], str] = {
@@ -47,10 +49,14 @@ _RESULTS: dict[type[SignupError], str] = {
 class SignupService:
     """What the API does. Nothing here waits for Kafka or for a relay.
 
-    A cooling address: who signs up twice within the cooldown gets the same kind of answer twice
-    but one mail. The second answer is a challenge of its own that takes the code of that mail: who
-    lost the first answer can still confirm. So the answer doesn't tell whether somebody else
-    signed up with the address, and nobody can be flooded with mails.
+    A known address, one that was confirmed before, gets the same answer in the same time. Its mail
+    says that there is an account, and brings no code; its challenge takes none.
+
+    A cooling address, one that has had its mails for now: who signs up twice within the cooldown
+    gets the same kind of answer twice but one mail. The second answer is a challenge of its own
+    that takes the code of that mail, for as long as that was valid: who lost the first answer can
+    still confirm. So the answer doesn't tell whether somebody else signed up with the address, and
+    nobody can be flooded with mails.
 
     A resend makes a new code, and the old one stops working: the database holds MACs only, so an
     old code could not be sent again. Counts of wrong codes stay.
@@ -97,19 +103,20 @@ class SignupService:
         address = _parse(email)
         now_ms = self._clock.now_ms()
         challenge, code = self._new_challenge(address, locale, now_ms)
-        mail = self._mail(address, code, challenge, now_ms, traceparent)
+        # Both are made before anybody looks who it is: known addresses take no shorter way.
+        mails = self._both_mails(address, code, challenge, now_ms, traceparent)
         body = _accepted(challenge.id, challenge.expires_at, challenge.resend_after)
         begun = await self._store.begin(
             challenge,
-            mail,
-            next_mail_at=challenge.resend_after,
+            mails,
+            caps=self._limits.mails,
             answer=_idempotent(idempotency_key, fingerprint, body, now_ms),
             body=body,
         )
         if begun.result == "mismatch":
             raise KeyReused
         self._count("accepted" if begun.result == "started" else begun.result)
-        if begun.result == "started":
+        if begun.result in {"started", "known"}:
             self._on_queued()
         return begun.body
 
@@ -154,21 +161,25 @@ class SignupService:
         now_ms = self._clock.now_ms()
         self._refuse_resend(challenge, now_ms)
         code = new_code(self._limits.code_length)
-        next_mail_at = now_ms + self._limits.cooldown_ms
-        address = parse_address(challenge.address)
-        mail = self._mail(address, code, challenge, now_ms, traceparent)
+        mails = self._both_mails(
+            parse_address(challenge.address), code, challenge, now_ms, traceparent
+        )
+        mail = mails.known if challenge.is_known else mails.new
+        mac = self._peppers.mac(
+            code, CodeBinding(challenge.id, challenge.purpose, challenge.address)
+        )
         waits_until = await self._store.renew(
             challenge,
-            self._peppers.mac(code, challenge.binding),
+            mac.unmatchable() if challenge.is_known else mac,
             mail,
-            next_mail_at=next_mail_at,
+            caps=self._limits.mails,
             max_tries=self._limits.max_tries,
         )
         if waits_until is not None:
             raise TooSoon(_seconds(waits_until - now_ms))
         self._count("resent")
         self._on_queued()
-        return _accepted(challenge.id, mail.expires_at, next_mail_at)
+        return _accepted(challenge.id, mail.expires_at, now_ms + self._limits.mails.cooldown_ms)
 
     def _new_challenge(
         self, address: Address, locale: str, now_ms: int
@@ -185,26 +196,30 @@ class SignupService:
             code=self._peppers.mac(code, binding),
             created_at=now_ms,
             expires_at=now_ms + self._limits.ttl_ms,
-            resend_after=now_ms + self._limits.cooldown_ms,
+            resend_after=now_ms + self._limits.mails.cooldown_ms,
         )
         return challenge, code
 
-    def _mail(
+    def _both_mails(
         self,
         address: Address,
         code: str,
         challenge: Challenge | NewChallenge,
         now_ms: int,
         traceparent: str | None,
-    ) -> OutboxMail:
-        return self._mails.make(
+    ) -> Mails:
+        make = partial(
+            self._mails.make,
             address,
-            code,
-            purpose=challenge.purpose,
+            mail_id=uuid4(),
             locale=challenge.locale,
             accepted_at_ms=now_ms,
             expires_at_ms=now_ms + self._limits.ttl_ms,
             traceparent=traceparent,
+        )
+        return Mails(
+            new=make({"code": code}, purpose=challenge.purpose),
+            known=make({}, purpose=KNOWN_PURPOSE),
         )
 
     async def _verify(self, challenge_id: str, code: str) -> UUID:
@@ -222,9 +237,9 @@ class SignupService:
             # Another request took the last try, or used the code, a moment ago.
             self._refuse_verify(await self._read(challenge_id), now_ms)
             raise ChallengeLocked(retry_after_s=None)
-        if self._peppers.matches(counted.code, code, counted.binding) and await self._store.verify(
-            counted, now_ms=now_ms
-        ):
+        is_right = self._peppers.matches(counted.code, code, counted.binding)
+        is_right = is_right and now_ms < counted.code_until
+        if is_right and await self._store.verify(counted, now_ms=now_ms):
             return challenge.user_id
         current = await self._read(challenge_id)
         if current.verified_at is not None:

@@ -26,6 +26,12 @@ class HttpSettings(SettingsGroup):
     shutdown_grace_s: int = Field(default=10, ge=0, le=300)
     """Seconds that running requests get to end after SIGTERM."""
 
+    head_timeout_s: float = Field(default=10.0, gt=0, le=300)
+    """Seconds in which a request's head must have come; else its connection is closed."""
+
+    body_timeout_s: float = Field(default=10.0, gt=0, le=300)
+    """Seconds in which a request's body must have come; else it gets 408."""
+
 
 class DatabaseSettings(SettingsGroup):
     """Where users, challenges and the outbox are; below MAILTOPIC_DATABASE__."""
@@ -65,6 +71,37 @@ class CodesSettings(SettingsGroup):
 
     resend_cooldown_s: int = Field(default=60, ge=0, le=3600)
     """Seconds between two mails to the same address."""
+
+    max_mails_per_hour: int = Field(default=5, ge=1, le=1000)
+    """Mails in an hour to the same address; who asks for more gets the same answer and no mail."""
+
+    max_mails_per_day: int = Field(default=10, ge=1, le=1000)
+    """Mails in 24 hours to the same address."""
+
+
+class ClientsSettings(SettingsGroup):
+    """How much one client may ask for; below MAILTOPIC_CLIENTS__. Each process counts for itself.
+
+    A client is an IPv4 address or the /64 of an IPv6 address.
+    """
+
+    trusted_proxies: int = Field(default=0, ge=0, le=10)
+    """Proxies in front, each of which adds to X-Forwarded-For whom it got the request from. 0:
+    the header is not looked at. Too many: clients can pretend to be others."""
+
+    signups_per_minute: int = Field(default=20, ge=0, le=10_000)
+    """Signups and resends of a client in a minute; more get 429. 0: no limit."""
+
+    verifies_per_five_minutes: int = Field(default=30, ge=0, le=10_000)
+    """Codes that a client may try in five minutes; more get 429. 0: no limit."""
+
+
+class RetentionSettings(SettingsGroup):
+    """How long rows stay that have served their time; below MAILTOPIC_RETENTION__."""
+
+    challenges_s: int = Field(default=604_800, ge=172_800, le=31_536_000)
+    """Seconds that a challenge stays after its beginning, and with it the counts of its address
+    and a user who never confirmed. Two days at least, so that no count of a day is forgotten."""
 
 
 class PepperSettings(SettingsGroup):
@@ -137,6 +174,8 @@ class SignupSettings(MailTopicSettings):
     http: HttpSettings = HttpSettings()
     database: DatabaseSettings = DatabaseSettings()
     codes: CodesSettings = CodesSettings()
+    clients: ClientsSettings = ClientsSettings()
+    retention: RetentionSettings = RetentionSettings()
     outbox: OutboxSettings = OutboxSettings()
     mails: MailsSettings = MailsSettings()
     pages: PagesSettings = PagesSettings()

@@ -44,7 +44,32 @@ BUILT_IN: Mapping[str, Template] = {
         html="<p>Your code: <b>{code}</b></p>",
     ),
 }
-"""The templates that are always there, by locale, for any purpose."""
+"""The templates that are always there, by locale, for any purpose that has none of its own."""
+
+CODELESS: Mapping[str, Mapping[str, Template]] = {
+    # Somebody signed up with an address that was confirmed before.
+    "account-exists": {
+        "ru": Template(
+            subject="У вас уже есть учётная запись",
+            text="Этот адрес уже подтверждён, и код не нужен: у вас есть учётная запись.\n"
+            "Если регистрировались не вы, ничего делать не нужно.",
+            html="<p>Этот адрес уже подтверждён, и код не нужен: у вас есть учётная запись.</p>"
+            "<p>Если регистрировались не вы, ничего делать не нужно.</p>",
+        ),
+        "en": Template(
+            subject="You already have an account",
+            text="This address is confirmed already, so there is no code: you have an account.\n"
+            "If it wasn't you who signed up, there is nothing to do.",
+            html="<p>This address is confirmed already, so there is no code: you have an "
+            "account.</p><p>If it wasn't you who signed up, there is nothing to do.</p>",
+        ),
+    },
+}
+"""Templates of the purposes whose mails bring no code, by locale. Those of ANY_PURPOSE, which show
+one, never serve these purposes: without a template in the mail's language they are written in the
+default locale, and else in English."""
+
+_LAST_RESORT = "en"
 
 
 class Segments:
@@ -110,7 +135,7 @@ class TemplateSet:
     A locale is looked up as it is, then by its language alone (``ru-RU`` → ``ru``), then as the
     default locale. A purpose's own templates come before those of ANY_PURPOSE in each step of
     that: a mail is never written in another language than its own as long as there is a template
-    for its purpose in it.
+    for its purpose in it. The purposes of CODELESS have their own templates only.
     """
 
     def __init__(
@@ -130,6 +155,8 @@ class TemplateSet:
             TemplateError: no template of ANY_PURPOSE is written in default_locale.
         """
         every = {(ANY_PURPOSE, locale): template for locale, template in BUILT_IN.items()}
+        for purpose, by_locale in CODELESS.items():
+            every.update({(purpose, locale): each for locale, each in by_locale.items()})
         every.update(templates or {})
         self._compiled = {
             (purpose, _normal(locale)): compile_template(template, locale)
@@ -151,8 +178,9 @@ class TemplateSet:
 
     def _search(self, purpose: str, locale: str) -> CompiledTemplate:
         wanted = _normal(locale)
-        for candidate in (wanted, wanted.partition("-")[0], self._default_locale):
-            for owner in (purpose, ANY_PURPOSE):
+        owners = (purpose,) if purpose in CODELESS else (purpose, ANY_PURPOSE)
+        for candidate in (wanted, wanted.partition("-")[0], self._default_locale, _LAST_RESORT):
+            for owner in owners:
                 found = self._compiled.get((owner, candidate))
                 if found is not None:
                     return found

@@ -4,15 +4,15 @@ Rows are locked in the order limits, users, challenges everywhere, so that no tw
 for each other on PostgreSQL.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import (
+    Boolean,
     Connection,
     Executable,
+    Row,
     ScalarSelect,
-    Table,
     Update,
     bindparam,
     case,
@@ -25,8 +25,14 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from mailtopic_signup.adapters.sql_database import Database
+from mailtopic_signup.adapters.sql_mail_caps import (
+    TAKE_NEXT_MAIL,
+    Upsert,
+    mail_caps_values,
+    take_first_mail,
+)
 from mailtopic_signup.adapters.sql_outbox import outbox_row
-from mailtopic_signup.adapters.sql_rows import challenge_of, challenge_row
+from mailtopic_signup.adapters.sql_rows import challenge_of, challenge_row, shared_code
 from mailtopic_signup.adapters.sql_suppressions import divert
 from mailtopic_signup.adapters.sql_tables import (
     address_limits,
@@ -35,19 +41,33 @@ from mailtopic_signup.adapters.sql_tables import (
     outbox,
     users,
 )
-from mailtopic_signup.domain.challenge import DAY_MS, Challenge, Delivery
-from mailtopic_signup.domain.code import CodeMac
+from mailtopic_signup.domain.challenge import DAY_MS, Challenge, Delivery, MailCaps
+from mailtopic_signup.domain.code import UNMATCHABLE, CodeMac
 from mailtopic_signup.ports import (
     Begun,
     IdempotentAnswer,
+    Mails,
     NewChallenge,
     OutboxMail,
 )
 
+_OUTBOX_NAMES = (
+    "id",
+    "aggregatetype",
+    "aggregateid",
+    "type",
+    "payload",
+    "topic",
+    "created_at",
+    "expires_at",
+    "traceparent",
+    "attempts",
+)
 _READ = (
     select(
         challenges,
         users.c.address,
+        users.c.verified_at.label("user_verified_at"),
         address_limits.c.failures,
         address_limits.c.last_failure_at,
     )
@@ -55,28 +75,35 @@ _READ = (
     .join(address_limits, address_limits.c.address_key == challenges.c.address_key)
     .where(challenges.c.id == bindparam("challenge_id"))
 )
-_NO_CODE = b"\0" * 32
-"""Stored in place of a code that nothing matches."""
-_LATEST_MAIL = (
-    select(
-        challenges.c.mail_id,
-        challenges.c.code_for,
-        challenges.c.code_key_id,
-        challenges.c.code_digest,
-        challenges.c.delivery,
+_LATEST_MAIL = select(
+    *(
+        challenges.c[name]
+        for name in (
+            "mail_id",
+            "user_id",
+            "verified_at",
+            "expires_at",
+            "code_until",
+            "code_for",
+            "code_key_id",
+            "code_digest",
+            "delivery",
+            "delivery_at",
+        )
     )
-    .join(address_limits, address_limits.c.last_mail_id == challenges.c.mail_id)
-    .where(address_limits.c.address_key == bindparam("address_key"))
-    # Bob@ and bob@ share limits, but not codes: a code is bound to the exact address.
-    .where(challenges.c.user_id == bindparam("user_id"), challenges.c.verified_at.is_(None))
-    .limit(1)
-)
+).where(challenges.c.id == bindparam("latest_id"))
 _ADD_CHALLENGE = insert(challenges)
 _ADD_MAIL = insert(outbox)
+# An address without a grant takes the same statements as one with: this one adds nothing then.
+_ADD_MAIL_IF_GRANTED = insert(outbox).from_select(
+    list(_OUTBOX_NAMES),
+    select(*(bindparam(name, type_=outbox.c[name].type) for name in _OUTBOX_NAMES)).where(
+        bindparam("is_granted", type_=Boolean)
+    ),
+)
 _FIND_ANSWER = select(idempotent_answers.c.fingerprint, idempotent_answers.c.body).where(
     idempotent_answers.c.key == bindparam("answer_key")
 )
-Upsert = Callable[[Table], Any]
 
 
 class SqlChallenges:
@@ -88,15 +115,15 @@ class SqlChallenges:
         upsert: Upsert = sqlite_insert if database.is_sqlite else postgresql_insert
         # Made once: to build a statement takes longer than to run it.
         self._remember_answer = _remember_answer(upsert)
-        self._take_mail = _take_mail(upsert)
+        self._take_first_mail = take_first_mail(upsert)
         self._find_or_add_user = _find_or_add_user(upsert)
 
     async def begin(
         self,
         challenge: NewChallenge,
-        mail: OutboxMail,
+        mails: Mails,
         *,
-        next_mail_at: int,
+        caps: MailCaps,
         answer: IdempotentAnswer | None,
         body: bytes,
     ) -> Begun:
@@ -107,16 +134,23 @@ class SqlChallenges:
                 earlier = self._remember(connection, answer, challenge.created_at)
                 if earlier:
                     return earlier
-            is_granted = self._is_granted(connection, challenge, mail, next_mail_at)
-            user_id = self._user_id(connection, challenge)
-            row = challenge_row(challenge, user_id, mail)
+            latest_id = self._take_mail(connection, challenge, mails, caps)
+            is_granted = latest_id == challenge.id
+            user = self._user(connection, challenge)
+            latest = connection.execute(_LATEST_MAIL, {"latest_id": latest_id}).one_or_none()
+            is_known = user.verified_at is not None
+            mail = mails.known if is_known else mails.new
+            row = challenge_row(challenge, user.id, mail)
             if not is_granted:
-                row |= _shared_code(connection, challenge, user_id)
+                row |= shared_code(latest, user.id, challenge.created_at)
+            elif is_known:
+                row["code_digest"] = UNMATCHABLE
             connection.execute(_ADD_CHALLENGE, row)
-            if is_granted:
-                connection.execute(_ADD_MAIL, outbox_row(mail))
+            connection.execute(_ADD_MAIL_IF_GRANTED, outbox_row(mail) | {"is_granted": is_granted})
             divert(connection, mail, challenge.address_key, by_person=True)
-            return Begun("started" if is_granted else "cooling", body)
+            if not is_granted:
+                return Begun("cooling", body)
+            return Begun("known" if is_known else "started", body)
 
         return await self._database.write(work)
 
@@ -193,7 +227,7 @@ class SqlChallenges:
             .where(challenges.c.mail_id == _mail_of(challenge))
             .where(challenges.c.id != challenge.id)
             .where(challenges.c.code_digest == challenge.code.digest)
-            .values(code_digest=_NO_CODE)
+            .values(code_digest=UNMATCHABLE)
         )
 
         def work(connection: Connection) -> bool:
@@ -213,22 +247,20 @@ class SqlChallenges:
         code: CodeMac,
         mail: OutboxMail,
         *,
-        next_mail_at: int,
+        caps: MailCaps,
         max_tries: int,
     ) -> int | None:
         """See `ChallengeStore.renew`."""
         limits = address_limits.c
-        take = (
-            update(address_limits)
-            .where(limits.address_key == challenge.address_key)
-            .where(limits.next_mail_at <= mail.created_at)
-            .values(next_mail_at=next_mail_at, last_mail_id=mail.id)
-        )
-        replace_code = _replace_code(challenge, code, mail, next_mail_at, max_tries)
+        values = mail_caps_values(caps, mail.created_at)
+        values |= {"wanted_key": challenge.address_key, "mail_id": mail.id}
+        values |= {"challenge_id": challenge.id}
+        resend_after = mail.created_at + caps.cooldown_ms
+        replace_code = _replace_code(challenge, code, mail, resend_after, max_tries)
         next_free = select(limits.next_mail_at).where(limits.address_key == challenge.address_key)
 
         def work(connection: Connection) -> int | None:
-            if connection.execute(take).rowcount != 1:
+            if connection.execute(TAKE_NEXT_MAIL, values).rowcount != 1:
                 return int(connection.execute(next_free).scalar_one())
             if connection.execute(replace_code).rowcount != 1:
                 connection.rollback()
@@ -261,34 +293,27 @@ class SqlChallenges:
             return Begun("mismatch", b"")
         return Begun("replayed", earlier.body)
 
-    def _is_granted(
-        self,
-        connection: Connection,
-        challenge: NewChallenge,
-        mail: OutboxMail,
-        next_mail_at: int,
-    ) -> bool:
-        row = {
-            "address_key": challenge.address_key,
-            "next_mail_at": next_mail_at,
-            "last_mail_id": mail.id,
-            "failures": 0,
-            "last_failure_at": 0,
-            "now": challenge.created_at,
-        }
-        return bool(connection.execute(self._take_mail, row).scalar_one() == mail.id)
+    def _take_mail(
+        self, connection: Connection, challenge: NewChallenge, mails: Mails, caps: MailCaps
+    ) -> str | None:
+        """Return whose challenge the address's latest mail is from now on."""
+        values = mail_caps_values(caps, challenge.created_at)
+        values |= {"address_key": challenge.address_key, "mail_id": mails.new.id}
+        values |= {"challenge_id": challenge.id}
+        latest: str | None = connection.execute(self._take_first_mail, values).scalar_one()
+        return latest
 
-    def _user_id(self, connection: Connection, challenge: NewChallenge) -> object:
+    def _user(self, connection: Connection, challenge: NewChallenge) -> Row[Any]:
         row = {
             "id": challenge.user_id,
             "address": challenge.address,
             "created_at": challenge.created_at,
         }
-        return connection.execute(self._find_or_add_user, row).scalar_one()
+        return connection.execute(self._find_or_add_user, row).one()
 
 
 def _replace_code(
-    challenge: Challenge, code: CodeMac, mail: OutboxMail, next_mail_at: int, max_tries: int
+    challenge: Challenge, code: CodeMac, mail: OutboxMail, resend_after: int, max_tries: int
 ) -> Update:
     return (
         update(challenges)
@@ -298,8 +323,9 @@ def _replace_code(
             code_for=challenge.id,
             code_key_id=code.key_id,
             code_digest=code.digest,
+            code_until=None,
             expires_at=mail.expires_at,
-            resend_after=next_mail_at,
+            resend_after=resend_after,
             mail_id=mail.id,
             delivery=Delivery.QUEUED,
             delivery_at=None,
@@ -319,42 +345,16 @@ def _remember_answer(upsert: Upsert) -> Executable:
     return statement
 
 
-def _take_mail(upsert: Upsert) -> Executable:
-    limits = address_limits.c
-    new = upsert(address_limits)
-    is_free = limits.next_mail_at <= bindparam("now")
-    taken = {
-        name: case((is_free, new.excluded[name]), else_=limits[name])
-        for name in ("next_mail_at", "last_mail_id")
-    }
-    statement: Executable = new.on_conflict_do_update(
-        index_elements=["address_key"], set_=taken
-    ).returning(limits.last_mail_id)
-    return statement
-
-
 def _find_or_add_user(upsert: Upsert) -> Executable:
     new = upsert(users)
     # An update that changes nothing, because only then the row is returned; known and unknown
     # addresses take the same way.
     statement: Executable = new.on_conflict_do_update(
         index_elements=["address"], set_={"address": new.excluded.address}
-    ).returning(users.c.id)
+    ).returning(users.c.id, users.c.verified_at)
     return statement
 
 
 def _mail_of(challenge: Challenge) -> ScalarSelect[Any]:
     same = challenges.alias()
     return select(same.c.mail_id).where(same.c.id == challenge.id).scalar_subquery()
-
-
-def _shared_code(
-    connection: Connection, challenge: NewChallenge, user_id: object
-) -> dict[str, object]:
-    """The code of the mail that the address had a moment ago; none if it was used already."""
-    found = connection.execute(
-        _LATEST_MAIL, {"address_key": challenge.address_key, "user_id": user_id}
-    ).first()
-    if found is None:
-        return {"mail_id": None, "code_digest": _NO_CODE}
-    return dict(found._mapping)  # noqa: SLF001 - SQLAlchemy's public way to a row's names

@@ -27,6 +27,14 @@ users = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("verified_at", BigInteger),
 )
+_confirmed_at = users.c.verified_at
+# Only who never confirmed is ever removed.
+Index(
+    "ix_users_unconfirmed",
+    users.c.created_at,
+    sqlite_where=_confirmed_at.is_(None),
+    postgresql_where=_confirmed_at.is_(None),
+)
 
 address_limits = Table(
     "address_limits",
@@ -36,6 +44,13 @@ address_limits = Table(
     Column("last_mail_id", Uuid, nullable=False),
     Column("failures", Integer, nullable=False),
     Column("last_failure_at", BigInteger, nullable=False),
+    Column("mails_in_hour", Integer, nullable=False, server_default="0"),
+    Column("mails_in_day", Integer, nullable=False, server_default="0"),
+    Column("last_mail_at", BigInteger, nullable=False, server_default="0"),
+    # When somebody last signed up with it: its limits are kept as long as any challenge.
+    Column("asked_at", BigInteger, nullable=False, server_default="0", index=True),
+    # Whose the latest mail is.
+    Column("last_challenge_id", String(32)),
 )
 
 challenges = Table(
@@ -58,7 +73,11 @@ challenges = Table(
     Column("mail_id", Uuid),
     Column("delivery", String(16), nullable=False),
     Column("delivery_at", BigInteger),
+    # When the code ends; before expires_at where it is another challenge's. Unset: expires_at.
+    Column("code_until", BigInteger),
     Index("ix_challenges_mail_id", "mail_id"),
+    Index("ix_challenges_user_id", "user_id"),
+    Index("ix_challenges_created_at", "created_at"),
 )
 
 outbox = Table(

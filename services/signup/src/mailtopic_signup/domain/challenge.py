@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
 
@@ -10,6 +10,10 @@ from mailtopic_contract import Address, Outcome
 from mailtopic_signup.domain.code import CodeBinding, CodeMac
 
 PURPOSE = "signup"
+KNOWN_PURPOSE = "account-exists"
+"""What the mail to an address that is confirmed already is for. It brings no code."""
+
+HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
 RENEWABLE_MS = DAY_MS
 """A resend keeps a challenge alive for so long at most (NIST SP 800-63B: 24 hours)."""
@@ -54,6 +58,19 @@ def delivery_of(outcome: Outcome) -> Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class MailCaps:
+    """How often mails go out to one address, whoever asks for them and whether it is known.
+
+    A mail starts a count again only after an hour (a day) without any: thus no hour (day),
+    wherever it begins, holds more than the maximum.
+    """
+
+    cooldown_ms: int = 60_000
+    per_hour: int = 5
+    per_day: int = 10
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """How often codes may be tried, and how often mails go out. Milliseconds where it says so."""
 
@@ -61,7 +78,7 @@ class Limits:
     ttl_ms: int = 600_000
     max_tries: int = 5
     max_failures_per_day: int = 10
-    cooldown_ms: int = 60_000
+    mails: MailCaps = field(default_factory=MailCaps)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -79,6 +96,7 @@ class Challenge:
     locale: str
     code: CodeMac
     code_for: str
+    code_until: int
     tries: int
     created_at: int
     expires_at: int
@@ -87,6 +105,8 @@ class Challenge:
     delivery: Delivery
     failures: int
     last_failure_at: int
+    is_known: bool
+    """Whether its address was confirmed before, by whatever challenge: it gets no code then."""
 
     @property
     def binding(self) -> CodeBinding:

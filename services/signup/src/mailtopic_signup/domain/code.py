@@ -17,6 +17,8 @@ from typing import Self
 
 MIN_PEPPER_BYTES = 16
 MAX_KEY_ID_LENGTH = 64
+UNMATCHABLE = bytes(hashlib.sha256().digest_size)
+"""A digest that no code has; that one had it by chance is as likely as guessing a pepper."""
 
 
 class PepperError(ValueError):
@@ -43,6 +45,10 @@ class CodeMac:
 
     key_id: str
     digest: bytes
+
+    def unmatchable(self) -> "CodeMac":
+        """Return what is stored in place of it where no code may match."""
+        return CodeMac(self.key_id, UNMATCHABLE)
 
 
 class Peppers:

@@ -12,6 +12,7 @@ from mailtopic_signup.service import SignupService
 from mailtopic_signup.settings import SignupSettings
 from mailtopic_signup.site import PAGES, add_site
 from mailtopic_signup.system_routes import System
+from mailtopic_signup.throttle import ClientLimits
 
 _DESCRIPTION = (
     "Confirms that somebody reads an e-mail address, with a one-time code. "
@@ -19,7 +20,9 @@ _DESCRIPTION = (
 )
 
 
-def create_app(settings: SignupSettings, service: SignupService, system: System) -> FastAPI:
+def create_app(
+    settings: SignupSettings, service: SignupService, system: System, clients: ClientLimits
+) -> FastAPI:
     """Return the application; it opens nothing by itself."""
     app = FastAPI(
         title="MailTopic signup",
@@ -31,7 +34,9 @@ def create_app(settings: SignupSettings, service: SignupService, system: System)
     )
     app.state.service = service
     app.state.system = system
+    app.state.clients = clients
     app.state.max_body_bytes = settings.http.max_body_bytes
+    app.state.body_timeout_s = settings.http.body_timeout_s
     app.state.default_locale = settings.default_locale
     app.include_router(routes.router)
     app.include_router(system_routes.router)

@@ -41,6 +41,7 @@ from mailtopic_signup.settings import (
     SignupSettings,
 )
 from mailtopic_signup.system_routes import System
+from mailtopic_signup.throttle import ClientLimits
 
 _PUBLISH_GRACE_S = 5.0
 EXIT_INTERRUPTED = 1
@@ -93,7 +94,8 @@ def assemble(
         registry=registry,
         metrics=metrics,
     )
-    app = create_app(settings, service, system)
+    clients = ClientLimits(settings.clients, clock, lambda: metrics.count("throttled"))
+    app = create_app(settings, service, system, clients)
     return Parts(app, database, challenges, outbox, broker, publisher)
 
 

@@ -10,7 +10,9 @@ The tree::
     ├── ChallengeExpired   its time is over
     ├── ChallengeLocked    no try is left, for the challenge or for its address
     ├── WrongCode          the code isn't the challenge's
-    └── TooSoon            the address had a mail a moment ago
+    ├── TooSoon            the address had a mail a moment ago
+    ├── TooManyRequests    the client has asked for too much
+    └── KeyInFlight        the request with the same idempotency key isn't answered yet
 """
 
 
@@ -69,3 +71,15 @@ class TooSoon(SignupError):  # noqa: N818
     def __init__(self, retry_after_s: int) -> None:
         super().__init__("the address had a mail a moment ago")
         self.retry_after_s = retry_after_s
+
+
+class TooManyRequests(SignupError):  # noqa: N818
+    """The client may come again in ``retry_after_s`` seconds."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__("the client has asked for too much")
+        self.retry_after_s = retry_after_s
+
+
+class KeyInFlight(SignupError):  # noqa: N818
+    """The first request with this idempotency key is being answered; its answer comes later."""

@@ -135,6 +135,9 @@ class Pipeline:
                 "MAILTOPIC_HTTP__PORT": str(self.signup_port),
                 "MAILTOPIC_DATABASE__URL": f"sqlite+aiosqlite:///{self.directory}/signup.db",
                 "MAILTOPIC_PEPPER__KEYS_FILE": str(self.directory / "pepper.json"),
+                # All of a test's people are one client.
+                "MAILTOPIC_CLIENTS__SIGNUPS_PER_MINUTE": "0",
+                "MAILTOPIC_CLIENTS__VERIFIES_PER_FIVE_MINUTES": "0",
             }
         if name.startswith("sender"):
             number = int(name.removeprefix("sender-"))

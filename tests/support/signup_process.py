@@ -26,6 +26,7 @@ class SignupProcess:
     kafka: str
     topic: str
     port: int = field(default_factory=free_port)
+    settings: dict[str, str] = field(default_factory=dict)
     process: asyncio.subprocess.Process | None = None
 
     @property
@@ -46,6 +47,10 @@ class SignupProcess:
             "DATABASE__URL": f"sqlite:///{self.folder}/signup.db",
             "OUTBOX__LEASE_S": "5",
             "HTTP__PORT": str(self.port),
+            # All of a test's people are one client.
+            "CLIENTS__SIGNUPS_PER_MINUTE": "0",
+            "CLIENTS__VERIFIES_PER_FIVE_MINUTES": "0",
+            **self.settings,
         }
         script = Path(sysconfig.get_path("scripts")) / "mailtopic-signup"
         with self.log_file.open("ab") as log:

@@ -13,6 +13,7 @@ from mailtopic_contract import KeyRing
 from mailtopic_runtime import ManualClock
 from mailtopic_signup.bootstrap import assemble
 from mailtopic_signup.settings import (
+    ClientsSettings,
     DatabaseSettings,
     MailsSettings,
     PepperSettings,
@@ -38,6 +39,8 @@ def settings(tmp_path: Path, tokens: ServiceTokens) -> SignupSettings:
         pepper=PepperSettings(keys_file=tmp_path / "peppers.json"),
         sealing=SealingSettings(keys_file=tmp_path / "keys.json"),
         mails=MailsSettings(tokens_file=tmp_path / "tokens.json"),
+        # All of a test's people are one client.
+        clients=ClientsSettings(signups_per_minute=0, verifies_per_five_minutes=0),
         # Tests don't cut the power.
         database=DatabaseSettings(
             url=SecretStr(f"sqlite:///{tmp_path}/signup.db"), synchronous="NORMAL"

@@ -331,7 +331,7 @@ async def test_the_openapi_names_the_token_and_every_refusal(signup: Signup) -> 
     assert document["components"]["securitySchemes"]["ServiceToken"]["scheme"] == "bearer"
     send_operation = document["paths"]["/v1/mails"]["post"]
     assert send_operation["security"] == [{"ServiceToken": []}]
-    assert {"202", "400", "401", "403", "413", "415", "422", "503"} == set(
+    assert {"202", "400", "401", "403", "408", "413", "415", "422", "503"} == set(
         send_operation["responses"]
     )
     look_operation = document["paths"]["/v1/mails/{mail_id}"]["get"]

@@ -208,7 +208,7 @@ async def test_probes_and_metrics_answer(signup: Signup) -> None:
 async def test_the_openapi_names_every_answer(signup: Signup) -> None:
     document = (await signup.client.get("/openapi.json")).json()
     paths = document["paths"]
-    assert {"202", "400", "413", "415", "422", "503"} == set(
+    assert {"202", "400", "408", "409", "413", "415", "422", "429", "503"} == set(
         paths["/v1/signups"]["post"]["responses"]
     )
     verify = paths["/v1/signups/{challenge_id}/verify"]["post"]["responses"]

@@ -14,6 +14,7 @@ from mailtopic_signup.service import SignupService
 from mailtopic_signup.settings import SignupSettings
 from mailtopic_signup.site import PAGES, add_site
 from mailtopic_signup.system_routes import System
+from mailtopic_signup.throttle import ClientLimits
 
 _DESCRIPTION = (
     "Confirms that somebody reads an e-mail address, with a one-time code. "
@@ -25,6 +26,7 @@ def create_app(
     settings: SignupSettings,
     service: SignupService,
     system: System,
+    clients: ClientLimits,
     *,
     mails: MailService,
     tokens: Tokens | None,
@@ -40,7 +42,9 @@ def create_app(
     )
     app.state.service = service
     app.state.system = system
+    app.state.clients = clients
     app.state.max_body_bytes = settings.http.max_body_bytes
+    app.state.body_timeout_s = settings.http.body_timeout_s
     app.state.default_locale = settings.default_locale
     app.include_router(routes.router)
     if tokens is not None:

@@ -1,5 +1,6 @@
-"""A request's body: bounded, UTF-8, JSON; checked before anything is parsed."""
+"""A request's body: bounded in length and time, UTF-8, JSON; checked before it is parsed."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from email.message import Message
 from typing import Any
@@ -37,7 +38,12 @@ class BoundedRoute(APIRoute):
             return handle_bare
 
         async def handle_bounded(request: Request) -> Response:
-            body = await _read(request, request.app.state.max_body_bytes)
+            state = request.app.state
+            try:
+                async with asyncio.timeout(state.body_timeout_s):
+                    body = await _read(request, state.max_body_bytes)
+            except TimeoutError:
+                raise _too_slow(state.body_timeout_s) from None
             self.admit(request)
             if expects_json and body:
                 _check_type(request.headers.get("content-type", ""))
@@ -84,6 +90,16 @@ def _too_large(max_bytes: int) -> ProblemError:
         f"The body has more than {max_bytes} bytes.",
         (FieldError(field="body", message=f"must have at most {max_bytes} bytes"),),
         # What may still be on its way is not another request.
+        headers={"Connection": "close"},
+    )
+
+
+def _too_slow(timeout_s: float) -> ProblemError:
+    return ProblemError(
+        408,
+        "too-slow",
+        f"The body did not come within {timeout_s:g} seconds.",
+        (FieldError(field="body", message="came too slowly"),),
         headers={"Connection": "close"},
     )
 

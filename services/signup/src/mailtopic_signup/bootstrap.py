@@ -48,6 +48,7 @@ from mailtopic_signup.settings import (
     SignupSettings,
 )
 from mailtopic_signup.system_routes import System
+from mailtopic_signup.throttle import ClientLimits
 
 _PUBLISH_GRACE_S = 5.0
 EXIT_INTERRUPTED = 1
@@ -118,7 +119,8 @@ def assemble(
         registry=registry,
         metrics=metrics,
     )
-    app = create_app(settings, service, system, mails=mail_service, tokens=tokens)
+    clients = ClientLimits(settings.clients, clock, lambda: metrics.count("throttled"))
+    app = create_app(settings, service, system, clients, mails=mail_service, tokens=tokens)
     deliveries = SqlDeliveries(database)
     return Parts(app, database, challenges, outbox, mails, deliveries, broker, publisher, topics)
 

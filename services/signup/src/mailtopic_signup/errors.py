@@ -11,6 +11,8 @@ The tree::
     ├── ChallengeLocked    no try is left, for the challenge or for its address
     ├── WrongCode          the code isn't the challenge's
     ├── TooSoon            the address had a mail a moment ago
+    ├── TooManyRequests    the client has asked for too much
+    ├── KeyInFlight        the request with the same idempotency key isn't answered yet
     ├── NotAuthenticated   the request shows no valid service token
     ├── TopicNotAllowed    the service token isn't for this topic
     └── UnknownMail        no mail of the token's topics has this id
@@ -72,6 +74,18 @@ class TooSoon(SignupError):  # noqa: N818
     def __init__(self, retry_after_s: int) -> None:
         super().__init__("the address had a mail a moment ago")
         self.retry_after_s = retry_after_s
+
+
+class TooManyRequests(SignupError):  # noqa: N818
+    """The client may come again in ``retry_after_s`` seconds."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__("the client has asked for too much")
+        self.retry_after_s = retry_after_s
+
+
+class KeyInFlight(SignupError):  # noqa: N818
+    """The first request with this idempotency key is being answered; its answer comes later."""
 
 
 class NotAuthenticated(SignupError):  # noqa: N818

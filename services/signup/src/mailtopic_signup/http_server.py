@@ -1,5 +1,6 @@
 """The HTTP server: uvicorn, run by us."""
 
+import asyncio
 import contextlib
 import errno
 import socket
@@ -8,6 +9,7 @@ from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mailtopic_runtime import SettingError
 from mailtopic_signup.settings import HttpSettings
@@ -46,6 +48,42 @@ def _open(listener: socket.socket, address: Any) -> None:
         raise
 
 
+def _impatient_protocol(head_timeout_s: float) -> type[H11Protocol]:
+    """Return uvicorn's protocol, with an end to its patience.
+
+    By itself it waits for a request's head for ever, and each such connection costs a descriptor.
+    """
+
+    class ImpatientProtocol(H11Protocol):
+        _head_timer: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._wait_for_head()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self.cycle is None or self.cycle.response_complete:
+                self._wait_for_head()
+            else:
+                self._stop_waiting()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_waiting()
+            super().connection_lost(exc)
+
+        def _wait_for_head(self) -> None:
+            if self._head_timer is None:
+                self._head_timer = self.loop.call_later(head_timeout_s, self.transport.close)
+
+        def _stop_waiting(self) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+
+    return ImpatientProtocol
+
+
 class HttpServer(uvicorn.Server):
     """A uvicorn server that leaves signals to the process."""
 
@@ -56,6 +94,9 @@ class HttpServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                # Who a client is, is decided in client_address.py, by a setting.
+                proxy_headers=False,
+                http=_impatient_protocol(settings.head_timeout_s),
                 lifespan="off",
                 timeout_graceful_shutdown=settings.shutdown_grace_s,
             )

@@ -76,7 +76,7 @@ MailId = Annotated[UUID, Depends(_mail_id)]
     "/mails",
     status_code=202,
     response_model=MailAccepted,
-    responses=documented(400, 401, 403, 413, 415, 422),
+    responses=documented(400, 401, 403, 408, 413, 415, 422),
     summary="Send a mail",
 )
 async def send(

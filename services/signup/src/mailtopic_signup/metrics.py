@@ -15,6 +15,7 @@ RESULTS = (
     "locked",
     "expired",
     "refused",
+    "throttled",
 )
 
 

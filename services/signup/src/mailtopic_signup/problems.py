@@ -15,9 +15,11 @@ from mailtopic_signup.errors import (
     BadField,
     ChallengeExpired,
     ChallengeLocked,
+    KeyInFlight,
     KeyReused,
     NotAuthenticated,
     SignupError,
+    TooManyRequests,
     TooSoon,
     TopicNotAllowed,
     UnknownChallenge,
@@ -104,7 +106,7 @@ def _problem_of(error: Exception) -> ProblemError:
             return internal_problem()
 
 
-def _refusal(error: SignupError) -> ProblemError:  # noqa: PLR0911 - one line an error
+def _refusal(error: SignupError) -> ProblemError:  # noqa: PLR0911, C901 - one line an error
     match error:
         case BadField():
             return bad_field(error.field, error.message)
@@ -126,6 +128,12 @@ def _refusal(error: SignupError) -> ProblemError:  # noqa: PLR0911 - one line an
         case TooSoon(retry_after_s=wait_s):
             detail = "A mail was sent a moment ago; wait before asking for another one."
             return ProblemError(429, "too-soon", detail, headers=_retry_after(wait_s))
+        case TooManyRequests(retry_after_s=wait_s):
+            detail = "There were too many requests from here; wait before the next one."
+            return ProblemError(429, "too-many-requests", detail, headers=_retry_after(wait_s))
+        case KeyInFlight():
+            detail = "The first request with this Idempotency-Key isn't answered yet."
+            return ProblemError(409, "in-flight", detail, headers=_retry_after(1))
         case NotAuthenticated() | TopicNotAllowed() | UnknownMail():
             return _refused_service(error)
         case _:

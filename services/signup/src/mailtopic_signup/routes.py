@@ -1,6 +1,7 @@
 """The routes of the API: HTTP in, HTTP out, and nothing else."""
 
 import re
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Request
@@ -23,7 +24,27 @@ _CHALLENGE_ID = re.compile(r"[0-9a-f]{32}")
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _MAX_KEY_LENGTH = 255
 
-router = APIRouter(prefix="/v1", route_class=BoundedRoute, tags=["signups"])
+_COUNTED = {"begin": "signups", "resend": "signups", "verify": "verifies"}
+
+
+class CountedRoute(BoundedRoute):
+    """A route that is counted by client, before anything is read."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler, with the count in front."""
+        handle = super().get_route_handler()
+        kind = _COUNTED.get(self.name)
+        if kind is None:
+            return handle
+
+        async def handle_counted(request: Request) -> Response:
+            request.app.state.clients.admit(kind, request)
+            return await handle(request)
+
+        return handle_counted
+
+
+router = APIRouter(prefix="/v1", route_class=CountedRoute, tags=["signups"])
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -33,12 +54,13 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
         401: "There is no service token, or nobody's (then with WWW-Authenticate)",
         403: "The service token is not for this topic",
         404: "There is nothing with this id",
-        409: "It is verified already",
+        408: "The body came too slowly",
+        409: "It is verified already, or the same Idempotency-Key is being answered",
         410: "It has expired",
         413: "The body is too long",
         415: "The body is not application/json",
         422: "A field is not valid, or the code is wrong (then with tries_left)",
-        429: "Too many wrong codes, or too soon for another mail (then with Retry-After)",
+        429: "Too many wrong codes, too soon for another mail, or too many requests of a client",
         503: "The service can't store anything just now",
     }
     schema = {"$ref": "#/components/schemas/Problem"}
@@ -77,7 +99,7 @@ Traceparent = Annotated[str | None, Depends(_traceparent)]
     "/signups",
     status_code=202,
     response_model=SignupAccepted,
-    responses=documented(400, 413, 415, 422),
+    responses=documented(400, 408, 409, 413, 415, 422, 429),
     summary="Start a signup",
 )
 async def begin(
@@ -122,7 +144,7 @@ async def status(challenge_id: ChallengeId, service: Service) -> Response:
 @router.post(
     "/signups/{challenge_id}/verify",
     response_model=Verified,
-    responses=documented(400, 404, 409, 410, 413, 415, 422, 429),
+    responses=documented(400, 404, 408, 409, 410, 413, 415, 422, 429),
     summary="Confirm the address with the code",
 )
 async def verify(challenge_id: ChallengeId, body: VerifyRequest, service: Service) -> Response:
@@ -135,7 +157,7 @@ async def verify(challenge_id: ChallengeId, body: VerifyRequest, service: Servic
     "/signups/{challenge_id}/resend",
     status_code=202,
     response_model=SignupAccepted,
-    responses=documented(404, 409, 410, 413, 429),
+    responses=documented(404, 408, 409, 410, 413, 429),
     summary="Send a new code",
 )
 async def resend(challenge_id: ChallengeId, service: Service, traceparent: Traceparent) -> Response:

@@ -6,7 +6,8 @@ forbids e-mail as one).
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from uuid import UUID, uuid4
 
@@ -28,6 +29,7 @@ from mailtopic_signup.errors import (
     BadField,
     ChallengeExpired,
     ChallengeLocked,
+    KeyInFlight,
     KeyReused,
     SignupError,
     TooSoon,
@@ -80,6 +82,7 @@ class SignupService:
         self._clock = clock
         self._count = count
         self._on_queued = on_queued
+        self._keys_in_flight = _KeysInFlight()
 
     async def begin(
         self,
@@ -98,9 +101,21 @@ class SignupService:
         Raises:
             BadField: the address isn't one.
             KeyReused: the idempotency key came with another fingerprint before.
+            KeyInFlight: the first request with the idempotency key isn't answered yet.
             DatabaseUnavailable: nothing was stored.
         """
         address = _parse(email)
+        with self._keys_in_flight.enter(idempotency_key):
+            return await self._begin(address, locale, idempotency_key, fingerprint, traceparent)
+
+    async def _begin(
+        self,
+        address: Address,
+        locale: str,
+        idempotency_key: str | None,
+        fingerprint: str,
+        traceparent: str | None,
+    ) -> bytes:
         now_ms = self._clock.now_ms()
         challenge, code = self._new_challenge(address, locale, now_ms)
         # Both are made before anybody looks who it is: known addresses take no shorter way.
@@ -115,6 +130,8 @@ class SignupService:
         )
         if begun.result == "mismatch":
             raise KeyReused
+        if begun.result == "in_flight":
+            raise KeyInFlight
         self._count("accepted" if begun.result == "started" else begun.result)
         if begun.result in {"started", "known"}:
             self._on_queued()
@@ -278,6 +295,26 @@ class SignupService:
         if challenge is None:
             raise UnknownChallenge
         return challenge
+
+
+class _KeysInFlight:
+    """The idempotency keys that this process is at; other processes' are seen in the database."""
+
+    def __init__(self) -> None:
+        self._keys: set[str] = set()
+
+    @contextmanager
+    def enter(self, key: str | None) -> Iterator[None]:
+        if key is None:
+            yield
+            return
+        if key in self._keys:
+            raise KeyInFlight
+        self._keys.add(key)
+        try:
+            yield
+        finally:
+            self._keys.discard(key)
 
 
 def _parse(email: str) -> Address:

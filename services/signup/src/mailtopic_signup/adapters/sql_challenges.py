@@ -13,9 +13,11 @@ from sqlalchemy import (
     Executable,
     Row,
     ScalarSelect,
+    String,
     Update,
     bindparam,
     case,
+    func,
     insert,
     or_,
     select,
@@ -101,6 +103,10 @@ _ADD_MAIL_IF_GRANTED = insert(outbox).from_select(
         bindparam("is_granted", type_=Boolean)
     ),
 )
+# SQLite has one writer, and so nobody in flight.
+_TRY_LOCK = select(
+    func.pg_try_advisory_xact_lock(func.hashtextextended(bindparam("answer_key", type_=String), 0))
+)
 _FIND_ANSWER = select(idempotent_answers.c.fingerprint, idempotent_answers.c.body).where(
     idempotent_answers.c.key == bindparam("answer_key")
 )
@@ -111,6 +117,7 @@ class SqlChallenges:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._is_sqlite = database.is_sqlite
         # Both databases know the same ON CONFLICT; SQLAlchemy has an insert of its own for each.
         upsert: Upsert = sqlite_insert if database.is_sqlite else postgresql_insert
         # Made once: to build a statement takes longer than to run it.
@@ -279,6 +286,10 @@ class SqlChallenges:
     def _remember(
         self, connection: Connection, answer: IdempotentAnswer, now_ms: int
     ) -> Begun | None:
+        if not self._is_sqlite:
+            lock = connection.execute(_TRY_LOCK, {"answer_key": answer.key})
+            if not lock.scalar_one():
+                return Begun("in_flight", b"")
         row = {
             "key": answer.key,
             "fingerprint": answer.fingerprint,
@@ -336,7 +347,6 @@ def _replace_code(
 def _remember_answer(upsert: Upsert) -> Executable:
     table = idempotent_answers
     new = upsert(table)
-    # On PostgreSQL a request with the same key waits here until the first one is committed.
     statement: Executable = new.on_conflict_do_update(
         index_elements=["key"],
         set_={name: new.excluded[name] for name in ("fingerprint", "body", "expires_at")},

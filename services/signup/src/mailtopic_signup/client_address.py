@@ -1,0 +1,48 @@
+"""Who a request is from, behind a number of proxies that is told and never guessed."""
+
+import ipaddress
+import re
+from collections.abc import Sequence
+
+_IPV6_PREFIX = 64
+"""One customer of a network gets a whole /64 at least (RFC 6177), so that is one client."""
+
+_WITH_PORT = re.compile(r"\[(?P<v6>[^\]]*)\](?::\d+)?|(?P<v4>[^:]*):\d+")
+_UNKNOWN = "unknown"
+
+
+def client_of(peer: str | None, forwarded_for: Sequence[str], trusted_proxies: int) -> str:
+    """Return the client: an IPv4 address, or the /64 of an IPv6 address.
+
+    Every proxy appends to X-Forwarded-For whom it got the request from. So with n proxies in front
+    the n-th entry from the right is what the outermost of them saw, and what is left of it is
+    whatever the client wrote. If the header is shorter, the request took a shorter way.
+
+    Args:
+        peer: the other end of the connection; None where there is none.
+        forwarded_for: the header's values, in the order in which they came.
+        trusted_proxies: how many proxies are in front.
+    """
+    hops = [entry.strip() for value in forwarded_for for entry in value.split(",")]
+    trusted = hops[max(0, len(hops) - trusted_proxies) :] if trusted_proxies else []
+    for seen in (*trusted[:1], peer or ""):
+        client = _network(seen)
+        if client is not None:
+            return client
+    return _UNKNOWN
+
+
+def _network(text: str) -> str | None:
+    found = _WITH_PORT.fullmatch(text)
+    if found:
+        text = found["v6"] or found["v4"] or ""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    network = ipaddress.IPv6Network((int(address), _IPV6_PREFIX), strict=False)
+    return str(network)

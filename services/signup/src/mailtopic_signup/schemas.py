@@ -88,6 +88,8 @@ class MailRequest(_Body):
     variables: dict[Annotated[str, Field(pattern=NAME_PATTERN)], str] = Field(
         default_factory=dict,
         description="What the template is filled with. Sealed before it is stored.",
+        # By itself the schema would allow other names as well.
+        json_schema_extra={"additionalProperties": False},
         examples=[{"code": "123456"}],
         repr=False,
     )

@@ -1,17 +1,40 @@
 """Which addresses mails may go to."""
 
+from collections.abc import Awaitable, Callable, Collection
+from pathlib import Path
+
 from mailtopic_contract import Address, BadAddress, parse_address
+from mailtopic_runtime import SettingError
 from mailtopic_signup.errors import BadField
+
+TakesMail = Callable[[str], Awaitable[bool]]
+"""Tells whether a domain takes mail at all; True where nobody knows."""
+
+
+async def _nobody_knows(_domain: str) -> bool:
+    return True
 
 
 class Recipients:
-    """Judges addresses before anything is stored."""
+    """Judges addresses before anything is stored: by the address alone, never by who has it.
+
+    Args:
+        blocked_domains: domains, in A-labels, that get no mail, with all below them.
+        takes_mail: asks the DNS, if that is wanted.
+    """
+
+    def __init__(
+        self, blocked_domains: Collection[str] = (), takes_mail: TakesMail = _nobody_knows
+    ) -> None:
+        self._blocked = frozenset(blocked_domains)
+        self._takes_mail = takes_mail
 
     async def admit(self, text: str, *, field: str) -> Address:
         """Return the address that a request's field holds.
 
         Raises:
-            BadField: it is no address, or one that no mail from the Internet reaches.
+            BadField: it is no address, or one that no mail from the Internet reaches, or one that
+                shall get none.
         """
         try:
             address = parse_address(text)
@@ -20,4 +43,37 @@ class Recipients:
         # A mail from the Internet reaches neither a bare host name nor, in practice, an IP address.
         if "." not in address.domain or address.domain.startswith("["):
             raise BadField(field, "the part after the @ must be a domain name with a dot")
+        if self._is_blocked(address.domain):
+            raise BadField(field, "addresses of this domain are not accepted")
+        if not await self._takes_mail(address.domain):
+            raise BadField(field, "the domain after the @ takes no mail")
         return address
+
+    def _is_blocked(self, domain: str) -> bool:
+        labels = domain.split(".")
+        return any(".".join(labels[first:]) in self._blocked for first in range(len(labels)))
+
+
+def load_domains(path: Path) -> frozenset[str]:
+    """Read domains from a text file, one a line; empty lines and lines from # on say nothing.
+
+    Raises:
+        SettingError: it can't be read, or a line holds no domain.
+    """
+    name = "MAILTOPIC_RECIPIENTS__BLOCKED_DOMAINS_FILE"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise SettingError(name, f"the file {path} can't be read: {reason}") from None
+    domains = set()
+    for number, line in enumerate(lines, 1):
+        text = line.partition("#")[0].strip()
+        if not text:
+            continue
+        try:
+            # In the form in which addresses are compared: lower case, A-labels.
+            domains.add(parse_address(f"x@{text}").domain)
+        except BadAddress:
+            raise SettingError(name, f"line {number} of {path} is no domain") from None
+    return frozenset(domains)

@@ -149,6 +149,26 @@ class MailsSettings(SettingsGroup):
     """Seconds after a mail expired during which GET /v1/mails/{id} still tells of it."""
 
 
+class RecipientsSettings(SettingsGroup):
+    """Which domains get no mail; below MAILTOPIC_RECIPIENTS__."""
+
+    blocked_domains_file: Path | None = None
+    """Text file of domains, one a line, whose addresses are refused, with all domains below them:
+    such as those of throw-away addresses. Unset: none."""
+
+    mx_lookup: bool = False
+    """Whether the DNS is asked if a domain takes mail. Whatever isn't known in time is taken."""
+
+    dns_timeout_s: float = Field(default=2.0, gt=0, le=30)
+    """Seconds that the DNS gets to answer a request's question."""
+
+    dns_server: str | None = Field(default=None, pattern=r"^[0-9a-fA-F.:]+$")
+    """IP address of the resolver to ask; unset: the machine's."""
+
+    dns_port: int = Field(default=53, ge=1, le=65535)
+    """Port of that resolver."""
+
+
 class PagesSettings(SettingsGroup):
     """The signup page; below MAILTOPIC_PAGES__."""
 
@@ -178,6 +198,7 @@ class SignupSettings(MailTopicSettings):
     retention: RetentionSettings = RetentionSettings()
     outbox: OutboxSettings = OutboxSettings()
     mails: MailsSettings = MailsSettings()
+    recipients: RecipientsSettings = RecipientsSettings()
     pages: PagesSettings = PagesSettings()
     log: LogSettings = LogSettings()
 

@@ -1,7 +1,8 @@
 """A signup service as tests see it."""
 
+import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -10,17 +11,39 @@ from mailtopic_contract import (
     KeyRing,
     LegacyDefaults,
     MailRecord,
+    Outcome,
     RecordOrigin,
     decode_record,
     open_variables,
 )
 from mailtopic_runtime import ManualClock
 from mailtopic_signup.bootstrap import Parts
-from mailtopic_signup.domain.challenge import Delivery
+from mailtopic_signup.domain.tokens import new_token
 from mailtopic_signup.ports import Delivered
 from mailtopic_signup.settings import SignupSettings
 
 PEPPERS = {"active": "p1", "keys": {"p1": "c2VjcmV0IG9mIDMyIGJ5dGVzLCBub3QgbW9yZSE="}}
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceTokens:
+    """Tokens of two services: billing, in the middle of a rotation, and shop."""
+
+    billing: str
+    billing_new: str
+    shop: str
+    file: str
+
+    @classmethod
+    def make(cls) -> Self:
+        made = [
+            new_token("billing-1", ["receipts", "reminders"]),
+            new_token("billing-2", ["receipts", "reminders"]),
+            new_token("shop-1", ["orders"]),
+        ]
+        file = json.dumps({"tokens": [entry.as_json() for _, entry in made]})
+        billing, billing_new, shop = (token for token, _ in made)
+        return cls(billing, billing_new, shop, file)
 
 
 def mail_in(payload: bytes) -> MailRecord:
@@ -74,8 +97,9 @@ class Signup:
     async def delivered(self) -> None:
         """Every mail so far was taken by its relay."""
         now_ms = self.clock.now_ms()
-        news = [Delivered(mail.id, Delivery.SENT, True, now_ms) for mail in await self.mails()]
-        await self.parts.challenges.record_deliveries(news)
+        mails = await self.mails()
+        news = [Delivered(mail.id, Outcome.ACCEPTED, now_ms) for mail in mails]
+        await self.parts.deliveries.record(news)
 
 
 async def make_known(signup: Signup, address: str) -> str:

@@ -15,15 +15,22 @@ from mailtopic_signup.bootstrap import assemble
 from mailtopic_signup.settings import (
     ClientsSettings,
     DatabaseSettings,
+    MailsSettings,
     PepperSettings,
     SealingSettings,
     SignupSettings,
 )
-from support.signup_service import PEPPERS, Signup
+from support.signup_service import PEPPERS, ServiceTokens, Signup
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> SignupSettings:
+def tokens() -> ServiceTokens:
+    return ServiceTokens.make()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, tokens: ServiceTokens) -> SignupSettings:
+    (tmp_path / "tokens.json").write_text(tokens.file)
     (tmp_path / "peppers.json").write_text(json.dumps(PEPPERS))
     (tmp_path / "keys.json").write_text(KeyRing.generate().dump())
     return SignupSettings(
@@ -31,6 +38,7 @@ def settings(tmp_path: Path) -> SignupSettings:
         kafka=KafkaSettings(bootstrap_servers=("127.0.0.1:1",)),
         pepper=PepperSettings(keys_file=tmp_path / "peppers.json"),
         sealing=SealingSettings(keys_file=tmp_path / "keys.json"),
+        mails=MailsSettings(tokens_file=tmp_path / "tokens.json"),
         # All of a test's people are one client.
         clients=ClientsSettings(signups_per_minute=0, verifies_per_five_minutes=0),
         # Tests don't cut the power.

@@ -9,11 +9,14 @@ import httpx
 import pytest
 from sqlalchemy import Engine, event
 
-from mailtopic_contract import open_variables
+from mailtopic_contract import Outcome, open_variables
+from mailtopic_signup.ports import Delivered
 from support.signup_service import Signup, make_known
 
 KNOWN, NEW = "known@example.com", "fresh@example.com"
 COOLING, LOCKED = "cooling@example.com", "locked@example.com"
+SUPPRESSED = "suppressed@example.com"
+EVERYBODY = (NEW, KNOWN, COOLING, LOCKED, SUPPRESSED)
 
 
 @contextmanager
@@ -45,6 +48,12 @@ async def prepare(signup: Signup) -> None:
         for _ in range(5):
             assert (await signup.verify(challenge, wrong)).status_code == 422
         signup.clock.advance(60)
+    await signup.begin(SUPPRESSED)
+    mail = (await signup.mails())[-1]
+    now_ms = signup.clock.now_ms()
+    bounced = Delivered(mail.id, Outcome.BOUNCED, now_ms, reply_class="hard_bounce")
+    await signup.parts.deliveries.record([bounced])
+    signup.clock.advance(60)
     await signup.begin(COOLING)
 
 
@@ -56,27 +65,22 @@ def shape(answer: httpx.Response) -> tuple[object, ...]:
     return answer.status_code, len(challenge_id), body, headers, len(answer.content)
 
 
-async def test_new_known_cooling_and_locked_addresses_get_the_same_answer(signup: Signup) -> None:
+async def test_all_kinds_of_addresses_get_the_same_answer(signup: Signup) -> None:
     await prepare(signup)
-    shapes = [
-        shape(await signup.post("/v1/signups", {"email": address}))
-        for address in (NEW, KNOWN, COOLING, LOCKED)
-    ]
+    shapes = [shape(await signup.post("/v1/signups", {"email": address})) for address in EVERYBODY]
     assert shapes[0][0] == 202
-    assert shapes == [shapes[0]] * 4
+    assert shapes == [shapes[0]] * 5
 
 
-async def test_new_known_cooling_and_locked_addresses_take_the_same_statements(
-    signup: Signup,
-) -> None:
+async def test_all_kinds_of_addresses_take_the_same_statements(signup: Signup) -> None:
     await prepare(signup)
     runs = []
-    for address in (NEW, KNOWN, COOLING, LOCKED):
+    for address in EVERYBODY:
         with statements() as seen:
             await signup.begin(address)
         runs.append(seen)
-    assert len(runs[0]) == 7
-    assert runs == [runs[0]] * 4
+    assert len(runs[0]) == 8
+    assert runs == [runs[0]] * 5
     assert Counter(runs[0])["COMMIT"] == 1
 
 

@@ -19,6 +19,7 @@ from mailtopic_signup.adapters.sql_outbox import SqlOutbox
 from mailtopic_signup.metrics import SignupMetrics
 from mailtopic_signup.ports import LeasedMail, OutboxStore
 from mailtopic_signup.publisher import Publisher
+from mailtopic_signup.publishers import Publishers
 from support.conditions import until
 from support.signup_service import Signup, mail_in
 
@@ -41,7 +42,7 @@ def make_publisher(
 
 
 @asynccontextmanager
-async def running(*publishers: Publisher) -> AsyncIterator[None]:
+async def running(*publishers: Publisher | Publishers) -> AsyncIterator[None]:
     tasks = [asyncio.create_task(publisher.run()) for publisher in publishers]
     try:
         yield

@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 
 from mailtopic_contract import Outcome
-from mailtopic_signup.domain.challenge import Delivery, delivery_of
+from mailtopic_signup.domain.challenge import delivery_of
 from mailtopic_signup.ports import Delivered
 from support.signup_service import Signup
 
@@ -180,17 +180,15 @@ async def test_an_idempotency_key_repeats_the_answer_for_a_day(signup: Signup) -
 async def test_delivery_shows_what_became_of_the_mail(signup: Signup, outcome: Outcome) -> None:
     challenge = await signup.begin()
     (mail,) = await signup.mails()
-    delivery = delivery_of(outcome)
-    news = Delivered(mail.id, delivery, outcome.final, signup.clock.now_ms())
-    await signup.parts.challenges.record_deliveries([news])
-    assert (await signup.status(challenge))["delivery"] == delivery
+    await signup.parts.deliveries.record([Delivered(mail.id, outcome, signup.clock.now_ms())])
+    assert (await signup.status(challenge))["delivery"] == delivery_of(outcome)
 
 
 async def test_a_final_delivery_is_not_replaced_by_late_news(signup: Signup) -> None:
     challenge = await signup.begin()
     (mail,) = await signup.mails()
-    for delivery, final in ((Delivery.SENT, True), (Delivery.DEFERRED, False)):
-        await signup.parts.challenges.record_deliveries([Delivered(mail.id, delivery, final, 1)])
+    for outcome in (Outcome.ACCEPTED, Outcome.DEFERRED):
+        await signup.parts.deliveries.record([Delivered(mail.id, outcome, 1)])
     assert (await signup.status(challenge))["delivery"] == "sent"
 
 

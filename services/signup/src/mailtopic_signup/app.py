@@ -4,7 +4,9 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from mailtopic_signup import routes, system_routes
+from mailtopic_signup import mail_routes, routes, system_routes
+from mailtopic_signup.domain.tokens import Tokens
+from mailtopic_signup.mails import MailService
 from mailtopic_signup.observe import Observer
 from mailtopic_signup.openapi import describe_api
 from mailtopic_signup.problems import HANDLED, answer_problem
@@ -21,9 +23,15 @@ _DESCRIPTION = (
 
 
 def create_app(
-    settings: SignupSettings, service: SignupService, system: System, clients: ClientLimits
+    settings: SignupSettings,
+    service: SignupService,
+    system: System,
+    clients: ClientLimits,
+    *,
+    mails: MailService,
+    tokens: Tokens | None,
 ) -> FastAPI:
-    """Return the application; it opens nothing by itself."""
+    """Return the application; it opens nothing by itself. Without tokens it takes no mails."""
     app = FastAPI(
         title="MailTopic signup",
         version=version("mailtopic-signup"),
@@ -39,6 +47,10 @@ def create_app(
     app.state.body_timeout_s = settings.http.body_timeout_s
     app.state.default_locale = settings.default_locale
     app.include_router(routes.router)
+    if tokens is not None:
+        app.state.mails = mails
+        app.state.tokens = tokens
+        app.include_router(mail_routes.router)
     app.include_router(system_routes.router)
     if settings.pages.enabled:
         add_site(app, PAGES, settings.pages.inbox_url)

@@ -18,12 +18,24 @@ _MAX_DISCARDED_BYTES = 4_194_304
 class BoundedRoute(APIRoute):
     """A route whose handler never sees a body that is too long, no JSON type or no UTF-8."""
 
+    def admit(self, request: Request) -> None:
+        """Raise an error that `answer_problem` knows if the request may not go on.
+
+        It is asked after the body was read: who doesn't read it may not be heard. The default lets
+        everybody in.
+        """
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler, with the body's checks in front."""
         handle = super().get_route_handler()
         expects_json = self.body_field is not None
         if "POST" not in (self.methods or set()):
-            return handle
+
+            async def handle_bare(request: Request) -> Response:
+                self.admit(request)
+                return await handle(request)
+
+            return handle_bare
 
         async def handle_bounded(request: Request) -> Response:
             state = request.app.state
@@ -32,6 +44,7 @@ class BoundedRoute(APIRoute):
                     body = await _read(request, state.max_body_bytes)
             except TimeoutError:
                 raise _too_slow(state.body_timeout_s) from None
+            self.admit(request)
             if expects_json and body:
                 _check_type(request.headers.get("content-type", ""))
                 _check_encoding(body)

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
@@ -13,6 +14,7 @@ from mailtopic_client import BrokerClient, KafkaClient
 from mailtopic_runtime import (
     EXIT_OK,
     Clock,
+    SettingError,
     SystemClock,
     configure_logging,
     get_logger,
@@ -20,16 +22,22 @@ from mailtopic_runtime import (
 )
 from mailtopic_signup.adapters.sql_challenges import SqlChallenges
 from mailtopic_signup.adapters.sql_database import Database
+from mailtopic_signup.adapters.sql_deliveries import SqlDeliveries
+from mailtopic_signup.adapters.sql_mails import SqlMails
 from mailtopic_signup.adapters.sql_outbox import SqlOutbox
 from mailtopic_signup.adapters.sql_retention import SqlRetention
 from mailtopic_signup.adapters.status_consumer import StatusConsumer
 from mailtopic_signup.app import create_app
 from mailtopic_signup.domain.challenge import Limits, MailCaps
+from mailtopic_signup.domain.tokens import Tokens, TokensError
 from mailtopic_signup.housekeeping import Housekeeping
 from mailtopic_signup.http_server import HttpServer, listen
 from mailtopic_signup.keys import Keys
+from mailtopic_signup.mails import MailService
 from mailtopic_signup.metrics import SignupMetrics
 from mailtopic_signup.publisher import Publisher
+from mailtopic_signup.publishers import Publishers
+from mailtopic_signup.recipients import Recipients
 from mailtopic_signup.service import SignupService
 from mailtopic_signup.settings import (
     CodesSettings,
@@ -53,8 +61,12 @@ class Parts:
     database: Database
     challenges: SqlChallenges
     outbox: SqlOutbox
+    mails: SqlMails
+    deliveries: SqlDeliveries
     broker: BrokerClient
-    publisher: Publisher
+    publisher: Publishers
+    topics: tuple[str, ...]
+    """Those that mails may come for, the service's own first."""
     house: Housekeeping
     keys: Keys
 
@@ -73,10 +85,14 @@ def assemble(
     """
     keys = Keys.load(settings)
     database = Database(settings.database)
-    challenges, outbox = SqlChallenges(database), SqlOutbox(database)
+    challenges, outbox, mails = SqlChallenges(database), SqlOutbox(database), SqlMails(database)
     registry = CollectorRegistry()
     metrics = SignupMetrics(registry)
-    publisher = _make_publisher(settings.outbox, outbox, broker, clock, metrics)
+    tokens = _load_tokens(settings)
+    topics = (settings.topic, *sorted((tokens.topics if tokens else set()) - {settings.topic}))
+    publisher = _make_publishers(
+        settings.outbox, topics, outbox=outbox, broker=broker, clock=clock, metrics=metrics
+    )
     service = SignupService(
         challenges,
         peppers=keys.peppers,
@@ -84,6 +100,14 @@ def assemble(
         limits=limits_of(settings.codes),
         clock=clock,
         count=metrics.count,
+        on_queued=partial(publisher.wake, settings.topic),
+    )
+    mail_service = MailService(
+        mails,
+        recipients=Recipients(),
+        peppers=keys.peppers,
+        mails=keys.mails,
+        clock=clock,
         on_queued=publisher.wake,
     )
     system = System(
@@ -95,7 +119,7 @@ def assemble(
         metrics=metrics,
     )
     clients = ClientLimits(settings.clients, clock, lambda: metrics.count("throttled"))
-    app = create_app(settings, service, system, clients)
+    app = create_app(settings, service, system, clients, mails=mail_service, tokens=tokens)
     house = Housekeeping(
         outbox,
         SqlRetention(database),
@@ -103,7 +127,19 @@ def assemble(
         mails_s=settings.outbox.retention_s,
         challenges_s=settings.retention.challenges_s,
     )
-    return Parts(app, database, challenges, outbox, broker, publisher, house, keys)
+    return Parts(
+        app=app,
+        database=database,
+        challenges=challenges,
+        outbox=outbox,
+        mails=mails,
+        deliveries=SqlDeliveries(database),
+        broker=broker,
+        publisher=publisher,
+        topics=topics,
+        house=house,
+        keys=keys,
+    )
 
 
 async def run(settings: SignupSettings) -> int:
@@ -191,10 +227,12 @@ async def _in_background(
 
 async def _work(settings: SignupSettings, parts: Parts) -> None:
     await parts.database.prepare()
-    status = StatusConsumer(settings.kafka, settings.topic, parts.challenges)
     async with asyncio.TaskGroup() as group:
         helpers = [
-            group.create_task(status.run()),
+            *(
+                group.create_task(StatusConsumer(settings.kafka, topic, parts.deliveries).run())
+                for topic in parts.topics
+            ),
             group.create_task(parts.house.run()),
             group.create_task(parts.keys.watch()),
         ]
@@ -203,22 +241,38 @@ async def _work(settings: SignupSettings, parts: Parts) -> None:
             helper.cancel()
 
 
-def _make_publisher(
+def _make_publishers(
     settings: OutboxSettings,
+    topics: Sequence[str],
+    *,
     outbox: SqlOutbox,
     broker: BrokerClient,
     clock: Clock,
     metrics: SignupMetrics,
-) -> Publisher:
-    return Publisher(
-        outbox,
-        broker,
-        batch_size=settings.batch_size,
-        lease_s=settings.lease_s,
-        poll_s=settings.poll_s,
-        clock=clock,
-        metrics=metrics,
-    )
+) -> Publishers:
+    def make(topic: str) -> Publisher:
+        return Publisher(
+            outbox,
+            broker,
+            batch_size=settings.batch_size,
+            lease_s=settings.lease_s,
+            poll_s=settings.poll_s,
+            clock=clock,
+            metrics=metrics,
+            topic=topic,
+        )
+
+    return Publishers(make, outbox, topics=topics, poll_s=settings.poll_s)
+
+
+def _load_tokens(settings: SignupSettings) -> Tokens | None:
+    path = settings.mails.tokens_file
+    if path is None:
+        return None
+    try:
+        return Tokens.load(path)
+    except TokensError as error:
+        raise SettingError("MAILTOPIC_MAILS__TOKENS_FILE", str(error)) from None
 
 
 def limits_of(codes: CodesSettings) -> Limits:

@@ -12,7 +12,10 @@ The tree::
     ├── WrongCode          the code isn't the challenge's
     ├── TooSoon            the address had a mail a moment ago
     ├── TooManyRequests    the client has asked for too much
-    └── KeyInFlight        the request with the same idempotency key isn't answered yet
+    ├── KeyInFlight        the request with the same idempotency key isn't answered yet
+    ├── NotAuthenticated   the request shows no valid service token
+    ├── TopicNotAllowed    the service token isn't for this topic
+    └── UnknownMail        no mail of the token's topics has this id
 """
 
 
@@ -83,3 +86,23 @@ class TooManyRequests(SignupError):  # noqa: N818
 
 class KeyInFlight(SignupError):  # noqa: N818
     """The first request with this idempotency key is being answered; its answer comes later."""
+
+
+class NotAuthenticated(SignupError):  # noqa: N818
+    """The request shows no valid service token.
+
+    Attributes:
+        shows_token: whether it shows one at all.
+    """
+
+    def __init__(self, *, shows_token: bool) -> None:
+        super().__init__("no valid service token")
+        self.shows_token = shows_token
+
+
+class TopicNotAllowed(SignupError):  # noqa: N818
+    """The service token isn't for this topic; whether there is such a topic isn't told."""
+
+
+class UnknownMail(SignupError):  # noqa: N818
+    """No mail of the token's topics has this id, or it was purged."""

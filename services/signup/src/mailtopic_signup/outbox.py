@@ -1,16 +1,23 @@
 """A mail on its way into the outbox: the record is made, sealed and encoded before it is stored."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
-from mailtopic_contract import Address, KeyRing, new_record
+from mailtopic_contract import (
+    Address,
+    KeyRing,
+    Outcome,
+    StatusEvent,
+    TopicNames,
+    new_record,
+)
 from mailtopic_signup.ports import OutboxMail
 
 
 @dataclass(slots=True)
 class MailMaker:
-    """Makes mails. With a key ring no code is readable in what it makes.
+    """Makes mails. With a key ring no variable, such as a code, is readable in what it makes.
 
     The key ring may be replaced while it is used.
     """
@@ -24,16 +31,17 @@ class MailMaker:
         variables: Mapping[str, str],
         *,
         mail_id: UUID,
+        topic: str | None = None,
         purpose: str,
         locale: str,
         accepted_at_ms: int,
         expires_at_ms: int,
         traceparent: str | None = None,
     ) -> OutboxMail:
-        """Return the mail as it will be published, byte for byte.
+        """Return the mail as it will be published, byte for byte; without a topic, to our own.
 
         Raises:
-            RecordError: the locale or the purpose contradicts the contract.
+            RecordError: an argument contradicts the contract.
         """
         record = new_record(
             email=address.normalised,
@@ -47,7 +55,7 @@ class MailMaker:
         )
         return OutboxMail(
             id=mail_id,
-            topic=self.topic,
+            topic=topic or self.topic,
             key=address.partition_key.decode(),
             type=purpose,
             payload=record.encode(),
@@ -55,3 +63,19 @@ class MailMaker:
             expires_at=expires_at_ms,
             traceparent=traceparent,
         )
+
+
+def suppressed_instead(mail: OutboxMail) -> OutboxMail:
+    """Return what is published instead of a mail whose recipient is suppressed: that outcome.
+
+    So it has its outcome as every accepted mail has, in the same topic.
+    """
+    event = StatusEvent(
+        id=mail.id,
+        outcome=Outcome.SUPPRESSED,
+        at=mail.created_at,
+        attempt=1,
+        purpose=mail.type,
+    )
+    topic = TopicNames(mail.topic).status
+    return replace(mail, topic=topic, key=str(mail.id), type="outcome", payload=event.encode())

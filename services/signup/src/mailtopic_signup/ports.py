@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 from uuid import UUID
 
-from mailtopic_signup.domain.challenge import Challenge, Delivery, MailCaps
+from mailtopic_contract import Outcome
+from mailtopic_signup.domain.challenge import Challenge, MailCaps
 from mailtopic_signup.domain.code import CodeMac
 
 
@@ -108,13 +109,44 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True)
+class SentMail:
+    """What is remembered of a mail that a service sent: who did, and whom for, but not to whom.
+
+    ``recipient_key`` is the address hashed, ``recipient`` its redacted form.
+    """
+
+    id: UUID
+    topic: str
+    sent_by: str
+    recipient_key: str
+    recipient: str
+    accepted_at: int
+    expires_at: int
+    outcome: Outcome | None = None
+    outcome_at: int | None = None
+    smtp: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a service's mail.
+
+    ``stored``: it is in the outbox. ``replayed`` and ``mismatch``: as of `Begun`.
+    """
+
+    result: Literal["stored", "replayed", "mismatch"]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Delivered:
-    """News of a mail."""
+    """News of a mail; ``reply_class`` and ``smtp`` as in the event that told of it."""
 
     mail_id: UUID
-    delivery: Delivery
-    final: bool
+    outcome: Outcome
     at: int
+    reply_class: str | None = None
+    smtp: str | None = None
 
 
 class ChallengeStore(Protocol):
@@ -179,15 +211,46 @@ class ChallengeStore(Protocol):
         """
         ...
 
-    async def record_deliveries(self, news: Collection[Delivered]) -> None:
-        """Record what became of mails; news of mails that are nobody's are ignored.
+    async def ping(self) -> None:
+        """Return if the database answers and has its tables."""
+        ...
 
-        A final delivery is never replaced by one that isn't.
+
+class MailStore(Protocol):
+    """Mails of other services."""
+
+    async def take(
+        self,
+        mail: OutboxMail,
+        sent: SentMail,
+        *,
+        answer: IdempotentAnswer | None,
+        body: bytes,
+        fingerprints: Collection[str],
+    ) -> Taken:
+        """Store the mail, what is remembered of it, and the answer; or none of them.
+
+        An earlier answer is repeated if its fingerprint is one of ``fingerprints``.
         """
         ...
 
-    async def ping(self) -> None:
-        """Return if the database answers and has its tables."""
+    async def read(self, mail_id: UUID) -> SentMail | None:
+        """Return what is remembered of a mail."""
+        ...
+
+    async def purge(self, *, expired_before_ms: int) -> int:
+        """Forget mails that expired before then; returns how many rows went."""
+        ...
+
+
+class DeliveryStore(Protocol):
+    """Where news of mails go."""
+
+    async def record(self, news: Sequence[Delivered]) -> None:
+        """Record what became of mails; news of mails that are nobody's are ignored.
+
+        A final outcome is never replaced by one that isn't.
+        """
         ...
 
 
@@ -206,8 +269,14 @@ class RetentionStore(Protocol):
 class OutboxStore(Protocol):
     """The outbox. It doesn't promise that a mail is leased once: only that leases don't overlap."""
 
-    async def lease(self, *, limit: int, now_ms: int, lease_ms: int) -> Sequence[LeasedMail]:
-        """Take mails that nobody holds, the oldest first."""
+    async def lease(
+        self, *, limit: int, now_ms: int, lease_ms: int, topic: str | None = None
+    ) -> Sequence[LeasedMail]:
+        """Take mails that nobody holds, the oldest first; of one topic, or of any."""
+        ...
+
+    async def topics(self) -> Collection[str]:
+        """Tell which topics' mails wait."""
         ...
 
     async def mark_published(self, mails: Collection[UUID], *, now_ms: int) -> None:

@@ -17,10 +17,13 @@ from mailtopic_signup.errors import (
     ChallengeLocked,
     KeyInFlight,
     KeyReused,
+    NotAuthenticated,
     SignupError,
     TooManyRequests,
     TooSoon,
+    TopicNotAllowed,
     UnknownChallenge,
+    UnknownMail,
     WrongCode,
 )
 from mailtopic_signup.ports import DatabaseUnavailable
@@ -29,6 +32,7 @@ from mailtopic_signup.schemas import FieldError, Problem
 MEDIA_TYPE = "application/problem+json"
 _TYPE = "urn:mailtopic:problem:"
 _RETRY_AFTER_S = 5
+_CHALLENGE = 'Bearer realm="mailtopic"'
 
 
 @dataclass(slots=True)
@@ -130,8 +134,31 @@ def _refusal(error: SignupError) -> ProblemError:  # noqa: PLR0911, C901 - one l
         case KeyInFlight():
             detail = "The first request with this Idempotency-Key isn't answered yet."
             return ProblemError(409, "in-flight", detail, headers=_retry_after(1))
+        case NotAuthenticated() | TopicNotAllowed() | UnknownMail():
+            return _refused_service(error)
         case _:
             return internal_problem()
+
+
+def _refused_service(error: NotAuthenticated | TopicNotAllowed | UnknownMail) -> ProblemError:
+    match error:
+        case NotAuthenticated(shows_token=shows_token):
+            detail = "Show a valid service token: Authorization: Bearer …"
+            # RFC 6750 §3: only who showed a token is told that it is wrong.
+            challenge = _CHALLENGE + (', error="invalid_token"' if shows_token else "")
+            headers = {"WWW-Authenticate": challenge}
+            return ProblemError(
+                401, "not-authenticated", detail, _at("Authorization", detail), headers=headers
+            )
+        case TopicNotAllowed():
+            detail = "The token is not for this topic."
+            headers = {"WWW-Authenticate": f'{_CHALLENGE}, error="insufficient_scope"'}
+            return ProblemError(
+                403, "topic-not-allowed", detail, _at("topic", detail), headers=headers
+            )
+        case UnknownMail():
+            detail = "There is no such mail; it may have been removed."
+            return ProblemError(404, "unknown-mail", detail, _at("mail_id", detail))
 
 
 def bad_field(name: str, message: str) -> ProblemError:

@@ -33,6 +33,7 @@ class Publisher:
         poll_s: how long it sleeps when nobody wakes it.
         clock: tells when leases end.
         metrics: counts what was published.
+        topic: whose mails it publishes; None: those of every topic.
     """
 
     def __init__(
@@ -45,7 +46,9 @@ class Publisher:
         poll_s: float,
         clock: Clock,
         metrics: SignupMetrics,
+        topic: str | None = None,
     ) -> None:
+        self._topic = topic
         self._outbox = outbox
         self._broker = broker
         self._batch_size = batch_size
@@ -53,7 +56,8 @@ class Publisher:
         self._poll_s = poll_s
         self._clock = clock
         self._published = metrics.published
-        self._state = StateLog(get_logger(__name__), "publisher")
+        log = get_logger(__name__)
+        self._state = StateLog(log.bind(topic=topic) if topic else log, "publisher")
         self._in_flight: dict[asyncio.Task[None], LeasedMail] = {}
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -95,7 +99,10 @@ class Publisher:
         if room <= 0 or self._stopping.is_set() or self._pause_s() > 0:
             return
         leased = await self._outbox.lease(
-            limit=room, now_ms=self._clock.now_ms(), lease_ms=self._lease_ms
+            limit=room,
+            now_ms=self._clock.now_ms(),
+            lease_ms=self._lease_ms,
+            topic=self._topic,
         )
         if not self._in_flight:
             self._renew_at_s = self._clock.monotonic_s() + self._lease_ms / 3000

@@ -51,7 +51,9 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI of the problems that a route can answer with."""
     words = {
         400: "The body is not valid JSON in UTF-8",
-        404: "There is no such signup",
+        401: "There is no service token, or nobody's (then with WWW-Authenticate)",
+        403: "The service token is not for this topic",
+        404: "There is nothing with this id",
         408: "The body came too slowly",
         409: "It is verified already, or the same Idempotency-Key is being answered",
         410: "It has expired",

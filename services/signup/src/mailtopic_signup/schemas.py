@@ -1,17 +1,29 @@
 """The bodies of requests and answers, as the OpenAPI shows them."""
 
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-from mailtopic_contract import MAX_ADDRESS_OCTETS
+from mailtopic_contract import MAX_ADDRESS_OCTETS, UNSPECIFIED_PURPOSE, Outcome
 from mailtopic_signup.domain.challenge import Delivery, State
+
+LOCALE_PATTERN = r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$"
+NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,63}$"
+MIN_EXPIRES_IN_S = 60
+MAX_EXPIRES_IN_S = 86_400
+"""A mail that nobody could deliver in a day won't be one that somebody waits for."""
 
 
 def _rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _whole(given: object) -> object:
+    # To JSON Schema 600.0 is an integer, too (draft 2020-12, validation §6.1.1).
+    return int(given) if isinstance(given, float) and given.is_integer() else given
 
 
 Moment = Annotated[datetime, PlainSerializer(_rfc3339)]
@@ -38,7 +50,7 @@ class SignupRequest(_Body):
     )
     locale: str | None = Field(
         default=None,
-        pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$",
+        pattern=LOCALE_PATTERN,
         description="Language of the mail (BCP 47); else Accept-Language decides.",
         examples=["ru"],
     )
@@ -48,6 +60,85 @@ class VerifyRequest(_Body):
     """The code that came by mail."""
 
     code: str = Field(pattern=r"^[0-9]{6,10}$", examples=["123456"], repr=False)
+
+
+class MailRequest(_Body):
+    """A mail. Unknown fields are ignored."""
+
+    topic: str = Field(
+        max_length=249, description="One of the token's topics.", examples=["receipts"]
+    )
+    to: str = Field(
+        json_schema_extra={"format": "email", "maxLength": MAX_ADDRESS_OCTETS},
+        examples=["anna@example.com"],
+        repr=False,
+    )
+    locale: str | None = Field(
+        default=None,
+        pattern=LOCALE_PATTERN,
+        description="Language of the mail (BCP 47); else the service's default.",
+        examples=["en"],
+    )
+    purpose: str = Field(
+        default=UNSPECIFIED_PURPOSE,
+        pattern=NAME_PATTERN,
+        description="Which template the sender takes.",
+        examples=["receipt"],
+    )
+    variables: dict[Annotated[str, Field(pattern=NAME_PATTERN)], str] = Field(
+        default_factory=dict,
+        description="What the template is filled with. Sealed before it is stored.",
+        examples=[{"code": "123456"}],
+        repr=False,
+    )
+    expires_in: Annotated[int, BeforeValidator(_whole)] = Field(
+        default=3600,
+        ge=MIN_EXPIRES_IN_S,
+        le=MAX_EXPIRES_IN_S,
+        description="Seconds after which the mail is worth nothing and isn't sent any more.",
+    )
+    idempotency_key: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=255,
+        description="The same key with the same mail gets the same answer for 24 hours.",
+        repr=False,
+    )
+
+
+class MailAccepted(_Body):
+    """A mail will be sent."""
+
+    id: UUID = Field(description="Under which the mail's status is found, and its outcome.")
+    expires_at: Moment
+
+
+class MailState(StrEnum):
+    """Where a mail stands: waiting, or its latest outcome; each but the first two is final."""
+
+    QUEUED = "queued"
+    DEFERRED = Outcome.DEFERRED.value
+    ACCEPTED = Outcome.ACCEPTED.value
+    BOUNCED = Outcome.BOUNCED.value
+    EXPIRED = Outcome.EXPIRED.value
+    SUPERSEDED = Outcome.SUPERSEDED.value
+    SUPPRESSED = Outcome.SUPPRESSED.value
+    UNKNOWN = Outcome.UNKNOWN.value
+    DEAD = Outcome.DEAD.value
+
+
+class MailStatus(MailAccepted):
+    """What became of a mail."""
+
+    topic: str
+    state: MailState
+    state_at: Moment
+    accepted_at: Moment
+    smtp: str | None = Field(
+        default=None,
+        description="The relay's reply code and enhanced code, if one replied.",
+        examples=["550 5.1.1"],
+    )
 
 
 class SignupAccepted(_Body):

@@ -138,6 +138,17 @@ class OutboxSettings(SettingsGroup):
     """Seconds that a published mail stays in the outbox."""
 
 
+class MailsSettings(SettingsGroup):
+    """Mails that other services send through POST /v1/mails; below MAILTOPIC_MAILS__."""
+
+    tokens_file: Path | None = None
+    """JSON file with the services' tokens, hashed; `mailtopic-signup token` makes one. Unset: there
+    is no such API."""
+
+    retention_s: int = Field(default=604_800, ge=0, le=31_536_000)
+    """Seconds after a mail expired during which GET /v1/mails/{id} still tells of it."""
+
+
 class PagesSettings(SettingsGroup):
     """The signup page; below MAILTOPIC_PAGES__."""
 
@@ -166,6 +177,7 @@ class SignupSettings(MailTopicSettings):
     clients: ClientsSettings = ClientsSettings()
     retention: RetentionSettings = RetentionSettings()
     outbox: OutboxSettings = OutboxSettings()
+    mails: MailsSettings = MailsSettings()
     pages: PagesSettings = PagesSettings()
     log: LogSettings = LogSettings()
 

@@ -4,7 +4,6 @@ Rows are locked in the order limits, users, challenges everywhere, so that no tw
 for each other on PostgreSQL.
 """
 
-from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +35,7 @@ from mailtopic_signup.adapters.sql_mail_caps import (
 )
 from mailtopic_signup.adapters.sql_outbox import outbox_row
 from mailtopic_signup.adapters.sql_rows import challenge_of, challenge_row, shared_code
+from mailtopic_signup.adapters.sql_suppressions import divert
 from mailtopic_signup.adapters.sql_tables import (
     address_limits,
     challenges,
@@ -47,7 +47,6 @@ from mailtopic_signup.domain.challenge import DAY_MS, Challenge, Delivery, MailC
 from mailtopic_signup.domain.code import UNMATCHABLE, CodeMac
 from mailtopic_signup.ports import (
     Begun,
-    Delivered,
     IdempotentAnswer,
     Mails,
     NewChallenge,
@@ -66,7 +65,6 @@ _OUTBOX_NAMES = (
     "traceparent",
     "attempts",
 )
-_UNSETTLED = (Delivery.QUEUED, Delivery.DEFERRED)
 _READ = (
     select(
         challenges,
@@ -156,6 +154,7 @@ class SqlChallenges:
                 row["code_digest"] = UNMATCHABLE
             connection.execute(_ADD_CHALLENGE, row)
             connection.execute(_ADD_MAIL_IF_GRANTED, outbox_row(mail) | {"is_granted": is_granted})
+            divert(connection, mail, challenge.address_key, by_person=True)
             if not is_granted:
                 return Begun("cooling", body)
             return Begun("known" if is_known else "started", body)
@@ -274,21 +273,10 @@ class SqlChallenges:
                 connection.rollback()
                 return mail.created_at
             connection.execute(_ADD_MAIL, outbox_row(mail))
+            divert(connection, mail, challenge.address_key, by_person=True)
             return None
 
         return await self._database.write(work)
-
-    async def record_deliveries(self, news: Collection[Delivered]) -> None:
-        """See `ChallengeStore.record_deliveries`."""
-
-        def work(connection: Connection) -> None:
-            for each in news:
-                record = update(challenges).where(challenges.c.mail_id == each.mail_id)
-                if not each.final:
-                    record = record.where(challenges.c.delivery.in_(_UNSETTLED))
-                connection.execute(record.values(delivery=each.delivery, delivery_at=each.at))
-
-        await self._database.write(work)
 
     async def ping(self) -> None:
         """See `ChallengeStore.ping`."""

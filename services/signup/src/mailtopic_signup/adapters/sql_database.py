@@ -95,8 +95,19 @@ class Database:
         Raises:
             SettingError: the SQLite file can't be opened, or PostgreSQL refuses the login.
         """
-        while not await self._try_to_prepare():  # noqa: ASYNC110 - no event tells of it
+        while not await self._try_to_prepare(self._settings.migrate):  # noqa: ASYNC110 - no event tells of it
             await asyncio.sleep(_RETRY_S)
+        self._is_prepared.set()
+
+    async def prepare_once(self) -> None:
+        """Use the tables as they are, of a database that answers now: for short commands.
+
+        Raises:
+            DatabaseUnavailable: it doesn't answer.
+            SettingError: as of `prepare`.
+        """
+        if not await self._try_to_prepare(False):
+            raise DatabaseUnavailable("the database does not answer")
         self._is_prepared.set()
 
     async def close(self) -> None:
@@ -115,9 +126,9 @@ class Database:
         async with self._translated_errors():
             return await self._runner.write(work)
 
-    async def _try_to_prepare(self) -> bool:
+    async def _try_to_prepare(self, may_migrate: bool) -> bool:  # noqa: FBT001 - private
         try:
-            await self._write(_upgrade_alone if self._settings.migrate else _ask)
+            await self._write(_upgrade_alone if may_migrate else _ask)
         except DatabaseUnavailable as error:
             cause = error.__cause__
             if isinstance(cause, DBAPIError) and _sqlstate(cause) in _REFUSALS:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, delete, func, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, or_, select, true, update
 
 from mailtopic_signup.adapters.sql_database import Database
 from mailtopic_signup.adapters.sql_tables import idempotent_answers, outbox
@@ -13,6 +13,11 @@ from mailtopic_signup.ports import Backlog, LeasedMail, OutboxMail
 AGGREGATE_TYPE = "mail"
 _PURGE_LIMIT = 1000
 _CLOCK_TOLERANCE_MS = 60_000
+_NEXT_TOPIC = (
+    select(func.min(outbox.c.topic))
+    .where(outbox.c.published_at.is_(None))
+    .where(outbox.c.topic > bindparam("last"))
+)
 
 
 class SqlOutbox:
@@ -21,7 +26,9 @@ class SqlOutbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def lease(self, *, limit: int, now_ms: int, lease_ms: int) -> Sequence[LeasedMail]:
+    async def lease(
+        self, *, limit: int, now_ms: int, lease_ms: int, topic: str | None = None
+    ) -> Sequence[LeasedMail]:
         """See `OutboxStore.lease`."""
         held_until = outbox.c.lease_until
         # A lease that ends much later than any that could be taken now is from before a clock was
@@ -34,6 +41,7 @@ class SqlOutbox:
         candidates = (
             select(outbox.c.id)
             .where(outbox.c.published_at.is_(None), is_free)
+            .where(true() if topic is None else outbox.c.topic == topic)
             .order_by(outbox.c.created_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
@@ -46,6 +54,23 @@ class SqlOutbox:
         )
         rows = await self._database.write(lambda connection: connection.execute(take).all())
         return [_leased(row) for row in sorted(rows, key=lambda row: row.created_at)]
+
+    async def topics(self) -> Collection[str]:
+        """See `OutboxStore.topics`.
+
+        It jumps from topic to topic along the index, and doesn't read all that waits.
+        """
+
+        def work(connection: Connection) -> list[str]:
+            found: list[str] = []
+            while True:
+                last = found[-1] if found else ""
+                following = connection.execute(_NEXT_TOPIC, {"last": last}).scalar_one()
+                if following is None:
+                    return found
+                found.append(following)
+
+        return await self._database.read(work)
 
     async def mark_published(self, mails: Collection[UUID], *, now_ms: int) -> None:
         """See `OutboxStore.mark_published`."""

@@ -99,7 +99,8 @@ outbox = Table(
 _published_at = outbox.c.published_at
 # Partial, so that what was published costs the publisher nothing.
 Index(
-    "ix_outbox_pending",
+    "ix_outbox_waiting",
+    outbox.c.topic,
     outbox.c.created_at,
     sqlite_where=_published_at.is_(None),
     postgresql_where=_published_at.is_(None),
@@ -118,4 +119,32 @@ idempotent_answers = Table(
     Column("fingerprint", String(64), nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),
+)
+
+mails = Table(
+    "mails",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("topic", String(249), nullable=False),
+    Column("sent_by", String(64), nullable=False),
+    Column("recipient_key", String(32), nullable=False),
+    Column("recipient", String(320), nullable=False),
+    Column("accepted_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("outcome", String(16)),
+    Column("outcome_at", BigInteger),
+    Column("smtp", String(32)),
+)
+
+suppressions = Table(
+    "suppressions",
+    metadata,
+    Column("address_key", String(32), primary_key=True),
+    # Redacted: the list can be shown, and only who knows an address can lift its suppression.
+    Column("recipient", String(320), nullable=False),
+    Column("reason", String(16), nullable=False),
+    Column("smtp", String(32)),
+    Column("bounced_at", BigInteger, nullable=False),
+    Column("bypass_after", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False, index=True),
 )

@@ -10,8 +10,7 @@ from aiokafka.errors import KafkaError
 from mailtopic_client import KafkaSettings
 from mailtopic_contract import RecordError, TopicNames, decode_status
 from mailtopic_runtime import StateLog, get_logger
-from mailtopic_signup.domain.challenge import delivery_of
-from mailtopic_signup.ports import ChallengeStore, DatabaseUnavailable, Delivered
+from mailtopic_signup.ports import DatabaseUnavailable, Delivered, DeliveryStore
 
 _RETRY_S = 1.0
 _POLL_MS = 1000
@@ -25,7 +24,7 @@ class StatusConsumer:
     nothing. Records that are no status events are passed over.
     """
 
-    def __init__(self, kafka: KafkaSettings, topic: str, store: ChallengeStore) -> None:
+    def __init__(self, kafka: KafkaSettings, topic: str, store: DeliveryStore) -> None:
         self._kwargs = kafka.client_kwargs()
         self._topic = TopicNames(topic).status
         self._group = f"{topic}.signup"
@@ -78,7 +77,7 @@ class StatusConsumer:
         news = [each for record in records if (each := self._decode(record))]
         while news:
             try:
-                await self._store.record_deliveries(news)
+                await self._store.record(news)
             except DatabaseUnavailable:
                 await asyncio.sleep(_RETRY_S)
             else:
@@ -95,4 +94,4 @@ class StatusConsumer:
                 offset=record.offset,
             )
             return None
-        return Delivered(event.id, delivery_of(event.outcome), event.outcome.final, event.at)
+        return Delivered(event.id, event.outcome, event.at, event.reply_class, event.smtp)

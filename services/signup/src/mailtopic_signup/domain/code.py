@@ -106,6 +106,19 @@ class Peppers:
         digest = _digest(key or b"\0" * MIN_PEPPER_BYTES, code, binding)
         return hmac.compare_digest(digest, stored.digest) and key is not None
 
+    def tags(self, text: str) -> tuple[str, ...]:
+        """Return 64 hex digits for a text that must be recognised but not be stored.
+
+        One for each pepper, the active one's first: store the first, recognise by any of them.
+        """
+        # Another use of the key than codes', and no input is one of both (RFC 5869 §3.2).
+        message = b"mailtopic tag\0" + text.encode()
+        active_first = sorted(self._keys, key=lambda key_id: key_id != self._active)
+        return tuple(
+            hmac.new(self._keys[key_id], message, hashlib.sha256).hexdigest()
+            for key_id in active_first
+        )
+
     def __repr__(self) -> str:
         return f"Peppers(active={self._active!r}, ids={sorted(self._keys)!r})"
 

@@ -11,7 +11,6 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from mailtopic_client import BrokerClient, KafkaClient
-from mailtopic_contract import KeyRing, KeyRingError
 from mailtopic_runtime import (
     EXIT_OK,
     Clock,
@@ -26,16 +25,16 @@ from mailtopic_signup.adapters.sql_database import Database
 from mailtopic_signup.adapters.sql_deliveries import SqlDeliveries
 from mailtopic_signup.adapters.sql_mails import SqlMails
 from mailtopic_signup.adapters.sql_outbox import SqlOutbox
+from mailtopic_signup.adapters.sql_retention import SqlRetention
 from mailtopic_signup.adapters.status_consumer import StatusConsumer
 from mailtopic_signup.app import create_app
 from mailtopic_signup.domain.challenge import Limits, MailCaps
-from mailtopic_signup.domain.code import PepperError, Peppers
 from mailtopic_signup.domain.tokens import Tokens, TokensError
-from mailtopic_signup.housekeeping import keep_house
+from mailtopic_signup.housekeeping import Housekeeping
 from mailtopic_signup.http_server import HttpServer, listen
+from mailtopic_signup.keys import Keys
 from mailtopic_signup.mails import MailService
 from mailtopic_signup.metrics import SignupMetrics
-from mailtopic_signup.outbox import MailMaker
 from mailtopic_signup.publisher import Publisher
 from mailtopic_signup.publishers import Publishers
 from mailtopic_signup.recipients import Recipients
@@ -44,7 +43,6 @@ from mailtopic_signup.settings import (
     CodesSettings,
     MigrateSettings,
     OutboxSettings,
-    SealingSettings,
     SignupSettings,
 )
 from mailtopic_signup.system_routes import System
@@ -69,6 +67,8 @@ class Parts:
     publisher: Publishers
     topics: tuple[str, ...]
     """Those that mails may come for, the service's own first."""
+    house: Housekeeping
+    keys: Keys
 
 
 def assemble(
@@ -83,6 +83,7 @@ def assemble(
     Raises:
         SettingError: a file can't be read, or a setting contradicts another.
     """
+    keys = Keys.load(settings)
     database = Database(settings.database)
     challenges, outbox, mails = SqlChallenges(database), SqlOutbox(database), SqlMails(database)
     registry = CollectorRegistry()
@@ -92,12 +93,10 @@ def assemble(
     publisher = _make_publishers(
         settings.outbox, topics, outbox=outbox, broker=broker, clock=clock, metrics=metrics
     )
-    peppers = _load_peppers(settings)
-    maker = MailMaker(settings.topic, load_keyring(settings.sealing))
     service = SignupService(
         challenges,
-        peppers=peppers,
-        mails=maker,
+        peppers=keys.peppers,
+        mails=keys.mails,
         limits=limits_of(settings.codes),
         clock=clock,
         count=metrics.count,
@@ -106,8 +105,8 @@ def assemble(
     mail_service = MailService(
         mails,
         recipients=Recipients(),
-        peppers=peppers,
-        mails=maker,
+        peppers=keys.peppers,
+        mails=keys.mails,
         clock=clock,
         on_queued=publisher.wake,
     )
@@ -121,8 +120,26 @@ def assemble(
     )
     clients = ClientLimits(settings.clients, clock, lambda: metrics.count("throttled"))
     app = create_app(settings, service, system, clients, mails=mail_service, tokens=tokens)
-    deliveries = SqlDeliveries(database)
-    return Parts(app, database, challenges, outbox, mails, deliveries, broker, publisher, topics)
+    house = Housekeeping(
+        outbox,
+        SqlRetention(database),
+        clock,
+        mails_s=settings.outbox.retention_s,
+        challenges_s=settings.retention.challenges_s,
+    )
+    return Parts(
+        app=app,
+        database=database,
+        challenges=challenges,
+        outbox=outbox,
+        mails=mails,
+        deliveries=SqlDeliveries(database),
+        broker=broker,
+        publisher=publisher,
+        topics=topics,
+        house=house,
+        keys=keys,
+    )
 
 
 async def run(settings: SignupSettings) -> int:
@@ -146,7 +163,7 @@ async def run(settings: SignupSettings) -> int:
     server = HttpServer(parts.app, settings.http)
     get_logger(__name__).info("signup.started", port=_port_of(listener), topic=settings.topic)
     with listener:
-        async with _in_background(settings, parts, clock) as background:
+        async with _in_background(settings, parts) as background:
             serving = asyncio.create_task(server.serve([listener]))
             waiting = asyncio.create_task(stopping.wait())
             await asyncio.wait({serving, waiting, background}, return_when=asyncio.FIRST_COMPLETED)
@@ -189,10 +206,10 @@ async def migrate(settings: MigrateSettings) -> int:
 
 @contextlib.asynccontextmanager
 async def _in_background(
-    settings: SignupSettings, parts: Parts, clock: Clock
+    settings: SignupSettings, parts: Parts
 ) -> AsyncIterator[asyncio.Task[None]]:
     """Run what isn't HTTP; at the end let the publisher finish, and raise what went wrong."""
-    background = asyncio.create_task(_work(settings, parts, clock))
+    background = asyncio.create_task(_work(settings, parts))
     try:
         yield background
         if not background.done():
@@ -208,7 +225,7 @@ async def _in_background(
         await parts.database.close()
 
 
-async def _work(settings: SignupSettings, parts: Parts, clock: Clock) -> None:
+async def _work(settings: SignupSettings, parts: Parts) -> None:
     await parts.database.prepare()
     async with asyncio.TaskGroup() as group:
         helpers = [
@@ -216,9 +233,8 @@ async def _work(settings: SignupSettings, parts: Parts, clock: Clock) -> None:
                 group.create_task(StatusConsumer(settings.kafka, topic, parts.deliveries).run())
                 for topic in parts.topics
             ),
-            group.create_task(
-                keep_house(parts.outbox, clock, retention_s=settings.outbox.retention_s)
-            ),
+            group.create_task(parts.house.run()),
+            group.create_task(parts.keys.watch()),
         ]
         await parts.publisher.run()
         for helper in helpers:
@@ -247,32 +263,6 @@ def _make_publishers(
         )
 
     return Publishers(make, outbox, topics=topics, poll_s=settings.poll_s)
-
-
-def load_keyring(settings: SealingSettings) -> KeyRing | None:
-    """Return the ring that seals codes; None where sealing is switched off.
-
-    Raises:
-        SettingError: there is no file, or it holds no keys.
-    """
-    if not settings.enabled:
-        return None
-    name = "MAILTOPIC_SEALING__KEYS_FILE"
-    if settings.keys_file is None:
-        raise SettingError(
-            name, "is required, or MAILTOPIC_SEALING__ENABLED=false leaves codes readable in Kafka"
-        )
-    try:
-        return KeyRing.load(settings.keys_file)
-    except KeyRingError as error:
-        raise SettingError(name, str(error)) from None
-
-
-def _load_peppers(settings: SignupSettings) -> Peppers:
-    try:
-        return Peppers.load(settings.pepper.keys_file)
-    except PepperError as error:
-        raise SettingError("MAILTOPIC_PEPPER__KEYS_FILE", str(error)) from None
 
 
 def _load_tokens(settings: SignupSettings) -> Tokens | None:

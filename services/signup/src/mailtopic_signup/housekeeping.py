@@ -1,25 +1,55 @@
 """Deletes what has served its time, so that the database doesn't grow for ever."""
 
 import asyncio
-import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from mailtopic_runtime import Clock
-from mailtopic_signup.ports import DatabaseUnavailable, OutboxStore
+from mailtopic_signup.ports import DatabaseUnavailable, OutboxStore, RetentionStore
 
 _EVERY_S = 60.0
 
 
-async def keep_house(outbox: OutboxStore, clock: Clock, *, retention_s: int) -> None:
-    """Delete published mails and old idempotent answers once a minute, until cancelled."""
-    while True:
-        await asyncio.sleep(_EVERY_S)
-        now_ms = clock.now_ms()
-        with contextlib.suppress(DatabaseUnavailable):
-            await _purge_all(outbox, now_ms, retention_s)
+@dataclass(frozen=True, slots=True)
+class Housekeeping:
+    """What goes when. Several processes may keep the same house."""
+
+    outbox: OutboxStore
+    retention: RetentionStore
+    clock: Clock
+    mails_s: int
+    challenges_s: int
+
+    async def run(self) -> None:
+        """Delete once a minute, until cancelled."""
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            try:
+                await self.purge()
+            except DatabaseUnavailable:
+                continue  # reported where it was found; the next minute brings another turn
+
+    async def purge(self) -> int:
+        """Delete everything that may go now, in portions; returns how many rows went.
+
+        Raises:
+            DatabaseUnavailable: not all of it went.
+        """
+        now_ms = self.clock.now_ms()
+        published_before_ms = now_ms - self.mails_s * 1000
+        begun_before_ms = now_ms - self.challenges_s * 1000
+        mails = await _until_nothing_goes(
+            lambda: self.outbox.purge(
+                published_before_ms=published_before_ms, answers_before_ms=now_ms
+            )
+        )
+        return mails + await _until_nothing_goes(
+            lambda: self.retention.purge(begun_before_ms=begun_before_ms)
+        )
 
 
-async def _purge_all(outbox: OutboxStore, now_ms: int, retention_s: int) -> None:
-    published_before_ms = now_ms - retention_s * 1000
-    rows = 1
-    while rows:
-        rows = await outbox.purge(published_before_ms=published_before_ms, answers_before_ms=now_ms)
+async def _until_nothing_goes(purge: Callable[[], Awaitable[int]]) -> int:
+    total = 0
+    while rows := await purge():
+        total += rows
+    return total

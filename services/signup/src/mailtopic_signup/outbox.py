@@ -15,9 +15,12 @@ from mailtopic_contract import (
 from mailtopic_signup.ports import OutboxMail
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MailMaker:
-    """Makes mails. With a key ring no variable, such as a code, is readable in what it makes."""
+    """Makes mails. With a key ring no variable, such as a code, is readable in what it makes.
+
+    The key ring may be replaced while it is used.
+    """
 
     topic: str
     keyring: KeyRing | None

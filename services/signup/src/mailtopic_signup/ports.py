@@ -254,6 +254,18 @@ class DeliveryStore(Protocol):
         ...
 
 
+class RetentionStore(Protocol):
+    """What deletes challenges that have served their time."""
+
+    async def purge(self, *, begun_before_ms: int) -> int:
+        """Delete some challenges that began before; returns how many rows went, 0 at the end.
+
+        With them go the counts of addresses that nobody has asked for since, and users who never
+        confirmed and have no challenge left. Counts of a challenge that is left never go.
+        """
+        ...
+
+
 class OutboxStore(Protocol):
     """The outbox. It doesn't promise that a mail is leased once: only that leases don't overlap."""
 
@@ -276,7 +288,7 @@ class OutboxStore(Protocol):
         ...
 
     async def purge(self, *, published_before_ms: int, answers_before_ms: int) -> int:
-        """Delete published mails and old answers; returns how many rows went."""
+        """Delete some published mails and old answers; returns how many rows went."""
         ...
 
     async def backlog(self) -> Backlog:

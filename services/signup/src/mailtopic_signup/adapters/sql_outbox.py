@@ -11,7 +11,7 @@ from mailtopic_signup.adapters.sql_tables import idempotent_answers, outbox
 from mailtopic_signup.ports import Backlog, LeasedMail, OutboxMail
 
 AGGREGATE_TYPE = "mail"
-_PURGE_LIMIT = 5000
+_PURGE_LIMIT = 1000
 _CLOCK_TOLERANCE_MS = 60_000
 _NEXT_TOPIC = (
     select(func.min(outbox.c.topic))
@@ -105,8 +105,12 @@ class SqlOutbox:
             .limit(_PURGE_LIMIT)
         )
         delete_mails = delete(outbox).where(outbox.c.id.in_(old.scalar_subquery()))
+        answers = idempotent_answers.c
+        old_answers = (
+            select(answers.key).where(answers.expires_at <= answers_before_ms).limit(_PURGE_LIMIT)
+        )
         delete_answers = delete(idempotent_answers).where(
-            idempotent_answers.c.expires_at <= answers_before_ms
+            answers.key.in_(old_answers.scalar_subquery())
         )
 
         def work(connection: Connection) -> int:

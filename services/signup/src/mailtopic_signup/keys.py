@@ -1,0 +1,102 @@
+"""The keys that codes are stored and sealed under, and their rotation without a restart.
+
+The files are looked at again and again, because a mounted Secret changes in place. To rotate a
+key: add the new one beside the old one, everywhere; then make it the active one; take the old one
+away when nothing is left that needs it (codes: after their validity; sealed mails: after the
+topic's retention). Each step is one change of a file, and takes effect within RELOAD_S.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailtopic_contract import KeyRing, KeyRingError
+from mailtopic_runtime import SettingError, StateLog, get_logger
+from mailtopic_signup.domain.code import PepperError, Peppers
+from mailtopic_signup.outbox import MailMaker
+from mailtopic_signup.settings import SealingSettings, SignupSettings
+
+RELOAD_S = 10.0
+
+
+@dataclass(slots=True)
+class Keys:
+    """The keys as they were read last, in the hands of those who use them.
+
+    A file that can't be used changes nothing, except for a line in the log: a service with
+    yesterday's keys is better than none.
+    """
+
+    peppers: Peppers
+    mails: MailMaker
+    settings: SignupSettings
+    every_s: float = RELOAD_S
+
+    @classmethod
+    def load(cls, settings: SignupSettings) -> "Keys":
+        """Read the files.
+
+        Raises:
+            SettingError: one can't be read, or holds no keys.
+        """
+        mails = MailMaker(settings.topic, load_keyring(settings.sealing))
+        return cls(load_peppers(settings.pepper.keys_file), mails, settings)
+
+    def reload(self) -> None:
+        """Read the files again.
+
+        Raises:
+            SettingError: one can't be used; both keys are then what they were.
+        """
+        peppers = load_peppers(self.settings.pepper.keys_file)
+        self.mails.keyring = load_keyring(self.settings.sealing)
+        self.peppers.adopt(peppers)
+
+    async def watch(self) -> None:
+        """Reload again and again, until cancelled."""
+        log = get_logger(__name__)
+        state = StateLog(log, "keys")
+        while True:
+            await asyncio.sleep(self.every_s)
+            before = repr((self.peppers, self.mails.keyring))
+            try:
+                self.reload()
+            except SettingError as error:
+                state.down(str(error))
+                continue
+            state.up()
+            # Their reprs name the ids, and no key.
+            after = repr((self.peppers, self.mails.keyring))
+            if after != before:
+                log.info("keys.changed", keys=after)
+
+
+def load_keyring(settings: SealingSettings) -> KeyRing | None:
+    """Return the ring that seals codes; None where sealing is switched off.
+
+    Raises:
+        SettingError: there is no file, or it holds no keys.
+    """
+    if not settings.enabled:
+        return None
+    name = "MAILTOPIC_SEALING__KEYS_FILE"
+    if settings.keys_file is None:
+        raise SettingError(
+            name, "is required, or MAILTOPIC_SEALING__ENABLED=false leaves codes readable in Kafka"
+        )
+    try:
+        return KeyRing.load(settings.keys_file)
+    except KeyRingError as error:
+        raise SettingError(name, str(error)) from None
+
+
+def load_peppers(file: Path) -> Peppers:
+    """Return the peppers.
+
+    Raises:
+        SettingError: the file can't be read, or holds no keys.
+    """
+    try:
+        return Peppers.load(file)
+    except PepperError as error:
+        raise SettingError("MAILTOPIC_PEPPER__KEYS_FILE", str(error)) from None

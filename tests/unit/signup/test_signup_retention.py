@@ -1,0 +1,89 @@
+"""What goes when it has served its time, and what stays."""
+
+import pytest
+from sqlalchemy import Connection, func, select
+
+from mailtopic_signup.adapters.sql_tables import address_limits, challenges, outbox, users
+from support.signup_service import Signup, make_known
+
+WEEK_S = 604_800
+DAY_S = 86_400
+COOLDOWN_S = 60
+TABLES = {"users": users, "limits": address_limits, "challenges": challenges, "outbox": outbox}
+
+
+async def rows(signup: Signup) -> dict[str, int]:
+    def count(connection: Connection) -> dict[str, int]:
+        return {
+            name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for name, table in TABLES.items()
+        }
+
+    return await signup.parts.database.read(count)
+
+
+async def test_nothing_goes_before_its_time_and_everything_after(signup: Signup) -> None:
+    await signup.begin()
+    signup.clock.advance(WEEK_S)
+    await signup.parts.house.purge()
+    assert await rows(signup) == {"users": 1, "limits": 1, "challenges": 1, "outbox": 1}
+    # An address's counts stay until its cooldown is as long ago.
+    signup.clock.advance(COOLDOWN_S + 1)
+    await signup.parts.house.purge()
+    # The mail was never published, and what wasn't published is never deleted.
+    assert await rows(signup) == {"users": 0, "limits": 0, "challenges": 0, "outbox": 1}
+
+
+async def test_a_confirmed_user_stays_and_is_known_after_its_challenge_went(
+    signup: Signup,
+) -> None:
+    await make_known(signup, "known@example.com")
+    signup.clock.advance(WEEK_S + 1)
+    await signup.parts.house.purge()
+    assert await rows(signup) == {"users": 1, "limits": 0, "challenges": 0, "outbox": 1}
+    await signup.begin("known@example.com")
+    assert (await signup.mails())[-1].purpose == "account-exists"
+
+
+async def test_a_challenge_keeps_its_user_and_the_counts_of_its_address(signup: Signup) -> None:
+    await signup.begin()
+    signup.clock.advance(WEEK_S - DAY_S)
+    challenge = await signup.begin("anna@Example.COM")
+    wrong = await signup.wrong_code()
+    for _ in range(3):
+        await signup.verify(challenge, wrong)
+    signup.clock.advance(DAY_S)
+    signup.clock.advance(1)
+    await signup.parts.house.purge()
+    assert await rows(signup) == {"users": 1, "limits": 1, "challenges": 1, "outbox": 2}
+    assert (await signup.post(f"/v1/signups/{challenge}/resend")).status_code == 410
+
+
+@pytest.mark.parametrize("seconds", [0, 3600, DAY_S - 1])
+async def test_a_lock_outlives_every_purge(signup: Signup, seconds: int) -> None:
+    for _ in range(2):
+        challenge = await signup.begin()
+        wrong = await signup.wrong_code()
+        for _ in range(5):
+            assert (await signup.verify(challenge, wrong)).status_code == 422
+        signup.clock.advance(60)
+    signup.clock.advance(seconds - 60)
+    await signup.parts.house.purge()
+    challenge = await signup.begin()
+    assert (await signup.verify(challenge, await signup.code())).status_code == 429
+
+
+async def test_more_rows_than_one_transaction_may_hold_go_as_well(signup: Signup) -> None:
+    count = 2500
+
+    def add(connection: Connection) -> None:
+        text = (
+            "INSERT INTO users (id, address, created_at) "
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) "
+            "SELECT printf('%032x', i), 'u' || i || '@example.com', 0 FROM n"
+        )
+        connection.exec_driver_sql(text)
+
+    await signup.parts.database.write(add)
+    assert await signup.parts.house.purge() == count
+    assert (await rows(signup))["users"] == 0

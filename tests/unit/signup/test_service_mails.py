@@ -15,8 +15,11 @@ from sqlalchemy import Connection, select
 
 from mailtopic_client import MemoryBroker, RecordMetadata, RecordRefused
 from mailtopic_contract import Outcome, open_variables
+from mailtopic_runtime import SettingError
 from mailtopic_signup.adapters.sql_tables import metadata
+from mailtopic_signup.bootstrap import topics_of
 from mailtopic_signup.domain.code import Peppers
+from mailtopic_signup.domain.tokens import new_token
 from mailtopic_signup.metrics import SignupMetrics
 from mailtopic_signup.ports import Delivered
 from mailtopic_signup.publisher import Publisher
@@ -336,6 +339,42 @@ async def test_the_openapi_names_the_token_and_every_refusal(signup: Signup) -> 
     )
     look_operation = document["paths"]["/v1/mails/{mail_id}"]["get"]
     assert {"200", "401", "404", "503"} == set(look_operation["responses"])
+
+
+async def test_a_token_is_taken_away_and_another_comes_without_a_restart(
+    signup: Signup, tokens: ServiceTokens
+) -> None:
+    token, entry = new_token("audit-1", ["audits"])
+    path = signup.settings.mails.tokens_file
+    assert path
+    path.write_text(json.dumps({"tokens": [entry.as_json()]}))
+    signup.parts.keys.reload()
+    check_problem(await send(signup, tokens.billing), 401, "Authorization")
+    assert (await send(signup, token, {"topic": "audits"})).status_code == 202
+    assert topics_of(signup.settings, signup.parts.keys) == ("mails", "audits")
+
+
+async def test_a_tokens_file_that_can_not_be_used_changes_nothing(
+    signup: Signup, tokens: ServiceTokens
+) -> None:
+    path = signup.settings.mails.tokens_file
+    assert path
+    path.write_text("{")
+    with pytest.raises(SettingError, match="MAILTOPIC_MAILS__TOKENS_FILE"):
+        signup.parts.keys.reload()
+    assert (await send(signup, tokens.billing)).status_code == 202
+
+
+async def test_housekeeping_forgets_mails_a_while_after_their_time(
+    signup: Signup, tokens: ServiceTokens
+) -> None:
+    sent = (await send(signup, tokens.billing)).json()
+    signup.clock.advance(900 + signup.settings.mails.retention_s)
+    await signup.parts.house.purge()
+    assert (await look(signup, tokens.billing, sent["id"])).status_code == 200
+    signup.clock.advance(1)
+    await signup.parts.house.purge()
+    assert (await look(signup, tokens.billing, sent["id"])).status_code == 404
 
 
 async def test_mails_are_forgotten_when_their_time_is_over(

@@ -14,22 +14,22 @@ from mailtopic_client import BrokerClient, KafkaClient
 from mailtopic_runtime import (
     EXIT_OK,
     Clock,
-    SettingError,
     SystemClock,
     configure_logging,
     get_logger,
     stop_on_signals,
 )
+from mailtopic_signup.adapters.mail_domains import MailDomains
 from mailtopic_signup.adapters.sql_challenges import SqlChallenges
 from mailtopic_signup.adapters.sql_database import Database
 from mailtopic_signup.adapters.sql_deliveries import SqlDeliveries
 from mailtopic_signup.adapters.sql_mails import SqlMails
 from mailtopic_signup.adapters.sql_outbox import SqlOutbox
 from mailtopic_signup.adapters.sql_retention import SqlRetention
-from mailtopic_signup.adapters.status_consumer import StatusConsumer
+from mailtopic_signup.adapters.sql_suppressions import SqlSuppressions
+from mailtopic_signup.adapters.status_consumer import StatusConsumers
 from mailtopic_signup.app import create_app
 from mailtopic_signup.domain.challenge import Limits, MailCaps
-from mailtopic_signup.domain.tokens import Tokens, TokensError
 from mailtopic_signup.housekeeping import Housekeeping
 from mailtopic_signup.http_server import HttpServer, listen
 from mailtopic_signup.keys import Keys
@@ -37,12 +37,13 @@ from mailtopic_signup.mails import MailService
 from mailtopic_signup.metrics import SignupMetrics
 from mailtopic_signup.publisher import Publisher
 from mailtopic_signup.publishers import Publishers
-from mailtopic_signup.recipients import Recipients
+from mailtopic_signup.recipients import Recipients, load_domains
 from mailtopic_signup.service import SignupService
 from mailtopic_signup.settings import (
     CodesSettings,
     MigrateSettings,
     OutboxSettings,
+    RecipientsSettings,
     SignupSettings,
 )
 from mailtopic_signup.system_routes import System
@@ -65,8 +66,6 @@ class Parts:
     deliveries: SqlDeliveries
     broker: BrokerClient
     publisher: Publishers
-    topics: tuple[str, ...]
-    """Those that mails may come for, the service's own first."""
     house: Housekeeping
     keys: Keys
 
@@ -88,13 +87,18 @@ def assemble(
     challenges, outbox, mails = SqlChallenges(database), SqlOutbox(database), SqlMails(database)
     registry = CollectorRegistry()
     metrics = SignupMetrics(registry)
-    tokens = _load_tokens(settings)
-    topics = (settings.topic, *sorted((tokens.topics if tokens else set()) - {settings.topic}))
+    recipients = _make_recipients(settings.recipients)
     publisher = _make_publishers(
-        settings.outbox, topics, outbox=outbox, broker=broker, clock=clock, metrics=metrics
+        settings.outbox,
+        topics_of(settings, keys),
+        outbox=outbox,
+        broker=broker,
+        clock=clock,
+        metrics=metrics,
     )
     service = SignupService(
         challenges,
+        recipients=recipients,
         peppers=keys.peppers,
         mails=keys.mails,
         limits=limits_of(settings.codes),
@@ -104,7 +108,7 @@ def assemble(
     )
     mail_service = MailService(
         mails,
-        recipients=Recipients(),
+        recipients=recipients,
         peppers=keys.peppers,
         mails=keys.mails,
         clock=clock,
@@ -119,13 +123,19 @@ def assemble(
         metrics=metrics,
     )
     clients = ClientLimits(settings.clients, clock, lambda: metrics.count("throttled"))
-    app = create_app(settings, service, system, clients, mails=mail_service, tokens=tokens)
+    app = create_app(settings, service, system, clients, mails=mail_service, tokens=keys.tokens)
     house = Housekeeping(
         outbox,
         SqlRetention(database),
         clock,
         mails_s=settings.outbox.retention_s,
         challenges_s=settings.retention.challenges_s,
+        others=(
+            lambda now_ms: mails.purge(
+                expired_before_ms=now_ms - settings.mails.retention_s * 1000
+            ),
+            lambda now_ms: SqlSuppressions(database).purge(now_ms=now_ms),
+        ),
     )
     return Parts(
         app=app,
@@ -136,7 +146,6 @@ def assemble(
         deliveries=SqlDeliveries(database),
         broker=broker,
         publisher=publisher,
-        topics=topics,
         house=house,
         keys=keys,
     )
@@ -227,12 +236,12 @@ async def _in_background(
 
 async def _work(settings: SignupSettings, parts: Parts) -> None:
     await parts.database.prepare()
+    status = StatusConsumers(
+        settings.kafka, partial(topics_of, settings, parts.keys), parts.deliveries
+    )
     async with asyncio.TaskGroup() as group:
         helpers = [
-            *(
-                group.create_task(StatusConsumer(settings.kafka, topic, parts.deliveries).run())
-                for topic in parts.topics
-            ),
+            group.create_task(status.run()),
             group.create_task(parts.house.run()),
             group.create_task(parts.keys.watch()),
         ]
@@ -265,14 +274,18 @@ def _make_publishers(
     return Publishers(make, outbox, topics=topics, poll_s=settings.poll_s)
 
 
-def _load_tokens(settings: SignupSettings) -> Tokens | None:
-    path = settings.mails.tokens_file
-    if path is None:
-        return None
-    try:
-        return Tokens.load(path)
-    except TokensError as error:
-        raise SettingError("MAILTOPIC_MAILS__TOKENS_FILE", str(error)) from None
+def topics_of(settings: SignupSettings, keys: Keys) -> tuple[str, ...]:
+    """Return the topics that mails may come for, the service's own first."""
+    others = keys.tokens.topics if keys.tokens else frozenset()
+    return (settings.topic, *sorted(others - {settings.topic}))
+
+
+def _make_recipients(settings: RecipientsSettings) -> Recipients:
+    path = settings.blocked_domains_file
+    blocked = load_domains(path) if path else frozenset()
+    if settings.mx_lookup:
+        return Recipients(blocked, MailDomains(settings).takes_mail)
+    return Recipients(blocked)
 
 
 def limits_of(codes: CodesSettings) -> Limits:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from mailtopic_runtime import Clock
 from mailtopic_signup.ports import DatabaseUnavailable, OutboxStore, RetentionStore
@@ -19,6 +20,8 @@ class Housekeeping:
     clock: Clock
     mails_s: int
     challenges_s: int
+    others: tuple[Callable[[int], Awaitable[int]], ...] = ()
+    """More to purge: each takes the time (epoch ms), deletes a portion, returns how many went."""
 
     async def run(self) -> None:
         """Delete once a minute, until cancelled."""
@@ -43,9 +46,11 @@ class Housekeeping:
                 published_before_ms=published_before_ms, answers_before_ms=now_ms
             )
         )
-        return mails + await _until_nothing_goes(
+        challenges = await _until_nothing_goes(
             lambda: self.retention.purge(begun_before_ms=begun_before_ms)
         )
+        others = [await _until_nothing_goes(partial(purge, now_ms)) for purge in self.others]
+        return mails + challenges + sum(others)
 
 
 async def _until_nothing_goes(purge: Callable[[], Awaitable[int]]) -> int:

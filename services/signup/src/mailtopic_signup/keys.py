@@ -13,6 +13,7 @@ from pathlib import Path
 from mailtopic_contract import KeyRing, KeyRingError
 from mailtopic_runtime import SettingError, StateLog, get_logger
 from mailtopic_signup.domain.code import PepperError, Peppers
+from mailtopic_signup.domain.tokens import Tokens, TokensError
 from mailtopic_signup.outbox import MailMaker
 from mailtopic_signup.settings import SealingSettings, SignupSettings
 
@@ -30,6 +31,8 @@ class Keys:
     peppers: Peppers
     mails: MailMaker
     settings: SignupSettings
+    tokens: Tokens | None = None
+    """Who may send mails; None where nobody may, for as long as the process runs."""
     every_s: float = RELOAD_S
 
     @classmethod
@@ -40,17 +43,23 @@ class Keys:
             SettingError: one can't be read, or holds no keys.
         """
         mails = MailMaker(settings.topic, load_keyring(settings.sealing))
-        return cls(load_peppers(settings.pepper.keys_file), mails, settings)
+        tokens_file = settings.mails.tokens_file
+        tokens = load_tokens(tokens_file) if tokens_file else None
+        return cls(load_peppers(settings.pepper.keys_file), mails, settings, tokens)
 
     def reload(self) -> None:
         """Read the files again.
 
         Raises:
-            SettingError: one can't be used; both keys are then what they were.
+            SettingError: one can't be used; all are then what they were.
         """
         peppers = load_peppers(self.settings.pepper.keys_file)
+        tokens_file = self.settings.mails.tokens_file
+        tokens = load_tokens(tokens_file) if tokens_file else None
         self.mails.keyring = load_keyring(self.settings.sealing)
         self.peppers.adopt(peppers)
+        if self.tokens is not None and tokens is not None:
+            self.tokens.adopt(tokens)
 
     async def watch(self) -> None:
         """Reload again and again, until cancelled."""
@@ -58,7 +67,7 @@ class Keys:
         state = StateLog(log, "keys")
         while True:
             await asyncio.sleep(self.every_s)
-            before = repr((self.peppers, self.mails.keyring))
+            before = repr((self.peppers, self.mails.keyring, self.tokens))
             try:
                 self.reload()
             except SettingError as error:
@@ -66,7 +75,7 @@ class Keys:
                 continue
             state.up()
             # Their reprs name the ids, and no key.
-            after = repr((self.peppers, self.mails.keyring))
+            after = repr((self.peppers, self.mails.keyring, self.tokens))
             if after != before:
                 log.info("keys.changed", keys=after)
 
@@ -100,3 +109,15 @@ def load_peppers(file: Path) -> Peppers:
         return Peppers.load(file)
     except PepperError as error:
         raise SettingError("MAILTOPIC_PEPPER__KEYS_FILE", str(error)) from None
+
+
+def load_tokens(file: Path) -> Tokens:
+    """Return the services' tokens.
+
+    Raises:
+        SettingError: the file can't be read, or holds something else.
+    """
+    try:
+        return Tokens.load(file)
+    except TokensError as error:
+        raise SettingError("MAILTOPIC_MAILS__TOKENS_FILE", str(error)) from None

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from uuid import UUID, uuid4
 
-from mailtopic_contract import Address, BadAddress, parse_address
+from mailtopic_contract import Address, parse_address
 from mailtopic_runtime import Clock
 from mailtopic_signup.domain.challenge import (
     DAY_MS,
@@ -26,7 +26,6 @@ from mailtopic_signup.domain.challenge import (
 from mailtopic_signup.domain.code import CodeBinding, Peppers, new_code
 from mailtopic_signup.errors import (
     AlreadyVerified,
-    BadField,
     ChallengeExpired,
     ChallengeLocked,
     KeyInFlight,
@@ -39,6 +38,7 @@ from mailtopic_signup.errors import (
 from mailtopic_signup.metrics import Count
 from mailtopic_signup.outbox import MailMaker
 from mailtopic_signup.ports import ChallengeStore, IdempotentAnswer, Mails, NewChallenge
+from mailtopic_signup.recipients import Recipients
 from mailtopic_signup.schemas import SignupAccepted, SignupStatus, moment
 
 _RESULTS: dict[type[SignupError], str] = {
@@ -68,6 +68,7 @@ class SignupService:
         self,
         store: ChallengeStore,
         *,
+        recipients: Recipients,
         peppers: Peppers,
         mails: MailMaker,
         limits: Limits,
@@ -76,6 +77,7 @@ class SignupService:
         on_queued: Callable[[], None],
     ) -> None:
         self._store = store
+        self._recipients = recipients
         self._peppers = peppers
         self._mails = mails
         self._limits = limits
@@ -104,7 +106,7 @@ class SignupService:
             KeyInFlight: the first request with the idempotency key isn't answered yet.
             DatabaseUnavailable: nothing was stored.
         """
-        address = _parse(email)
+        address = await self._recipients.admit(email, field="email")
         with self._keys_in_flight.enter(idempotency_key):
             return await self._begin(address, locale, idempotency_key, fingerprint, traceparent)
 
@@ -315,17 +317,6 @@ class _KeysInFlight:
             yield
         finally:
             self._keys.discard(key)
-
-
-def _parse(email: str) -> Address:
-    try:
-        address = parse_address(email)
-    except BadAddress as error:
-        raise BadField("email", str(error)) from None
-    # A mail from the Internet reaches neither a bare host name nor, in practice, an IP address.
-    if "." not in address.domain or address.domain.startswith("["):
-        raise BadField("email", "the part after the @ must be a domain name with a dot")
-    return address
 
 
 def _accepted(challenge_id: str, expires_at: int, resend_after: int) -> bytes:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.errors import KafkaError
@@ -15,6 +15,40 @@ from mailtopic_signup.ports import DatabaseUnavailable, Delivered, DeliveryStore
 _RETRY_S = 1.0
 _POLL_MS = 1000
 _MAX_RECORDS = 500
+
+
+class StatusConsumers:
+    """A consumer for each topic that mails may come for.
+
+    Args:
+        kafka: how to reach Kafka.
+        topics: the main topics; asked again and again, because tokens come and go.
+        store: where news go.
+        look_s: seconds between two looks for other topics.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        topics: Callable[[], Iterable[str]],
+        store: DeliveryStore,
+        *,
+        look_s: float = 10.0,
+    ) -> None:
+        self._kafka = kafka
+        self._topics = topics
+        self._store = store
+        self._look_s = look_s
+
+    async def run(self) -> None:
+        """Consume until cancelled; a topic that was seen once is followed to the end."""
+        followed: set[str] = set()
+        async with asyncio.TaskGroup() as group:
+            while True:
+                for topic in set(self._topics()) - followed:
+                    group.create_task(StatusConsumer(self._kafka, topic, self._store).run())
+                    followed.add(topic)
+                await asyncio.sleep(self._look_s)
 
 
 class StatusConsumer:

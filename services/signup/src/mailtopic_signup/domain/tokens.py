@@ -130,6 +130,10 @@ class Tokens:
             raise TokensError(f"it must hold {_SHAPE}") from None
         return cls(entries)
 
+    def adopt(self, newer: "Tokens") -> None:
+        """Take over another's tokens, for everybody who holds this object."""
+        self._entries = newer._entries  # noqa: SLF001 - one of our own
+
     @property
     def topics(self) -> frozenset[str]:
         """Every topic that some token is for."""

@@ -62,6 +62,16 @@ signup.env: all settings of the service, as text for common.env.
 - name: MAILTOPIC_SEALING__ENABLED
   value: "false"
 {{- end }}
+{{- if $values.mails.tokens.existingSecret }}
+- name: MAILTOPIC_MAILS__TOKENS_FILE
+  value: /etc/mailtopic/tokens/tokens.json
+{{- end }}
+{{- if $values.recipients.blockedDomains.existingConfigMap }}
+- name: MAILTOPIC_RECIPIENTS__BLOCKED_DOMAINS_FILE
+  value: /etc/mailtopic/blocked-domains/domains.txt
+{{- end }}
+{{- include "common.settingsEnv" (dict "prefix" "MAILTOPIC_MAILS__" "values" (omit $values.mails "tokens")) }}
+{{- include "common.settingsEnv" (dict "prefix" "MAILTOPIC_RECIPIENTS__" "values" (omit $values.recipients "blockedDomains")) }}
 - name: MAILTOPIC_HTTP__HOST
   value: 0.0.0.0
 - name: MAILTOPIC_HTTP__PORT

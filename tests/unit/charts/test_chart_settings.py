@@ -75,6 +75,11 @@ def everything_set(helm: Helm) -> list[Manifest]:
         "sender.group": "others",
         "sender.from": {"name": "Example", "address": "no-reply@example.com"},
         "sender.smtp": {**relay, "security": "TLS", "ratePerS": 5, "caSecret": {"name": "ca"}},
+        "signup.mails.tokens.existingSecret": "tokens",
+        "signup.recipients": {
+            "dnsServer": "192.0.2.53",
+            "blockedDomains": {"existingConfigMap": "blocked"},
+        },
         "signup.pages.inboxUrl": "http://127.0.0.1:8025/",
         "global.mailtopic.sealing.enabled": False,
     }

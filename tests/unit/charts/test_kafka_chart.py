@@ -149,7 +149,7 @@ def test_a_service_may_do_what_it_needs_and_no_more(newest_helm: Helm) -> None:
     rules = find(objects, "ConfigMap", "mailtopic-kafka-access")["data"]["rules.txt"]
     assert [line for line in rules.splitlines() if line.startswith("allow signup")] == [
         "allow signup Topic Literal codes Write Describe",
-        "allow signup Topic Literal codes.status Read Describe",
+        "allow signup Topic Literal codes.status Read Write Describe",
         "allow signup Group Literal codes.signup Read",
     ]
 

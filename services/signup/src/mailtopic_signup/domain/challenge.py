@@ -36,6 +36,8 @@ class Delivery(StrEnum):
     DEFERRED = "deferred"
     BOUNCED = "bounced"
     EXPIRED = "expired"
+    FAILED = "failed"
+    """Nobody could send it, and the address is not to blame."""
 
 
 _DELIVERY = {
@@ -48,7 +50,7 @@ _DELIVERY = {
     Outcome.SUPPRESSED: Delivery.BOUNCED,
     # The final dot was sent, only the reply is missing.
     Outcome.UNKNOWN: Delivery.SENT,
-    Outcome.DEAD: Delivery.BOUNCED,
+    Outcome.DEAD: Delivery.FAILED,
 }
 
 

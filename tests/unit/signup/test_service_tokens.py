@@ -16,7 +16,7 @@ def entry(**changes: object) -> dict[str, object]:
 
 def test_a_new_token_is_found_by_the_entry_that_was_made_with_it() -> None:
     token, made = new_token("billing-1", ["receipts", "mails"])
-    tokens = Tokens.parse(json.dumps({"tokens": [made.as_json()]}))
+    tokens = Tokens.parse(Tokens([made]).dump())
     assert tokens.find(token) == Caller("billing-1", frozenset({"receipts", "mails"}))
     assert tokens.topics == {"receipts", "mails"}
 

@@ -11,9 +11,11 @@ import pytest
 
 from mailtopic_contract import Outcome, decode_status
 from mailtopic_runtime import SystemClock
+from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_signup.__main__ import main
 from mailtopic_signup.adapters.sql_suppressions import SqlSuppressions, Suppression
 from mailtopic_signup.domain.challenge import DAY_MS
+from mailtopic_signup.domain.suppression import RULES
 from mailtopic_signup.domain.tokens import Caller, Tokens
 from mailtopic_signup.ports import Delivered, LeasedMail
 from support.signup_service import ServiceTokens, Signup
@@ -65,6 +67,10 @@ async def suppressions(signup: Signup) -> list[Suppression]:
 
 async def topics_that_wait(signup: Signup) -> list[str]:
     return [each.mail.topic for each in await waiting(signup)]
+
+
+def test_the_rules_go_by_classes_that_a_sender_gives() -> None:
+    assert set(RULES) <= {each.value for each in ReplyClass if each.bounces or each.retryable}
 
 
 async def test_a_suppressed_recipient_gets_the_outcome_and_no_mail(

@@ -130,6 +130,10 @@ class Tokens:
             raise TokensError(f"it must hold {_SHAPE}") from None
         return cls(entries)
 
+    def dump(self) -> str:
+        """Return the text of a file that holds these tokens' hashes."""
+        return json.dumps({"tokens": [entry.as_json() for entry in self._entries]}, indent=2) + "\n"
+
     def adopt(self, newer: "Tokens") -> None:
         """Take over another's tokens, for everybody who holds this object."""
         self._entries = newer._entries  # noqa: SLF001 - one of our own

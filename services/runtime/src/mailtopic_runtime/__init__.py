@@ -3,6 +3,7 @@
 from mailtopic_runtime.clock import Clock, ManualClock, SystemClock
 from mailtopic_runtime.errors import EXIT_CONFIG, EXIT_OK, EXIT_WEDGED, SettingError
 from mailtopic_runtime.logs import Logger, configure_logging, get_logger, redact_addresses
+from mailtopic_runtime.metrics import BUILD_INFO, OTHER, Family, Kind, Label, process_registry
 from mailtopic_runtime.probes import Check, ProbeServer
 from mailtopic_runtime.process import run_program, stop_on_signals
 from mailtopic_runtime.settings import (
@@ -17,11 +18,16 @@ from mailtopic_runtime.settings import (
 from mailtopic_runtime.state import StateLog
 
 __all__ = [
+    "BUILD_INFO",
     "EXIT_CONFIG",
     "EXIT_OK",
     "EXIT_WEDGED",
+    "OTHER",
     "Check",
     "Clock",
+    "Family",
+    "Kind",
+    "Label",
     "LogSettings",
     "Logger",
     "MailTopicSettings",
@@ -36,6 +42,7 @@ __all__ = [
     "describe_settings",
     "get_logger",
     "load_settings",
+    "process_registry",
     "redact_addresses",
     "run_program",
     "stop_on_signals",

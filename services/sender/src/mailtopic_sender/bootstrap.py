@@ -6,8 +6,6 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
-
 from mailtopic_client import KafkaClient
 from mailtopic_contract import HEADER_ROOM_BYTES, KeyRing, KeyRingError, LegacyDefaults
 from mailtopic_runtime import (
@@ -16,6 +14,7 @@ from mailtopic_runtime import (
     SettingError,
     SystemClock,
     get_logger,
+    process_registry,
     stop_on_signals,
 )
 from mailtopic_sender.adapters.kafka_monitor import KafkaMonitor, silence_client_logs
@@ -76,11 +75,11 @@ class Sender:
                 standstill_s=settings.consumer.session_timeout_s,
             ),
         )
-        self._registry = CollectorRegistry()
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=self._registry)
+        self._registry = process_registry("sender")
         self._registry.register(RelayMetrics(self._relays, topic=settings.topic))
-        self._metrics = SenderMetrics(self._registry, settings.topic)
+        self._metrics = SenderMetrics(
+            self._registry, settings.topic, relays=[relay.relay for relay in mailer.relays]
+        )
         self._pumps: Sequence[Pump] = ()
         self._flood: FloodGate | None = None
         self._log = get_logger(__name__)

@@ -29,11 +29,13 @@ class RelayState:
 
     Attributes:
         relay: its name.
+        rate_per_s: mails a second that the whole group may hand to it; None: no limit is set.
         replies: how many answers of each class it gave, to mails and to attempts to open a
             session; a lost link counts as the class that it means.
     """
 
     relay: str
+    rate_per_s: float | None
     gate: Gate
     pool: PoolState
     replies: Mapping[ReplyClass, int]
@@ -66,6 +68,7 @@ class RelayClient:
         log = get_logger("mailtopic_sender.smtp")
         self.name = relay.name
         self._clock = clock
+        self._rate_per_s = relay.rate_per_s
         self._brake_s = brake_s
         self._on_change = on_change
         self._replies = dict.fromkeys(ReplyClass, 0)
@@ -95,7 +98,9 @@ class RelayClient:
     def state(self) -> RelayState:
         """What there is to show."""
         replies = self._replies.copy()
-        return RelayState(self.name, self._breaker.gate, self._pool.state, replies)
+        return RelayState(
+            self.name, self._rate_per_s, self._breaker.gate, self._pool.state, replies
+        )
 
     @property
     def refusal(self) -> DeliveryResult | None:

@@ -116,9 +116,9 @@ class Delivery:
         deferred = self._ledger.half_deferred(incoming.mail_id, incoming.attempt)
         if deferred is not None:
             await self._recorder.resume(incoming, deferred)
-            self._metrics.replays_skipped.labels("ledger").inc()
+            self._metrics.skipped("ledger")
         elif self._ledger.is_settled(incoming.mail_id, incoming.attempt):
-            self._metrics.replays_skipped.labels("ledger").inc()
+            self._metrics.skipped("ledger")
         elif incoming.mail is None:
             await self._bury_unreadable(incoming, lease)
         else:
@@ -201,8 +201,9 @@ class Delivery:
     ) -> None:
         reply = result.reply_class
         if reply is ReplyClass.ACCEPTED:
-            seconds = (self._clock.now_ms() - mail.accepted_at) / 1000
-            self._metrics.delivery_seconds.observe(max(seconds, 0.0))
+            now_ms = self._clock.now_ms()
+            seconds = (now_ms - mail.accepted_at) / 1000
+            self._metrics.delivered(seconds, now_ms)
             await self._finish(incoming, Outcome.ACCEPTED, result, seconds=seconds)
         elif reply.bounces:
             await self._finish(incoming, Outcome.BOUNCED, result)

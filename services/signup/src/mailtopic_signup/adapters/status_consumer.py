@@ -11,6 +11,7 @@ from mailtopic_client import KafkaSettings
 from mailtopic_contract import RecordError, TopicNames, decode_status
 from mailtopic_runtime import StateLog, get_logger
 from mailtopic_signup.domain.challenge import delivery_of
+from mailtopic_signup.metrics import CountDelivery
 from mailtopic_signup.ports import ChallengeStore, DatabaseUnavailable, Delivered
 
 _RETRY_S = 1.0
@@ -23,13 +24,22 @@ class StatusConsumer:
 
     An event is committed after it was recorded: after a crash it is recorded again, which changes
     nothing. Records that are no status events are passed over.
+
+    Args:
+        kafka: how to reach it.
+        topic: the MailTopic's main topic.
+        store: where the states are kept.
+        count: told of each state after it was recorded.
     """
 
-    def __init__(self, kafka: KafkaSettings, topic: str, store: ChallengeStore) -> None:
+    def __init__(
+        self, kafka: KafkaSettings, topic: str, store: ChallengeStore, *, count: CountDelivery
+    ) -> None:
         self._kwargs = kafka.client_kwargs()
         self._topic = TopicNames(topic).status
         self._group = f"{topic}.signup"
         self._store = store
+        self._count = count
         self._log = get_logger(__name__)
         self._state = StateLog(self._log, "status_topic")
 
@@ -82,6 +92,8 @@ class StatusConsumer:
             except DatabaseUnavailable:
                 await asyncio.sleep(_RETRY_S)
             else:
+                for each in news:
+                    self._count(each.delivery)
                 return
 
     def _decode(self, record: ConsumerRecord) -> Delivered | None:

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from mailtopic_observability import dashboards, rules
 from mailtopic_observability.generate import Generator
 
-GENERATORS: Final[tuple[Generator, ...]] = ()
+GENERATORS: Final[tuple[Generator, ...]] = (dashboards.GENERATOR, rules.GENERATOR)

@@ -61,10 +61,10 @@ def group(parameters: Parameters) -> Group:
         (
             Recording(
                 OBJECTIVE,
-                f"vector({parameters.objective})",
+                f"vector({parameters.objective:g})",
                 "The share of mails that are to be delivered in time.",
             ),
-            Recording(THRESHOLD, f"vector({parameters.threshold_s})", "What in time is."),
+            Recording(THRESHOLD, f"vector({parameters.threshold_s:g})", "What in time is."),
             Recording(
                 LAG_LIMIT,
                 f"vector({parameters.lag_limit_s})",

@@ -16,6 +16,30 @@ Commands in the runbooks are for a release `mailtopic` in the namespace `mail` a
 put yours in their place.
 """
 
+_TOOLS = """## Tools
+
+The command line, in the cluster:
+
+    kubectl -n mail run mailtopic-cli --rm -it --restart=Never \\
+      --image=mailtopic/cli:0.1.0 --labels=mailtopic.dev/kafka-client=true \\
+      -- dlq list --topic mails --bootstrap-servers mailtopic-kafka:9092
+
+Kafka's own, not in a broker's pod, where a second JVM may take the first one's memory:
+
+    kubectl -n mail run kafka-tools --rm -it --restart=Never --env=LOG_DIR=/tmp \\
+      --image=apache/kafka:4.3.1 --labels=mailtopic.dev/kafka-client=true \\
+      --command -- /opt/kafka/bin/kafka-topics.sh --bootstrap-server mailtopic-kafka:9092 \\
+      --describe --unavailable-partitions
+
+Where Kafka asks for TLS or a login, the first takes `MAILTOPIC_KAFKA__…` as the senders do
+(`--env`), the others a file of settings (`--command-config`).
+
+What a process shows, without Prometheus:
+
+    kubectl -n mail port-forward deployment/mailtopic-sender 9100 &
+    curl -s localhost:9100/metrics | grep mailtopic_breaker_open
+"""
+
 
 def overview(groups: Sequence[Group]) -> str:
     """Return the page."""
@@ -29,6 +53,7 @@ def overview(groups: Sequence[Group]) -> str:
             *_rows(groups, severity),
             "",
         ]
+    lines += [_TOOLS]
     lines += ["## Recorded series", "", "| series | meaning |", "|---|---|"]
     lines += [
         f"| `{rule.record}` | {rule.meaning} |" for group in groups for rule in group.recordings

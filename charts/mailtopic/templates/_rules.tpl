@@ -14,6 +14,7 @@ mailtopic.rules: the text of one file ("text") with this installation's numbers,
 {{- $text = $text | replace (printf $record "delivery_slo:objective" "0.99") (printf $record "delivery_slo:objective" $rules.slo.objective) -}}
 {{- $text = $text | replace (printf $record "delivery_slo:threshold_seconds" "30") (printf $record "delivery_slo:threshold_seconds" $rules.slo.thresholdS) -}}
 {{- $text = $text | replace (printf $record "lag_seconds:limit" "120") (printf $record "lag_seconds:limit" $rules.lagLimitS) -}}
+{{- $text = $text | replace (printf $record "outbox_oldest_seconds:limit" "60") (printf $record "outbox_oldest_seconds:limit" $rules.outboxLimitS) -}}
 {{- $text = $text | replace "le=\"30.0\"" (printf "le=\"%.1f\"" (float64 $rules.slo.thresholdS)) -}}
 {{- with $monitoring.runbooksUrl -}}
 {{- $text = $text | replace "https://mailtopic.dev/docs/runbooks" (trimSuffix "/" .) -}}

@@ -57,9 +57,10 @@ def test_your_numbers_stand_where_the_generator_puts_them(
     values = {
         "monitoring.rules.slo": {"objective": objective, "thresholdS": threshold_s},
         "monitoring.rules.lagLimitS": lag_limit_s,
+        "monitoring.rules.outboxLimitS": lag_limit_s + 1,
     }
     found = {each["metadata"]["name"]: each["spec"] for each in shipped(newest_helm, values)}
-    parameters = Parameters(objective, threshold_s, lag_limit_s)
+    parameters = Parameters(objective, threshold_s, lag_limit_s, lag_limit_s + 1)
     assert found["mailtopic-rules-mailtopic"] == generated("mailtopic", parameters)
     assert found["mailtopic-rules-mailtopic"] != generated("mailtopic")
 
@@ -68,6 +69,7 @@ def test_the_values_defaults_are_the_generators(newest_helm: Helm) -> None:
     values = {
         "monitoring.rules.slo": {"objective": 0.99, "thresholdS": 30},
         "monitoring.rules.lagLimitS": 120,
+        "monitoring.rules.outboxLimitS": 60,
     }
     assert shipped(newest_helm, values) == shipped(newest_helm, {})
 

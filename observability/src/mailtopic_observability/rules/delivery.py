@@ -3,7 +3,7 @@
 from typing import Final
 
 from mailtopic_observability.rules.model import Alert, Group, Recording, Rule, Severity
-from mailtopic_observability.rules.parameters import LAG_LIMIT
+from mailtopic_observability.rules.parameters import LAG_LIMIT, THRESHOLD
 
 LAG: Final = "mailtopic:lag_seconds:max_by_topic"
 SENDERS: Final = "mailtopic:senders:count"
@@ -11,8 +11,6 @@ DEAD: Final = "mailtopic:dead_letters:increase1h"
 
 # What waits in a retry topic waits for its time.
 _RETRY: Final = ".+[.]retry[.][0-9]+[smh]"
-
-STANDSTILL_LAG_S: Final = 30
 
 
 def group() -> Group:
@@ -92,7 +90,7 @@ def _waiting() -> tuple[Rule, ...]:
         Alert(
             name="MailTopicStalled",
             expr=(
-                f"{LAG} > {STANDSTILL_LAG_S}\n"
+                f"{LAG} > scalar({THRESHOLD})\n"
                 "unless on (namespace, topic)\n"
                 "(sum by (namespace, topic) (rate(mailtopic_mails_total[3m])) > 0)"
             ),

@@ -22,11 +22,13 @@ class Parameters:
         objective: the share of mails that are to be delivered in time, below 1.
         threshold_s: what "in time" is; one of BOUNDS_S.
         lag_limit_s: the age of the oldest waiting mail above which somebody is called.
+        outbox_limit_s: the same for mails that wait for Kafka.
     """
 
     objective: float = 0.99
     threshold_s: float = 30
     lag_limit_s: int = 120
+    outbox_limit_s: int = 60
 
     def __post_init__(self) -> None:
         """Refuse what can't be counted.
@@ -38,8 +40,8 @@ class Parameters:
             raise ValueError("objective must lie between 0 and 1")
         if self.threshold_s not in BOUNDS_S:
             raise ValueError(f"threshold_s must be one of {BOUNDS_S}")
-        if self.lag_limit_s <= 0:
-            raise ValueError("lag_limit_s must be above 0")
+        if self.lag_limit_s <= 0 or self.outbox_limit_s <= 0:
+            raise ValueError("limits must be above 0")
 
     @property
     def bucket(self) -> str:
@@ -52,6 +54,7 @@ DEFAULTS: Final = Parameters()
 OBJECTIVE: Final = "mailtopic:delivery_slo:objective"
 THRESHOLD: Final = "mailtopic:delivery_slo:threshold_seconds"
 LAG_LIMIT: Final = "mailtopic:lag_seconds:limit"
+OUTBOX_LIMIT: Final = "mailtopic:outbox_oldest_seconds:limit"
 
 
 def group(parameters: Parameters) -> Group:
@@ -69,6 +72,11 @@ def group(parameters: Parameters) -> Group:
                 LAG_LIMIT,
                 f"vector({parameters.lag_limit_s})",
                 "The lag above which MailTopicLagHigh fires.",
+            ),
+            Recording(
+                OUTBOX_LIMIT,
+                f"vector({parameters.outbox_limit_s})",
+                "The age of the outbox above which MailTopicOutboxOld fires.",
             ),
         ),
     )

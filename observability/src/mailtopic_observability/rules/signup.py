@@ -3,6 +3,7 @@
 from typing import Final
 
 from mailtopic_observability.rules.model import Alert, Group, Recording, Rule, Severity
+from mailtopic_observability.rules.parameters import OUTBOX_LIMIT
 
 ERRORS: Final = "mailtopic:signup_errors:ratio_rate5m"
 COUNT: Final = "mailtopic:signup:count"
@@ -40,7 +41,7 @@ def _alerts() -> tuple[Rule, ...]:
     return (
         Alert(
             name="MailTopicOutboxOld",
-            expr="max by (namespace) (mailtopic_outbox_oldest_seconds) > 60",
+            expr=f"max by (namespace) (mailtopic_outbox_oldest_seconds) > scalar({OUTBOX_LIMIT})",
             hold="1m",
             hold_reason="an election in Kafka takes seconds; codes are good for 10 minutes",
             severity=Severity.PAGE,

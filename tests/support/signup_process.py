@@ -27,6 +27,7 @@ class SignupProcess:
     topic: str
     port: int = field(default_factory=free_port)
     process: asyncio.subprocess.Process | None = None
+    settings: dict[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -51,7 +52,11 @@ class SignupProcess:
         with self.log_file.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 script,
-                env={**os.environ, **{f"MAILTOPIC_{key}": v for key, v in settings.items()}},
+                env={
+                    **os.environ,
+                    **{f"MAILTOPIC_{key}": v for key, v in settings.items()},
+                    **self.settings,
+                },
                 stdout=log,
                 stderr=log,
             )

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from mailtopic_runtime import (
     SettingError,
     SystemClock,
     get_logger,
+    open_tracer,
     process_registry,
     stop_on_signals,
 )
@@ -35,6 +37,7 @@ from mailtopic_sender.engine.progress import Progress, ProgressLimits, Watchdog,
 from mailtopic_sender.engine.pump import Pump, PumpSettings
 from mailtopic_sender.engine.recorder import Recorder
 from mailtopic_sender.engine.shares import RateShares
+from mailtopic_sender.engine.telling import Teller
 from mailtopic_sender.engine.tiers import OpenGate, TierGate
 from mailtopic_sender.mail_ports import Mailer
 from mailtopic_sender.metrics import SenderMetrics
@@ -64,6 +67,9 @@ class Sender:
         self._keyring = _keyring(settings.sealing.keys_file)
         mailer = SmtpMailer(settings.open_relays(), _composer(settings))
         self._mailer: Mailer = mailer
+        self._tracer = open_tracer(
+            settings.tracing, service="mailtopic-sender", version=version("mailtopic-sender")
+        )
         self._monitor = KafkaMonitor(self._kwargs)
         self._relays: Callable[[], Sequence[RelayState]] = lambda: mailer.relays
         self._progress = Progress(
@@ -87,6 +93,7 @@ class Sender:
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until stopped."""
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._tracer.close)
             probes = ProbeServer(
                 self._settings.metrics,
                 self._registry,
@@ -192,6 +199,12 @@ class Sender:
             ledger=ledger,
             keyring=self._keyring,
             flood=flood,
+            teller=Teller(
+                tracer=self._tracer,
+                metrics=self._metrics,
+                clock=self._clock,
+                keyring=self._keyring,
+            ),
             metrics=self._metrics,
             clock=self._clock,
         )

@@ -4,6 +4,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
+from mailtopic_runtime import NO_TRACER, Tracer
 from mailtopic_signup import routes, system_routes
 from mailtopic_signup.observe import Observer
 from mailtopic_signup.openapi import describe_api
@@ -19,7 +20,9 @@ _DESCRIPTION = (
 )
 
 
-def create_app(settings: SignupSettings, service: SignupService, system: System) -> FastAPI:
+def create_app(
+    settings: SignupSettings, service: SignupService, system: System, tracer: Tracer = NO_TRACER
+) -> FastAPI:
     """Return the application; it opens nothing by itself."""
     app = FastAPI(
         title="MailTopic signup",
@@ -39,7 +42,12 @@ def create_app(settings: SignupSettings, service: SignupService, system: System)
         add_site(app, PAGES, settings.pages.inbox_url)
     for error in HANDLED:
         app.add_exception_handler(error, answer_problem)
-    app.add_middleware(Observer, metrics=system.metrics)
+    app.add_middleware(
+        Observer,
+        metrics=system.metrics,
+        tracer=tracer,
+        follow_callers=settings.tracing.follow_callers,
+    )
     # The framework looks the document up on the instance; this is its documented way to change it.
     app.openapi = lambda: describe_api(app)  # type: ignore[method-assign]
     return app

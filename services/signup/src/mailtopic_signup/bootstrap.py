@@ -5,6 +5,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 
 from fastapi import FastAPI
 
@@ -12,11 +13,14 @@ from mailtopic_client import BrokerClient, KafkaClient
 from mailtopic_contract import KeyRing, KeyRingError
 from mailtopic_runtime import (
     EXIT_OK,
+    NO_TRACER,
     Clock,
     SettingError,
     SystemClock,
+    Tracer,
     configure_logging,
     get_logger,
+    open_tracer,
     process_registry,
     stop_on_signals,
 )
@@ -66,6 +70,7 @@ def assemble(
     broker: BrokerClient,
     *,
     broker_problem: Callable[[], str | None] = lambda: None,
+    tracer: Tracer = NO_TRACER,
 ) -> Parts:
     """Make the parts; opens no connection. Must be called inside the event loop.
 
@@ -76,7 +81,7 @@ def assemble(
     challenges, outbox = SqlChallenges(database), SqlOutbox(database)
     registry = process_registry("signup")
     metrics = SignupMetrics(registry)
-    publisher = _make_publisher(settings.outbox, outbox, broker, clock, metrics)
+    publisher = _make_publisher(settings.outbox, outbox, broker, clock, metrics=metrics, tracer=tracer)
     service = SignupService(
         challenges,
         peppers=_load_peppers(settings),
@@ -94,7 +99,7 @@ def assemble(
         registry=registry,
         metrics=metrics,
     )
-    app = create_app(settings, service, system)
+    app = create_app(settings, service, system, tracer)
     return Parts(app, database, challenges, outbox, broker, publisher, metrics)
 
 
@@ -114,7 +119,10 @@ async def run(settings: SignupSettings) -> int:
         # Longer than the producer's own limit: after that it has given the record up itself.
         publish_timeout_s=kafka.request_timeout_s + 5,
     )
-    parts = assemble(settings, clock, broker, broker_problem=lambda: broker.problem)
+    tracer = open_tracer(
+        settings.tracing, service="mailtopic-signup", version=version("mailtopic-signup")
+    )
+    parts = assemble(settings, clock, broker, broker_problem=lambda: broker.problem, tracer=tracer)
     listener = listen(settings.http)
     server = HttpServer(parts.app, settings.http)
     get_logger(__name__).info("signup.started", port=_port_of(listener), topic=settings.topic)
@@ -126,6 +134,7 @@ async def run(settings: SignupSettings) -> int:
             waiting.cancel()
             server.stop()
             await serving
+    await tracer.close()
     get_logger(__name__).info("signup.stopped")
     return EXIT_OK
 
@@ -203,7 +212,9 @@ def _make_publisher(
     outbox: SqlOutbox,
     broker: BrokerClient,
     clock: Clock,
+    *,
     metrics: SignupMetrics,
+    tracer: Tracer,
 ) -> Publisher:
     return Publisher(
         outbox,
@@ -213,6 +224,7 @@ def _make_publisher(
         poll_s=settings.poll_s,
         clock=clock,
         metrics=metrics,
+        tracer=tracer,
     )
 
 

@@ -81,7 +81,9 @@ def assemble(
     challenges, outbox = SqlChallenges(database), SqlOutbox(database)
     registry = process_registry("signup")
     metrics = SignupMetrics(registry)
-    publisher = _make_publisher(settings.outbox, outbox, broker, clock, metrics=metrics, tracer=tracer)
+    publisher = _make_publisher(
+        settings.outbox, outbox, broker, clock, metrics=metrics, tracer=tracer
+    )
     service = SignupService(
         challenges,
         peppers=_load_peppers(settings),

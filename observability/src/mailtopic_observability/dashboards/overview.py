@@ -24,7 +24,7 @@ from mailtopic_observability.dashboards.panels import (
     rows,
 )
 from mailtopic_observability.dashboards.queries import (
-    CONSUMED,
+    MAIN,
     NAMESPACE,
     TOPIC,
     increase,
@@ -70,7 +70,7 @@ _NOW: Final = Row(
                 "second while nothing moves; mails that wait for a retry are not in it.",
                 ("MailTopicLagHigh", "MailTopicStalled"),
             ),
-            Query(or_zero(f"max(mailtopic_lag_seconds{{{CONSUMED}}})")),
+            Query(or_zero(f"max(mailtopic_lag_seconds{{{MAIN}}})")),
             steps=at_most(worse=10, bad=30),
             decimals=1,
         ),
@@ -186,7 +186,7 @@ _COLUMNS = (
     ),
     Column(
         "Lag",
-        Query(f"max by ({_BY}) (mailtopic_lag_seconds{{{TOPIC}}})"),
+        Query(f"max by ({_BY}) (mailtopic_lag_seconds{{{MAIN}}})"),
         "s",
         at_most(worse=10, bad=30),
     ),
@@ -254,10 +254,10 @@ _WAITING: Final = Row(
             About(
                 "Lag by topic",
                 "s",
-                "Age of the oldest mail of each topic, or retry tier, without an outcome.",
+                "Age of each topic's oldest mail without an outcome; retry tiers are left out.",
                 ("MailTopicLagHigh",),
             ),
-            Query(f"max by (namespace, topic) (mailtopic_lag_seconds{{{CONSUMED}}})", "{{topic}}"),
+            Query(f"max by (namespace, topic) (mailtopic_lag_seconds{{{MAIN}}})", "{{topic}}"),
             slo.LAG_LIMIT,
             width=8,
             dashed=("limit",),

@@ -10,6 +10,8 @@ NAMESPACE: Final = 'namespace=~"$namespace"'
 TOPIC: Final = f'{NAMESPACE},topic=~"$topic"'
 CONSUMED: Final = f'{NAMESPACE},topic=~"($topic)([.]retry[.].*)?"'
 """Of metrics of partitions: those of the topic and of its retry topics."""
+MAIN: Final = f'{TOPIC},topic!~".+[.]retry[.].+"'
+"""The same without retry topics, whose mails wait on purpose."""
 RELAY: Final = f'{TOPIC},relay=~"$relay"'
 
 FINAL: Final = 'outcome!="deferred"'

@@ -16,6 +16,7 @@ from mailtopic_observability.dashboards.panels import About, Query, Row, heat, l
 from mailtopic_observability.dashboards.queries import (
     CONSUMED,
     FINAL,
+    MAIN,
     NAMESPACE,
     TOPIC,
     increase,
@@ -70,7 +71,7 @@ _NOW: Final = Row(
                 "Age of the oldest mail without an outcome.",
                 ("MailTopicLagHigh",),
             ),
-            Query(or_zero(f"max(mailtopic_lag_seconds{{{CONSUMED}}})")),
+            Query(or_zero(f"max(mailtopic_lag_seconds{{{MAIN}}})")),
             steps=at_most(worse=10, bad=30),
             decimals=1,
         ),
@@ -82,7 +83,7 @@ _NOW: Final = Row(
                 ("MailTopicStalled",),
             ),
             Query(
-                f"time() - max(mailtopic_last_delivery_timestamp_seconds{{{TOPIC}}})",
+                f"time() - (max(mailtopic_last_delivery_timestamp_seconds{{{TOPIC}}}) > 0)",
             ),
             decimals=0,
         ),
@@ -175,7 +176,8 @@ _BACKLOG: Final = Row(
                 "Lag by partition",
                 "s",
                 "Age of the oldest mail without an outcome. One partition alone: a hot key, or "
-                "a stuck mail; all of them: too few senders, or a slow relay.",
+                "a stuck mail; all of them: too few senders, or a slow relay. In retry topics "
+                "mails wait on purpose.",
                 ("MailTopicLagHigh",),
             ),
             Query(

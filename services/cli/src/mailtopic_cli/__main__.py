@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mailtopic_cli.dlq import commands as dlq
+from mailtopic_cli.trace.commands import trace_command
 from mailtopic_runtime import EXIT_CONFIG
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(dlq.app)
+app.command("trace")(trace_command)
 
 DataDir = Annotated[
     Path | None,

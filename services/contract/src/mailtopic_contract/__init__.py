@@ -25,6 +25,7 @@ from mailtopic_contract.record import (
     open_variables,
 )
 from mailtopic_contract.sealing import KeyRing, Sealed
+from mailtopic_contract.tags import signup_tag
 from mailtopic_contract.topic_configs import HEADER_ROOM_BYTES, MAX_RECORD_BYTES, topic_config
 from mailtopic_contract.topics import DEFAULT_TIERS, RetryTier, TopicNames, parse_tier
 from mailtopic_contract.trace_context import TraceContext, read_trace_context
@@ -64,5 +65,6 @@ __all__ = [
     "parse_tier",
     "read_trace_context",
     "redact",
+    "signup_tag",
     "topic_config",
 ]

@@ -56,7 +56,8 @@ class Publisher:
         self._clock = clock
         self._tracer = tracer
         self._published = metrics.published
-        self._state = StateLog(get_logger(__name__), "publisher")
+        self._log = get_logger(__name__)
+        self._state = StateLog(self._log, "publisher")
         self._in_flight: dict[asyncio.Task[None], LeasedMail] = {}
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -125,6 +126,15 @@ class Publisher:
             )
             if span.is_recorded:
                 _describe(span, leased, stored)
+            self._log.info(
+                "mail.published",
+                topic=stored.topic,
+                id=str(mail.id),
+                partition=stored.partition,
+                offset=stored.offset,
+                waited_ms=max(0, self._clock.now_ms() - mail.created_at),
+                **({"trace_id": span.trace_id} if span.trace_id else {}),
+            )
 
     async def _settle(self) -> None:
         """Mark what Kafka acknowledged; give back what it didn't.

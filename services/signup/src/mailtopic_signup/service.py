@@ -110,6 +110,7 @@ class SignupService:
             raise KeyReused
         self._count("accepted" if begun.result == "started" else begun.result)
         if begun.result == "started":
+            self._mails.tell_queued(mail, address, challenge.id)
             self._on_queued()
         return begun.body
 
@@ -167,6 +168,7 @@ class SignupService:
         if waits_until is not None:
             raise TooSoon(_seconds(waits_until - now_ms))
         self._count("resent")
+        self._mails.tell_queued(mail, address, challenge.id)
         self._on_queued()
         return _accepted(challenge.id, mail.expires_at, next_mail_at)
 

@@ -2,7 +2,11 @@
 
 from typing import Final
 
-from mailtopic_observability import dashboards, rules
+from mailtopic_observability import dashboards, metrics_guide, rules
 from mailtopic_observability.generate import Generator
 
-GENERATORS: Final[tuple[Generator, ...]] = (dashboards.GENERATOR, rules.GENERATOR)
+GENERATORS: Final[tuple[Generator, ...]] = (
+    metrics_guide.GENERATOR,
+    dashboards.GENERATOR,
+    rules.GENERATOR,
+)

@@ -92,16 +92,18 @@ def _waiting() -> tuple[Rule, ...]:
             expr=(
                 f"{LAG} > scalar({THRESHOLD})\n"
                 "unless on (namespace, topic)\n"
-                "(sum by (namespace, topic) (rate(mailtopic_mails_total[3m])) > 0)"
+                # Mails that only expire, or are replaced by newer ones, get nowhere either.
+                "(sum by (namespace, topic) (rate(mailtopic_mails_total"
+                '{outcome!~"expired|superseded"}[3m])) > 0)'
             ),
             hold="2m",
-            hold_reason="with the 3 minutes that the rate looks back, five without any outcome",
+            hold_reason="with the 3 minutes that the rate looks back, five without any progress",
             severity=Severity.PAGE,
             component="delivery",
             summary="Mails wait and no sender gets anything done",
             description=(
-                "No mail of topic {{ $labels.topic }} got an outcome for 5 minutes, and the oldest"
-                " one has waited for {{ $value | humanizeDuration }}."
+                "For 5 minutes no mail of topic {{ $labels.topic }} got anywhere; the oldest one"
+                " has waited for {{ $value | humanizeDuration }}."
             ),
             expected_when="the only relay is away, the login is refused, or Kafka takes no writes",
         ),

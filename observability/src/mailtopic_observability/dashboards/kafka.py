@@ -150,6 +150,7 @@ _TRAFFIC: Final = Row(
                 "{{topic}}",
             ),
             stacked=True,
+            as_bars=True,
             width=8,
         ),
         lines(

@@ -110,6 +110,7 @@ _TOPICS: Final = Row(
                 "{{where}}",
             ),
             stacked=True,
+            as_bars=True,
             width=8,
         ),
         states(
@@ -180,6 +181,7 @@ _CALLS: Final = Row(
                 "{{action}} {{result}}",
             ),
             stacked=True,
+            as_bars=True,
             width=8,
         ),
         lines(
@@ -203,6 +205,7 @@ _CALLS: Final = Row(
                 "{{operation}} {{result}}",
             ),
             stacked=True,
+            as_bars=True,
             width=8,
         ),
     ),

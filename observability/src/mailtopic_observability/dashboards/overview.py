@@ -32,6 +32,7 @@ from mailtopic_observability.dashboards.queries import (
     or_zero,
     parts,
     quantile,
+    quantiles,
     rate,
 )
 from mailtopic_observability.runbooks import RUNBOOKS_URL
@@ -122,6 +123,7 @@ _SENDING: Final = Row(
             ),
             Query(parts("mailtopic_mails_total", TOPIC, "outcome"), "{{outcome}}"),
             stacked=True,
+            as_bars=True,
             colors=OUTCOMES,
         ),
         lines(
@@ -180,7 +182,7 @@ _COLUMNS = (
     ),
     Column(
         "p95",
-        Query(quantile(0.95, "mailtopic_delivery_seconds", TOPIC, _BY)),
+        Query(quantiles(0.95, "mailtopic_delivery_seconds", TOPIC, _BY, over="$__range")),
         "s",
         at_most(worse=10, bad=30),
     ),
@@ -210,7 +212,8 @@ _TOPICS: Final = Row(
             About(
                 "Topics",
                 "short",
-                "One line for each topic; a click on its name leads to its dashboard.",
+                "One line for each topic; p95, bounced and dead are those of all that is shown. "
+                "A click on its name leads to its dashboard.",
             ),
             *_COLUMNS,
             labels={"topic": "Topic", "namespace": "Namespace"},
@@ -306,6 +309,7 @@ _FAILING: Final = Row(
             ),
             width=8,
             stacked=True,
+            as_bars=True,
             colors=REPLIES,
         ),
         lines(
@@ -321,6 +325,7 @@ _FAILING: Final = Row(
             ),
             width=8,
             stacked=True,
+            as_bars=True,
         ),
         lines(
             About(

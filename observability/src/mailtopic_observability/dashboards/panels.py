@@ -98,6 +98,7 @@ def lines(
     *queries: Query,
     width: int = 12,
     stacked: bool = False,
+    as_bars: bool = False,
     steps: Steps = (),
     colors: Mapping[str, str] | None = None,
     dashed: Sequence[str] = (),
@@ -110,6 +111,7 @@ def lines(
         queries: what is drawn.
         width: of 24 columns.
         stacked: series are parts of a whole.
+        as_bars: a bar at each step instead of a line: for series that come and go.
         steps: thresholds, drawn as dashed lines.
         colors: of series, by name; else they are chosen by name.
         dashed: names of series that are limits, not measurements.
@@ -117,8 +119,9 @@ def lines(
     """
     panel = (
         timeseries.Panel()
-        .line_width(1)
-        .fill_opacity(45 if stacked else 8)
+        .draw_style(_BARS if as_bars else _LINE)
+        .line_width(0 if as_bars else 1)
+        .fill_opacity(80 if as_bars else 45 if stacked else 8)
         .show_points(common_models.VisibilityMode.NEVER)
         .min(0)
         .color_scheme(dashboard.FieldColor().mode(_BY_NAME))
@@ -253,6 +256,8 @@ def rows(
     return _finish(panel, about, queries, width, _LINES_HEIGHT, tabular=True)
 
 
+_BARS: Final = common_models.GraphDrawStyle.BARS
+_LINE: Final = common_models.GraphDrawStyle.LINE
 _BY_NAME: Final = models.FieldColorModeId.PALETTE_CLASSIC_BY_NAME
 
 

@@ -28,10 +28,17 @@ def increase(metric: str, labels: str, by: str = "") -> str:
     return f"{_sum(by)}(increase({metric}{{{labels}}}[$__range]))"
 
 
-def quantile(share: float, histogram: str, labels: str, by: str = "") -> str:
+def quantile(share: float, histogram: str, labels: str) -> str:
     """Return a quantile of what a histogram saw lately; NaN if it saw nothing."""
-    groups = f"le, {by}" if by else "le"
-    return f"histogram_quantile({share}, {rate(f'{histogram}_bucket', labels, groups)})"
+    return f"histogram_quantile({share}, {rate(f'{histogram}_bucket', labels, 'le')})"
+
+
+def quantiles(
+    share: float, histogram: str, labels: str, by: str, *, over: str = "$__rate_interval"
+) -> str:
+    """Return a quantile for each group, of what its histogram saw in a time."""
+    buckets = f"sum by (le, {by}) (rate({histogram}_bucket{{{labels}}}[{over}]))"
+    return f"histogram_quantile({share}, {buckets})"
 
 
 def mean(histogram: str, labels: str, by: str = "") -> str:

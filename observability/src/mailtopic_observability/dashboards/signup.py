@@ -19,6 +19,7 @@ from mailtopic_observability.dashboards.queries import (
     or_zero,
     parts,
     quantile,
+    quantiles,
     rate,
 )
 
@@ -63,7 +64,6 @@ _NOW: Final = Row(
             ),
             Query(quantile(0.99, "mailtopic_request_seconds", _API)),
             steps=at_most(worse=0.25, bad=1),
-            decimals=2,
         ),
         number(
             About(
@@ -146,6 +146,7 @@ _FUNNEL: Final = Row(
             ),
             Query(parts(_SIGNUPS, NAMESPACE, "result"), "{{result}}"),
             stacked=True,
+            as_bars=True,
             colors=RESULTS,
             width=8,
         ),
@@ -186,7 +187,7 @@ _ANSWERS: Final = Row(
                 "Which of the API's routes is slow. A gap: nobody asked.",
             ),
             Query(
-                quantile(0.95, "mailtopic_request_seconds", _API, "method, route"),
+                quantiles(0.95, "mailtopic_request_seconds", _API, "method, route"),
                 "{{method}} {{route}}",
             ),
             width=8,
@@ -229,6 +230,7 @@ _OUTBOX: Final = Row(
                 "{{state}}",
             ),
             stacked=True,
+            as_bars=True,
             width=8,
         ),
     ),

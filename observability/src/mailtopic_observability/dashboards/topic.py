@@ -109,6 +109,7 @@ _OUTCOMES: Final = Row(
             About("Outcomes", "suffix:mails/s", "What became of mails, retries included."),
             Query(parts("mailtopic_mails_total", TOPIC, "outcome"), "{{outcome}}"),
             stacked=True,
+            as_bars=True,
             colors=OUTCOMES,
         ),
         lines(
@@ -234,6 +235,7 @@ _TROUBLE: Final = Row(
                 "{{reason}}",
             ),
             stacked=True,
+            as_bars=True,
             width=8,
         ),
         lines(
@@ -247,6 +249,8 @@ _TROUBLE: Final = Row(
                 parts("mailtopic_rebalances_total", TOPIC, "consumer"),
                 "{{consumer}}",
             ),
+            stacked=True,
+            as_bars=True,
             width=8,
         ),
         lines(

@@ -8,6 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mailtopic_cli.kafka_node import KafkaNode
+from mailtopic_observability.catalogue import SAMPLES
 from support.conditions import until
 from support.senders import PARTITIONS, Bench
 
@@ -74,6 +75,8 @@ async def test_lag_grows_behind_a_slow_relay_and_ends_with_the_backlog(bench: Be
     assert main <= {(labels["topic"], labels["partition"]) for labels, _ in ages}
     assert not any(value for _, value in ages)
     assert not any(value for _, value in found["mailtopic_window_offsets"])
+    shown = {*found} - {name for name in found if name.endswith("_created")}
+    assert shown <= SAMPLES
     for name, found_here in found.items():
         if name.startswith("mailtopic"):
             assert "example.com" not in str(found_here)

@@ -1,13 +1,16 @@
 """The catalogue tells what the members really show."""
 
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from mailtopic_observability.catalogue import KAFKAS, METRICS, OURS, SAMPLES
 from mailtopic_operator.metrics import OperatorMetrics
+from mailtopic_runtime import process_registry
 from mailtopic_sender.adapters.smtp_breaker import Gate
 from mailtopic_sender.adapters.smtp_metrics import RelayMetrics
 from mailtopic_sender.adapters.smtp_pool import PoolState
@@ -15,6 +18,7 @@ from mailtopic_sender.adapters.smtp_relay_client import RelayState
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.metrics import SenderMetrics
 from mailtopic_signup.metrics import SignupMetrics
+from support.requirements import require
 
 RELAY = RelayState("first", 5.0, Gate.ALL, PoolState(1, 1, 2), {ReplyClass.ACCEPTED: 1})
 
@@ -109,3 +113,19 @@ def test_known_series_are_there_at_0_before_anything_happens() -> None:
     assert list(values(sender(), "mailtopic_dead_letters_total")) == [0] * 13
     assert len(list(values(sender(), "mailtopic_stage_seconds_count"))) == 4
     assert len(list(values(operator(), "mailtopic_operator_mailtopics"))) == 27
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_names_and_help_follow_the_rules_of_prometheus(member: str) -> None:
+    if not (tool := shutil.which("promtool")):
+        require("unit", "there is no promtool: Debian's package is prometheus")
+    registry = MEMBERS[member]()
+    registry.register(process_registry(member))
+    checked = subprocess.run(  # noqa: S603 - Debian's program
+        [tool, "check", "metrics"],
+        input=generate_latest(registry),
+        capture_output=True,
+        check=False,
+    )
+    said = (checked.stdout + checked.stderr).decode()
+    assert (checked.returncode, said) == (0, "")

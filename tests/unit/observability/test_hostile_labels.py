@@ -31,8 +31,8 @@ from support.engines import NAMES, Engine
 from support.signup_service import PEPPERS
 
 SECRET = "secret.person"
-REQUESTS = 1500
-RECORDS = 3000
+REQUESTS = 600
+RECORDS = 2000
 Series = set[tuple[str, tuple[tuple[str, str], ...]]]
 
 

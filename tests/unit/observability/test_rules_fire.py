@@ -10,6 +10,7 @@ import yaml
 from mailtopic_observability.rules import Alert, Group, groups
 from mailtopic_observability.rules.model import as_yaml
 from support.prometheus import promtool
+from support.promql import named
 
 _CASES = Path(__file__).parent / "alerts"
 _NAMES = sorted({alert.name for group in groups() for alert in group.alerts})
@@ -26,12 +27,15 @@ def _cases() -> dict[str, dict[str, Any]]:
 
 
 def _groups_of(name: str) -> list[Group]:
-    """The alert's own group and what it reads of others: the rest would only cost time."""
-    return [
-        group
-        for group in groups()
-        if group.name == "mailtopic-parameters" or any(a.name == name for a in group.alerts)
-    ]
+    """The alert's own groups and those that they read: the rest would only cost time."""
+    wanted = [group for group in groups() if any(alert.name == name for alert in group.alerts)]
+    for group in reversed(groups()):
+        read = {
+            metric for own in wanted for rule in own.rules for metric in named(rule.expr).metrics
+        }
+        if group not in wanted and any(rule.record in read for rule in group.recordings):
+            wanted.append(group)
+    return [group for group in groups() if group in wanted]
 
 
 def _matchers(name: str, labels: dict[str, str]) -> str:

@@ -29,7 +29,7 @@ def groups(parameters_: Parameters = DEFAULTS) -> tuple[Group, ...]:
 def _of_mailtopic(parameters_: Parameters) -> tuple[Group, ...]:
     return (
         parameters.group(parameters_),
-        slo.group(parameters_),
+        *slo.groups(parameters_),
         delivery.group(),
         relays.group(),
         signup.group(),

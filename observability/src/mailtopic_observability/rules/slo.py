@@ -20,7 +20,11 @@ GARBAGE: Final = ("bad-address", "bad-field", "bad-header", "bad-json", "empty",
 """Reasons of dead letters that never were a mail: their publisher's fault. Every other reason is
 ours, a new one as well, until somebody decides otherwise."""
 
-WINDOWS: Final = ("5m", "30m", "1h", "2h", "6h", "1d", "3d", "30d")
+_SHORT: Final = ("5m", "30m", "1h", "2h", "6h")
+_LONG: Final = ("1d", "3d", "30d")
+_LONG_INTERVAL: Final = "2m"
+"""Long windows are read as seldom as Prometheus' look-back of 5 minutes allows: 30 days are 86,400
+samples of each topic."""
 
 LEAST_BAD: Final = 5
 """Fewer bad mails in the long window call nobody: of ten mails a night, two are no trend."""
@@ -31,10 +35,11 @@ _TOTAL: Final = "mailtopic:delivery_slo_total:rate5m"
 _CONTENT: Final = "mailtopic:mails_refused_content:rate5m"
 
 
-def group(parameters: Parameters) -> Group:
-    """Return the objective's rules."""
-    ratios = (rule for window in WINDOWS for rule in _of_window(window))
-    return Group("mailtopic-slo", (*_counts(parameters.bucket), *ratios, _budget(), *_alerts()))
+def groups(parameters: Parameters) -> tuple[Group, ...]:
+    """Return the objective's rules; the second group reads what the first one records."""
+    short = (*_counts(parameters.bucket), *_of_windows(_SHORT), *_fast())
+    long = (*_of_windows(_LONG), _budget(), *_slow())
+    return Group("mailtopic-slo", short), Group("mailtopic-slo-long", long, _LONG_INTERVAL)
 
 
 def _counts(bucket: str) -> tuple[Rule, ...]:
@@ -72,6 +77,10 @@ def _counts(bucket: str) -> tuple[Rule, ...]:
     )
 
 
+def _of_windows(windows: tuple[str, ...]) -> tuple[Rule, ...]:
+    return tuple(rule for window in windows for rule in _of_window(window))
+
+
 def _of_window(window: str) -> tuple[Rule, ...]:
     bad, total = _BAD, _TOTAL
     if window != "5m":
@@ -99,14 +108,19 @@ def _budget() -> Rule:
     )
 
 
-def _alerts() -> tuple[Rule, ...]:
-    fast, slow = "MailTopicDeliverySLOFastBurn", "MailTopicDeliverySLOSlowBurn"
-    page, ticket = Severity.PAGE, Severity.TICKET
+def _fast() -> tuple[Rule, ...]:
+    name, severity = "MailTopicDeliverySLOFastBurn", Severity.PAGE
     return (
-        _burn(fast, 14.4, long="1h", short="5m", hold="2m", severity=page),
-        _burn(fast, 6, long="6h", short="30m", hold="15m", severity=page),
-        _burn(slow, 3, long="1d", short="2h", hold="1h", severity=ticket),
-        _burn(slow, 1, long="3d", short="6h", hold="3h", severity=ticket),
+        _burn(name, 14.4, long="1h", short="5m", hold="2m", severity=severity),
+        _burn(name, 6, long="6h", short="30m", hold="15m", severity=severity),
+    )
+
+
+def _slow() -> tuple[Rule, ...]:
+    name, severity = "MailTopicDeliverySLOSlowBurn", Severity.TICKET
+    return (
+        _burn(name, 3, long="1d", short="2h", hold="1h", severity=severity),
+        _burn(name, 1, long="3d", short="6h", hold="3h", severity=severity),
     )
 
 

@@ -18,7 +18,7 @@ Every process answers `/metrics`: the sender and the operator on port 9100, sign
 Kafka's pods on 9404. How Prometheus finds them: [observability.md](observability.md).
 
 - Scraping adds the labels `namespace`, `pod` and `job`; the job is the component: sender, signup,
-  operator or kafka.
+  operator, and for Kafka broker or controller.
 - One sender process serves one MailTopic; `topic` is its main topic. Only lag, watermark age and
   window have the topic that is consumed, so that retry topics show as well.
 - No address, code, message id or reply text is ever a label. What comes from outside is counted

@@ -68,11 +68,13 @@ def _seconds(minutes: str) -> int:
 
 
 def _promtool_test(directory: Path, name: str, cases: list[dict[str, Any]]) -> None:
-    (directory / "rules.yaml").write_text(as_yaml(_groups_of(name)))
+    own = _groups_of(name)
+    (directory / "rules.yaml").write_text(as_yaml(own))
     evaluated = {case["evaluated"] for case in cases}
     document = {
         "rule_files": ["rules.yaml"],
         "evaluation_interval": evaluated.pop(),
+        "group_eval_order": [group.name for group in own],
         "tests": [case["test"] for case in cases],
     }
     (directory / "test.yaml").write_text(yaml.safe_dump(document, sort_keys=False))

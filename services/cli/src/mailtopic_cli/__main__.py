@@ -20,7 +20,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(dlq.app)
-app.command("trace")(trace_command)
 
 DataDir = Annotated[
     Path | None,
@@ -121,6 +120,9 @@ def inbox(
     except OSError as error:
         typer.echo(f"mailtopic inbox: --data-dir: cannot be used: {error.strerror}", err=True)
         raise typer.Exit(EXIT_CONFIG) from None
+
+
+app.command("trace")(trace_command)
 
 
 def _require_devstack(command: str) -> None:

@@ -66,14 +66,12 @@ def trace_command(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    r"""Tell all that became of a mail, in order: no address, no code.
+    """Tell all that became of a mail, in order: no address, no code.
 
     It reads the topic, its .status and its .dlq, and changes nothing. Log lines add the times of
     each stage, the relays' codes and the pods:
 
-    \b
-        kubectl logs -l app.kubernetes.io/part-of=mailtopic --prefix --tail=-1 |
-          mailtopic trace ID --logs -
+        kubectl logs deploy/SENDER --tail=-1 | mailtopic trace ID --logs -
 
     Kafka keeps the last outcome of each mail for long, and earlier ones only until it compacts the
     status topic: of an older mail, logs tell more. Each line's time is by the clock of the machine

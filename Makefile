@@ -62,6 +62,7 @@ check: setup ## Format, lint, types, import contracts, lock, what is generated
 	$(BIN)/lint-imports --no-logo
 	$(UV) lock --check --quiet
 	$(BIN)/python -m mailtopic_operator.model.crd --check
+	$(BIN)/python -m mailtopic_observability --check
 
 .PHONY: fmt
 fmt: setup ## Format the code and mend what the linter can

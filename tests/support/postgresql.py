@@ -2,13 +2,14 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from support.ports import free_ports
@@ -22,28 +23,81 @@ _USER = 65534 if os.geteuid() == 0 else None
 PASSWORD = "a-password-that-no-log-shows"
 
 
-@dataclass(frozen=True)
+@dataclass
 class PostgreSQL:
-    """A server that accepts connections; ``signup`` may do everything, with PASSWORD."""
+    """A server that accepts connections; ``signup`` may do everything, with PASSWORD.
+
+    Its folder survives a kill: the next start recovers what was committed. fsync is off, so it
+    would not survive a power failure.
+    """
 
     programs: Path
+    folder: Path
     port: int
+    _server: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
 
-    def new_database(self) -> str:
-        """Make an empty database; returns its URL."""
+    @property
+    def log(self) -> Path:
+        """What the server wrote."""
+        return self.folder / "log"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        command = [str(self.programs / "postgres"), "-D", str(self.folder / "data")]
+        command += ["-p", str(self.port), "-c", f"unix_socket_directories={self.folder}"]
+        command += ["-c", "fsync=off"]
+        with self.log.open("ab") as log:
+            self._server = subprocess.Popen(  # noqa: S603 - PostgreSQL's own program
+                command, stdout=log, stderr=log, user=_USER, group=_USER, start_new_session=True
+            )
+        _wait_until_ready(self.programs, self.port, self._server, self.log)
+
+    def stop(self) -> None:
+        """Stop it in good order; connections are closed."""
+        server = self._running()
+        server.send_signal(signal.SIGINT)
+        server.wait(_STOP_TIMEOUT_S)
+
+    def kill(self) -> None:
+        """Kill all of its processes at once (SIGKILL), as a crash of the machine would."""
+        server = self._running()
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait(_STOP_TIMEOUT_S)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process is there."""
+        return self._server is not None and self._server.poll() is None
+
+    def new_database(self, template: str | None = None) -> str:
+        """Make a database, empty or as the one of that URL; returns its URL."""
         name = f"signup_{uuid.uuid4().hex[:8]}"
-        command = [str(self.programs / "createdb"), "-h", "127.0.0.1", "-p", str(self.port)]
-        subprocess.run(  # noqa: S603 - PostgreSQL's own program
-            [*command, "-U", "signup", name],
-            check=True,
-            env={"PGPASSWORD": PASSWORD, "PATH": os.environ["PATH"]},
-            timeout=_START_TIMEOUT_S,
-        )
+        like = ["--template", template.rpartition("/")[2]] if template else []
+        self._run("createdb", *like, name)
         return self.url(name)
+
+    def dump(self, url: str) -> bytes:
+        """Return all that is in a database, as SQL."""
+        return self._run("pg_dump", "--inserts", url.rpartition("/")[2])
 
     def url(self, database: str, password: str = PASSWORD) -> str:
         """Return the URL of a database, which need not be there."""
         return f"postgresql://signup:{password}@127.0.0.1:{self.port}/{database}"
+
+    def _run(self, program: str, *arguments: str) -> bytes:
+        command = [str(self.programs / program), "-h", "127.0.0.1", "-p", str(self.port)]
+        done = subprocess.run(  # noqa: S603 - PostgreSQL's own program
+            [*command, "-U", "signup", *arguments],
+            check=True,
+            env={"PGPASSWORD": PASSWORD, "PATH": os.environ["PATH"]},
+            stdout=subprocess.PIPE,
+            timeout=_START_TIMEOUT_S,
+        )
+        return done.stdout
+
+    def _running(self) -> "subprocess.Popen[bytes]":
+        assert self._server
+        return self._server
 
 
 def running_postgresql(tier: str) -> Iterator[PostgreSQL]:
@@ -53,20 +107,13 @@ def running_postgresql(tier: str) -> Iterator[PostgreSQL]:
         require(tier, "there is no PostgreSQL; on Debian: apt install postgresql")
     with _folder() as folder:
         _initialise(programs, folder)
-        port = free_ports(1)[0]
-        log = (folder / "log").open("wb")
-        command = [str(programs / "postgres"), "-D", str(folder / "data"), "-p", str(port)]
-        command += ["-c", f"unix_socket_directories={folder}", "-c", "fsync=off"]
-        server = subprocess.Popen(  # noqa: S603 - PostgreSQL's own program
-            command, stdout=log, stderr=log, user=_USER, group=_USER
-        )
+        server = PostgreSQL(programs, folder, free_ports(1)[0])
+        server.start()
         try:
-            _wait_until_ready(programs, port, server, folder / "log")
-            yield PostgreSQL(programs, port)
+            yield server
         finally:
-            server.terminate()
-            server.wait(_STOP_TIMEOUT_S)
-            log.close()
+            if server.is_running:
+                server.stop()
 
 
 def _programs() -> Path | None:

@@ -1,12 +1,16 @@
 """A signup service as tests see it."""
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import httpx
+from sqlalchemy import Connection, select
 
-from mailtopic_client import MemoryBroker
+from mailtopic_client import KafkaSettings, MemoryBroker
 from mailtopic_contract import (
     KeyRing,
     LegacyDefaults,
@@ -17,10 +21,18 @@ from mailtopic_contract import (
     open_variables,
 )
 from mailtopic_runtime import ManualClock
-from mailtopic_signup.bootstrap import Parts
+from mailtopic_signup.adapters.sql_tables import metadata
+from mailtopic_signup.bootstrap import Parts, assemble
 from mailtopic_signup.domain.tokens import new_token
 from mailtopic_signup.ports import Delivered
-from mailtopic_signup.settings import SignupSettings
+from mailtopic_signup.settings import (
+    ClientsSettings,
+    DatabaseSettings,
+    MailsSettings,
+    PepperSettings,
+    SealingSettings,
+    SignupSettings,
+)
 
 PEPPERS = {"active": "p1", "keys": {"p1": "c2VjcmV0IG9mIDMyIGJ5dGVzLCBub3QgbW9yZSE="}}
 
@@ -44,6 +56,39 @@ class ServiceTokens:
         file = json.dumps({"tokens": [entry.as_json() for _, entry in made]})
         billing, billing_new, shop = (token for token, _ in made)
         return cls(billing, billing_new, shop, file)
+
+
+def signup_settings(
+    folder: Path, tokens: ServiceTokens, database: DatabaseSettings
+) -> SignupSettings:
+    """Settings with files of their own."""
+    (folder / "tokens.json").write_text(tokens.file)
+    (folder / "peppers.json").write_text(json.dumps(PEPPERS))
+    (folder / "keys.json").write_text(KeyRing.generate().dump())
+    return SignupSettings(
+        topic="mails",
+        kafka=KafkaSettings(bootstrap_servers=("127.0.0.1:1",)),
+        pepper=PepperSettings(keys_file=folder / "peppers.json"),
+        sealing=SealingSettings(keys_file=folder / "keys.json"),
+        mails=MailsSettings(tokens_file=folder / "tokens.json"),
+        # All of a test's people are one client.
+        clients=ClientsSettings(signups_per_minute=0, verifies_per_five_minutes=0),
+        database=database,
+    )
+
+
+@asynccontextmanager
+async def running_signup(settings: SignupSettings) -> AsyncIterator["Signup"]:
+    """A service without sockets: its real application and database, a broker in memory."""
+    clock, broker = ManualClock(), MemoryBroker()
+    parts = assemble(settings, clock, broker)
+    await parts.database.prepare()
+    assert settings.sealing.keys_file
+    keyring = KeyRing.load(settings.sealing.keys_file)
+    transport = httpx.ASGITransport(parts.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://signup.test") as client:
+        yield Signup(settings, parts, client, clock, broker, keyring)
+    await parts.database.close()
 
 
 def mail_in(payload: bytes) -> MailRecord:
@@ -90,6 +135,17 @@ class Signup:
     async def code(self) -> str:
         """The code in the latest mail."""
         return open_variables((await self.mails())[-1], self.keyring)["code"]
+
+    async def stored(self) -> str:
+        """All that is in the database, as text."""
+
+        def read(connection: Connection) -> str:
+            tables = metadata.tables.values()
+            return "\n".join(
+                str(row) for each in tables for row in connection.execute(select(each))
+            )
+
+        return await self.parts.database.read(read)
 
     async def wrong_code(self) -> str:
         return f"{(int(await self.code()) + 1) % 1_000_000:06}"

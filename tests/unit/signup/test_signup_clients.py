@@ -7,14 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailtopic_client import MemoryBroker
-from mailtopic_contract import KeyRing
 from mailtopic_runtime import ManualClock
-from mailtopic_signup.bootstrap import assemble
 from mailtopic_signup.client_address import client_of
 from mailtopic_signup.settings import ClientsSettings, SignupSettings
 from mailtopic_signup.throttle import Throttle
-from support.signup_service import Signup
+from support.signup_service import Signup, running_signup
 
 PROXY = "10.0.0.1"
 
@@ -96,15 +93,8 @@ def test_it_remembers_no_more_clients_than_it_may() -> None:
 async def limited(settings: SignupSettings) -> AsyncIterator[Signup]:
     """A service with its limits as they are by default, behind one proxy."""
     settings = settings.model_copy(update={"clients": ClientsSettings(trusted_proxies=1)})
-    clock, broker = ManualClock(), MemoryBroker()
-    parts = assemble(settings, clock, broker)
-    await parts.database.prepare()
-    assert settings.sealing.keys_file
-    keyring = KeyRing.load(settings.sealing.keys_file)
-    transport = httpx.ASGITransport(parts.app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://signup.test") as client:
-        yield Signup(settings, parts, client, clock, broker, keyring)
-    await parts.database.close()
+    async with running_signup(settings) as service:
+        yield service
 
 
 async def test_a_client_signs_up_twenty_times_a_minute(limited: Signup) -> None:

@@ -25,7 +25,9 @@ def statements() -> Iterator[list[str]]:
     seen: list[str] = []
 
     def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        seen.append(statement)
+        # Only SQLite sends one by itself; what a transaction begins with isn't of interest here.
+        if not statement.startswith("BEGIN"):
+            seen.append(statement)
 
     def note_commit(_c: Any) -> None:
         seen.append("COMMIT")
@@ -79,7 +81,7 @@ async def test_all_kinds_of_addresses_take_the_same_statements(signup: Signup) -
         with statements() as seen:
             await signup.begin(address)
         runs.append(seen)
-    assert len(runs[0]) == 8
+    assert len(runs[0]) == 7
     assert runs == [runs[0]] * 5
     assert Counter(runs[0])["COMMIT"] == 1
 

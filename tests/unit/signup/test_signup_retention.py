@@ -1,7 +1,9 @@
 """What goes when it has served its time, and what stays."""
 
+from uuid import uuid4
+
 import pytest
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, insert, select
 
 from mailtopic_signup.adapters.sql_tables import address_limits, challenges, outbox, users
 from support.signup_service import Signup, make_known
@@ -75,15 +77,10 @@ async def test_a_lock_outlives_every_purge(signup: Signup, seconds: int) -> None
 
 async def test_more_rows_than_one_transaction_may_hold_go_as_well(signup: Signup) -> None:
     count = 2500
-
-    def add(connection: Connection) -> None:
-        text = (
-            "INSERT INTO users (id, address, created_at) "
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) "
-            "SELECT printf('%032x', i), 'u' || i || '@example.com', 0 FROM n"
-        )
-        connection.exec_driver_sql(text)
-
-    await signup.parts.database.write(add)
+    never = {"created_at": 0, "verified_at": None}
+    added = [
+        {"id": uuid4(), "address": f"u{number}@example.com", **never} for number in range(count)
+    ]
+    await signup.parts.database.write(lambda c: c.execute(insert(users), added))
     assert await signup.parts.house.purge() == count
     assert (await rows(signup))["users"] == 0

@@ -6,7 +6,6 @@ interval of ranks, whatever their distribution is (the sign test). It is narrowe
 or no.
 """
 
-import asyncio
 import contextlib
 import random
 import sqlite3
@@ -20,6 +19,7 @@ import pytest
 
 from mailtopic_contract import parse_address
 from mailtopic_signup.domain.challenge import address_key
+from support.raw_http import RawConnection, connected
 from support.signup_process import SignupProcess
 
 KINDS = ("new", "known", "cooling", "locked", "suppressed")
@@ -109,26 +109,13 @@ def key_of(kind: str, number: int) -> str:
     return address_key(parse_address(address(kind, number)))
 
 
-@contextlib.asynccontextmanager
-async def connected(process: SignupProcess) -> AsyncIterator[Request]:
-    """One connection, by hand: a client library takes longer than the server."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
-
+def timed(connection: RawConnection) -> Request:
     async def request(email: str) -> float:
-        body = b'{"email":"%s"}' % email.encode()
-        head = "POST /v1/signups HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        sent = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
-        began_s = time.perf_counter()
-        writer.write(sent)
-        answer = await reader.readuntil(b"\r\n\r\n")
-        seconds = time.perf_counter() - began_s
-        assert answer.startswith(b"HTTP/1.1 202 "), answer
-        length = int(answer.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        await reader.readexactly(length)
-        return seconds
+        answer = await connection.request("POST", "/v1/signups", {"email": email})
+        assert answer.status == 202, answer
+        return answer.seconds
 
-    yield request
-    writer.close()
+    return request
 
 
 @pytest.mark.timeout(300)
@@ -136,8 +123,8 @@ async def test_an_answer_takes_as_long_whatever_is_known_of_the_address(
     signup: SignupProcess, figure: Callable[[str], None]
 ) -> None:
     kinds = {kind: lambda n, kind=kind: address(kind, n) for kind in KINDS}
-    async with connected(signup) as request:
-        found = await differences(request, kinds)
+    async with connected(signup.port) as connection:
+        found = await differences(timed(connection), kinds)
     figure(", ".join(f"{kind} {gap:+.3f} ms" for kind, gap in found.items()))
     assert {kind: gap for kind, gap in found.items() if abs(gap) > BOUND_MS} == {}
 
@@ -146,7 +133,8 @@ async def test_an_answer_takes_as_long_whatever_is_known_of_the_address(
 async def test_a_millisecond_would_be_found(
     signup: SignupProcess, figure: Callable[[str], None]
 ) -> None:
-    async with connected(signup) as request:
+    async with connected(signup.port) as connection:
+        request = timed(connection)
 
         async def slower_where_known(email: str) -> float:
             seconds = await request(email)

@@ -34,6 +34,9 @@ _REFUSALS = {
     "3D000": "there is no database of that name",
 }
 _NO_TABLE = "42P01"
+# Classes of SQLSTATEs that say nothing of the statement: a lost connection, a transaction to be
+# repeated, too little of something, a server that ends or begins, a disk that fails.
+_PASSING = ("08", "40", "53", "57", "58")
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -281,10 +284,12 @@ def _is_busy(error: DBAPIError) -> bool:
 
 
 def _is_unusable(error: DBAPIError) -> bool:
-    # A file that is no database; on PostgreSQL a table that isn't there yet, or a password that
-    # was changed since.
+    # A file that is no database; on PostgreSQL a table that isn't there yet, a password that was
+    # changed since, or a server that was killed: not every driver's error of that is an
+    # OperationalError.
     is_no_database = type(error.orig) is sqlite3.DatabaseError
-    return is_no_database or _sqlstate(error) in {_NO_TABLE, *_REFUSALS}
+    state = _sqlstate(error)
+    return is_no_database or state in {_NO_TABLE, *_REFUSALS} or state.startswith(_PASSING)
 
 
 def _sqlstate(error: DBAPIError) -> str:

@@ -81,6 +81,10 @@ endif
 test-cluster: setup
 	$(BIN)/python -m pytest -m "cluster and not guarantees" tests/cluster
 
+.PHONY: bench
+bench: setup ## Measure what metrics cost the sender
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.sender_throughput
+
 .PHONY: guarantees
 guarantees: setup ## Repeat the large runs that the docs' figures come from (two hours)
 	$(BIN)/python -m pytest -m guarantees $(or $(TEST_ARGS),tests)

@@ -55,11 +55,12 @@ class Engine:
     real_mailer: Mailer | None = None
     flood_limits: FloodLimits = field(default_factory=FloodLimits)
     tracer: Tracer = NO_TRACER
+    metrics_type: type[SenderMetrics] = SenderMetrics
 
     def __post_init__(self) -> None:
         self.kafka.now_ms = self.clock.now_ms
         self.registry = CollectorRegistry()
-        self.metrics = SenderMetrics(self.registry, NAMES.main)
+        self.metrics = self.metrics_type(self.registry, NAMES.main)
         self.ledger = Ledger(MemoryStatusLog(self.kafka, NAMES.status))
         recorder = Recorder(
             self.kafka, NAMES, ledger=self.ledger, metrics=self.metrics, clock=self.clock

@@ -111,11 +111,11 @@ async def test_a_mail_that_was_deferred_and_delivered_is_told_in_order(
         ("deferred", 1),
         ("accepted", 2),
     ]
-    due = "due 2026-09-21T14:13:31.000Z"
+    due = "tier 10s, due 2026-09-21T14:13:31.000Z"
     assert list(lines_of(story, now_ms=clock.now_ms())) == [
         f"Mail {MAIL} of mails",
         "  2026-09-21T14:13:20.000Z              accepted for delivery, mails/1/0",
-        f"  2026-09-21T14:13:21.000Z     +1.000s  attempt 1: deferred, a, 451 4.7.1, 10s, {due}",
+        f"  2026-09-21T14:13:21.000Z     +1.000s  attempt 1: deferred, a, 451 4.7.1, {due}",
         "  2026-09-21T14:13:31.000Z    +11.000s  attempt 2: delivered to the relay, a, 250 2.0.0",
         "Its outcome is final: delivered to the relay after 11.0 s, in 2 attempts.",
     ]

@@ -31,6 +31,7 @@ Kafka's own, not in a broker's pod, where a second JVM may take the first one's 
       --command -- /opt/kafka/bin/kafka-topics.sh --bootstrap-server mailtopic-kafka:9092 \\
       --describe --unavailable-partitions
 
+That image is the official one; the local cluster's, from `make images`, has no scripts.
 Where Kafka asks for TLS or a login, the first takes `MAILTOPIC_KAFKA__…` as the senders do
 (`--env`), the others a file of settings (`--command-config`).
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from mailtopic_sender import metric_families as families
 
@@ -28,6 +28,8 @@ class SenderMetrics:
         )
         self._last_delivery = families.LAST_DELIVERY.gauge(registry, **known).labels(topic)
         self._stage_seconds = families.STAGE_SECONDS.histogram(registry, **known)
+        self._outcomes: dict[tuple[str, str | None], Counter] = {}
+        self._stages: dict[str, Histogram] = {}
         none: Mapping[str, tuple[str, ...]] = {"topic": ()}  # partitions are assigned later
         self.lag_seconds = families.LAG_SECONDS.gauge(registry, **none)
         self.watermark_age_seconds = families.WATERMARK_AGE_SECONDS.gauge(registry, **none)
@@ -45,7 +47,12 @@ class SenderMetrics:
 
     def outcome(self, outcome: str, relay: str | None) -> None:
         """Count a recorded outcome."""
-        self._mails.labels(*families.MAILS.bound(self.topic, relay or "", outcome)).inc()
+        # Looking a child up costs the library more than counting does.
+        child = self._outcomes.get((outcome, relay))
+        if child is None:
+            child = self._mails.labels(*families.MAILS.bound(self.topic, relay or "", outcome))
+            self._outcomes[outcome, relay] = child
+        child.inc()
 
     def delivered(
         self, seconds: float, at_ms: int, exemplar: Mapping[str, str] | None = None
@@ -62,8 +69,11 @@ class SenderMetrics:
 
     def stage(self, stage: str, seconds: float) -> None:
         """Observe one stage of an attempt: queue, wait, connect or transmit."""
-        labels = families.STAGE_SECONDS.bound(self.topic, stage)
-        self._stage_seconds.labels(*labels).observe(max(seconds, 0.0))
+        child = self._stages.get(stage)
+        if child is None:
+            child = self._stage_seconds.labels(*families.STAGE_SECONDS.bound(self.topic, stage))
+            self._stages[stage] = child
+        child.observe(max(seconds, 0.0))
 
     def dead_letter(self, reason: str) -> None:
         """Count a record written to the DLQ."""

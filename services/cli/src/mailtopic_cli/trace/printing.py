@@ -66,11 +66,19 @@ def _after(elapsed_ms: int) -> str:
 def _line(moment: Moment) -> str:
     attempt = f"attempt {moment.attempt}: " if moment.attempt is not None else ""
     details = dict(moment.details)
-    told = [f"{details.pop(name)}" for name in _FIRST if name in details]
+    if details.get("reply") == moment.event:
+        del details["reply"]
+    if "tier" in details:
+        details["tier"] = f"tier {details['tier']}"
+    told = [f"{details[name]}" for name in _FIRST if name in details]
+    if "offset" in details:
+        told.append(f"partition {details.get('partition')}, offset {details['offset']}")
     due_ms = details.pop("not_before_ms", None)
     if due_ms is not None:
         told.append(f"due {time_text(int(due_ms))}")
-    stages = [f"{words} {details[name]} ms" for name, words in _STAGES.items() if name in details]
+    stages = [
+        f"{words} {details[name]:g} ms" for name, words in _STAGES.items() if details.get(name)
+    ]
     pod = f"  [{details['pod']}]" if "pod" in details else ""
     text = ", ".join([f"{attempt}{moment.words}", *told])
     return text + (f" ({', '.join(stages)})" if stages else "") + pod

@@ -68,10 +68,18 @@ class MailMaker:
             traceparent=traceparent,
         )
 
-    def tell_queued(self, mail: OutboxMail, address: Address, challenge_id: str | None) -> None:
-        """Log that a mail is stored: the line by which support finds it from a signup.
+    def tell_queued(
+        self,
+        mail: OutboxMail,
+        address: Address,
+        challenge_id: str | None = None,
+        *,
+        sent_by: str | None = None,
+    ) -> None:
+        """Log that a mail is stored: the line by which support finds it.
 
-        Without a challenge it is another service's.
+        ``challenge_id``: the signup that it is for; ``sent_by``: the id of the token of the service
+        that sent it.
         """
         tag = self.keyring.recipient_tag(address) if self.keyring is not None else None
         _log.info(
@@ -79,6 +87,7 @@ class MailMaker:
             topic=mail.topic,
             id=str(mail.id),
             **({"signup": signup_tag(challenge_id)} if challenge_id else {}),
+            **({"sent_by": sent_by} if sent_by else {}),
             **({"recipient": tag} if tag else {}),
             **({"trace_id": mail.traceparent[3:35]} if mail.traceparent else {}),
         )

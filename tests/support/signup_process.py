@@ -81,6 +81,12 @@ class SignupProcess:
         found: dict[str, str] = answer.json()
         return found
 
+    async def has_published_all(self) -> bool:
+        """Whether nothing waits in the outbox."""
+        async with httpx.AsyncClient() as client:
+            metrics = (await client.get(f"{self.url}/metrics")).text
+        return "\nmailtopic_outbox_pending 0.0\n" in metrics
+
     def log_lines(self) -> list[dict[str, str]]:
         return [json.loads(line) for line in self.log_file.read_text().splitlines()]
 

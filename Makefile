@@ -62,6 +62,7 @@ check: setup ## Format, lint, types, import contracts, lock, what is generated
 	$(BIN)/lint-imports --no-logo
 	$(UV) lock --check --quiet
 	$(BIN)/python -m mailtopic_operator.model.crd --check
+	$(BIN)/python -m mailtopic_observability --check
 
 .PHONY: fmt
 fmt: setup ## Format the code and mend what the linter can
@@ -79,6 +80,10 @@ endif
 .PHONY: test-cluster
 test-cluster: setup
 	$(BIN)/python -m pytest -m "cluster and not guarantees" tests/cluster
+
+.PHONY: bench
+bench: setup ## Measure what metrics cost the sender
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.sender_throughput
 
 .PHONY: guarantees
 guarantees: setup ## Repeat the large runs that the docs' figures come from (two hours)

@@ -1,6 +1,7 @@
 """The jar of the Kafka chart in and beside real brokers: probes, metrics, users and ACLs."""
 
 import asyncio
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from pydantic import SecretStr
 from mailtopic_cli.kafka_node import fetch_class_path
 from mailtopic_client import KafkaClient, KafkaSettings, RecordRefused
 from mailtopic_contract import TopicNames
+from mailtopic_observability import kafka_metrics
 from mailtopic_sender.adapters.kafka_topics import KafkaTopics
 from support.conditions import until
 from support.helm import CHARTS, helm_clients
@@ -103,6 +105,9 @@ async def test_metrics_are_what_prometheus_reads(tmp_path: Path) -> None:
     assert values["jvm_memory_used_bytes", ("area", "heap")] > 1e6
     assert "jvm_gc_collection_seconds" in families
     assert "mailtopic_kafka_agent_disk_free_bytes" in families
+    if os.environ.get("MAILTOPIC_UPDATE_GOLDEN"):
+        kafka_metrics.keep(kafka_metrics.shape_of(text))
+    assert kafka_metrics.shape_of(text) == kafka_metrics.kept()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What /metrics says of a real sender while mails wait, and afterwards."""
 
+import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mailtopic_cli.kafka_node import KafkaNode
+from mailtopic_observability.catalogue import SAMPLES
 from support.conditions import until
 from support.senders import PARTITIONS, Bench
 
@@ -51,7 +53,7 @@ async def test_lag_grows_behind_a_slow_relay_and_ends_with_the_backlog(bench: Be
     # Four records are held at most; the other partitions' lag is that of what nobody has read.
     await until(all_lag, "every partition lags")
     held = await samples(bench)
-    assert held["mailtopic_in_flight"] == [({}, 2.0)]
+    assert held["mailtopic_in_flight"] == [({"topic": bench.topic}, 2.0)]
 
     bench.relay.delay_s = 0.0
     bench.relay.drop_links()
@@ -67,10 +69,14 @@ async def test_lag_grows_behind_a_slow_relay_and_ends_with_the_backlog(bench: Be
     assert found["mailtopic_delivery_seconds_count"] == [({"topic": bench.topic}, 60.0)]
     stages = {labels["stage"] for labels, _ in found["mailtopic_stage_seconds_count"]}
     assert stages == {"queue", "wait", "connect", "transmit"}
+    [(_, last_s)] = found["mailtopic_last_delivery_timestamp_seconds"]
+    assert 0 <= time.time() - last_s < 120
     ages = found["mailtopic_watermark_age_seconds"]
     assert main <= {(labels["topic"], labels["partition"]) for labels, _ in ages}
     assert not any(value for _, value in ages)
     assert not any(value for _, value in found["mailtopic_window_offsets"])
+    shown = {*found} - {name for name in found if name.endswith("_created")}
+    assert shown <= SAMPLES
     for name, found_here in found.items():
         if name.startswith("mailtopic"):
             assert "example.com" not in str(found_here)

@@ -86,7 +86,7 @@ async def test_a_mail_whose_deferral_was_cut_short_is_sent_once(bench: Bench, di
     async def both_groups_are_through() -> bool:
         skipped = "mailtopic_replays_skipped_total"
         lines = (await bench.probe("metrics")).splitlines()
-        return f'{skipped}{{source="ledger"}} {copies}.0' in lines
+        return f'{skipped}{{source="ledger",topic="{bench.topic}"}} {copies}.0' in lines
 
     await until(both_groups_are_through, "every copy was looked at")
     assert len(await bench.records(tier)) == copies

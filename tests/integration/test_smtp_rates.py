@@ -238,14 +238,20 @@ async def test_a_relay_that_goes_away_lets_those_go_who_wait_for_a_turn(place: P
 
 async def test_the_metrics_tell_what_relays_do(place: Place) -> None:
     async with place.relay() as first, place.relay() as second:
-        relays = place.settings(first, "a", max_connections=3), place.settings(second, "b")
+        relays = (
+            place.settings(first, "a", max_connections=3),
+            place.settings(second, "b", rate_per_s=7.5),
+        )
         async with mailer_to(*relays) as mailer:
             registry = CollectorRegistry()
             registry.register(RelayMetrics(lambda: mailer.relays, topic="mails"))
 
+            def of_relay(name: str, relay: str) -> float | None:
+                return registry.get_sample_value(name, {"topic": "mails", "relay": relay})
+
             def connections(state: str) -> float | None:
                 return registry.get_sample_value(
-                    "mailtopic_connections", {"relay": "a", "state": state}
+                    "mailtopic_connections", {"topic": "mails", "relay": "a", "state": state}
                 )
 
             def replies(relay: str, kind: str) -> float | None:
@@ -253,7 +259,7 @@ async def test_the_metrics_tell_what_relays_do(place: Place) -> None:
                 return registry.get_sample_value("mailtopic_smtp_replies_total", labels)
 
             def is_open(relay: str) -> float | None:
-                return registry.get_sample_value("mailtopic_breaker_open", {"relay": relay})
+                return of_relay("mailtopic_breaker_open", relay)
 
             first.delay_s = {"dot": 0.2}
             sending = [asyncio.create_task(mailer.send(mail())) for _ in range(6)]
@@ -269,10 +275,9 @@ async def test_the_metrics_tell_what_relays_do(place: Place) -> None:
             assert (is_open("a"), is_open("b")) == (1, 0)
             assert (replies("a", "transport") or 0) >= 1
             assert replies("b", "accepted") == 1
-            limits = [
-                registry.get_sample_value("mailtopic_connections_limit", {"relay": relay})
-                for relay in ("a", "b")
-            ]
+            limits = [of_relay("mailtopic_connections_limit", relay) for relay in ("a", "b")]
             assert limits == [3, 10]
+            rates = [of_relay("mailtopic_relay_rate_limit_per_s", relay) for relay in ("a", "b")]
+            assert rates == [None, 7.5]
             await first.start()
             await until(lambda: is_open("a") == 0, "the breaker closes")

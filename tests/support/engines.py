@@ -8,6 +8,7 @@ from uuid import UUID
 
 from prometheus_client import CollectorRegistry
 
+from mailtopic_client import HeaderList
 from mailtopic_contract import (
     KeyRing,
     LegacyDefaults,
@@ -18,7 +19,7 @@ from mailtopic_contract import (
     decode_status,
     new_record,
 )
-from mailtopic_runtime import ManualClock
+from mailtopic_runtime import NO_TRACER, ManualClock, Tracer
 from mailtopic_sender.adapters.memory_mailer import MemoryMailer
 from mailtopic_sender.adapters.memory_source import MemoryKafka, MemorySource, MemoryStatusLog
 from mailtopic_sender.domain.flood import FloodLimits
@@ -29,6 +30,7 @@ from mailtopic_sender.engine.ledger import Ledger
 from mailtopic_sender.engine.progress import Progress
 from mailtopic_sender.engine.pump import Pump, PumpSettings
 from mailtopic_sender.engine.recorder import Recorder
+from mailtopic_sender.engine.telling import Teller
 from mailtopic_sender.engine.tiers import Gate, OpenGate, TierGate
 from mailtopic_sender.mail_ports import Mailer
 from mailtopic_sender.metrics import SenderMetrics
@@ -52,11 +54,13 @@ class Engine:
     keyring: KeyRing | None = None
     real_mailer: Mailer | None = None
     flood_limits: FloodLimits = field(default_factory=FloodLimits)
+    tracer: Tracer = NO_TRACER
+    metrics_type: type[SenderMetrics] = SenderMetrics
 
     def __post_init__(self) -> None:
         self.kafka.now_ms = self.clock.now_ms
         self.registry = CollectorRegistry()
-        self.metrics = SenderMetrics(self.registry, NAMES.main)
+        self.metrics = self.metrics_type(self.registry, NAMES.main)
         self.ledger = Ledger(MemoryStatusLog(self.kafka, NAMES.status))
         recorder = Recorder(
             self.kafka, NAMES, ledger=self.ledger, metrics=self.metrics, clock=self.clock
@@ -80,6 +84,12 @@ class Engine:
             ledger=self.ledger,
             keyring=self.keyring,
             flood=self.flood,
+            teller=Teller(
+                tracer=self.tracer,
+                metrics=self.metrics,
+                clock=self.clock,
+                keyring=self.keyring,
+            ),
             metrics=self.metrics,
             clock=self.clock,
         )
@@ -134,6 +144,7 @@ class Engine:
         key: bytes | None = None,
         purpose: str = "signup",
         skip_offsets: int = 0,
+        headers: HeaderList = (),
     ) -> UUID:
         """Publish a mail to the main topic; return its id."""
         accepted_at_ms = accepted_at_ms or self.clock.now_ms()
@@ -151,7 +162,7 @@ class Engine:
             NAMES.main,
             key=key or record.address.partition_key,
             value=record.encode(),
-            headers=MailHeaders(mail_id=record.id, attempt=attempt).encode(),
+            headers=[*MailHeaders(mail_id=record.id, attempt=attempt).encode(), *headers],
             skip_offsets=skip_offsets,
         )
         return record.id

@@ -73,9 +73,11 @@ def _manifests(config: Path) -> Iterator[Manifest]:
     for part in _PARTS:
         for path in sorted((config / part).glob("*.yaml")):
             for manifest in _read(path):
-                if manifest["kind"] == "Deployment":
+                # Beside them lie kustomizations, some without a kind.
+                kind = manifest.get("kind", "Kustomization")
+                if kind == "Deployment":
                     _adapt(manifest)
-                if manifest["kind"] != "Kustomization":
+                if kind != "Kustomization":
                     yield manifest
 
 

@@ -56,7 +56,11 @@ class SignupProcess:
         with self.log_file.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 script,
-                env={**os.environ, **{f"MAILTOPIC_{key}": v for key, v in settings.items()}},
+                env={
+                    **os.environ,
+                    **{f"MAILTOPIC_{key}": v for key, v in settings.items()},
+                    **self.settings,
+                },
                 stdout=log,
                 stderr=log,
             )

@@ -42,6 +42,20 @@ Takes "context" and "component", as common.kafka.
 {{- end -}}
 
 {{/*
+common.networkPolicy.collector: the egress rule to the collector of spans, if there is one; it may
+be anywhere, so only its port is fixed. Takes "context".
+*/}}
+{{- define "common.networkPolicy.collector" -}}
+{{- with .context.Values.tracing.endpoint -}}
+{{- $url := urlParse . -}}
+{{- $port := regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) -}}
+- ports:
+    - port: {{ $port | default (ternary 443 80 (eq $url.scheme "https")) }}
+      protocol: TCP
+{{- end }}
+{{- end -}}
+
+{{/*
 common.networkPolicy.from: the "from" list of an ingress rule: pods of this namespace with "labels",
 and whatever "extra" (a list of peers) admits.
 */}}

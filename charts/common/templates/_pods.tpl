@@ -115,7 +115,8 @@ prometheus.io/path: {{ .path | default "/metrics" }}
 {{/*
 common.podMonitor: a PodMonitor of the Prometheus operator if .Values.monitor.podMonitor.enabled
 {enabled, labels, interval}. Takes "context", "component", "name" (default: the fullname), "port"
-(the container port's name) and "path" (default /metrics).
+(the container port's name), "path" (default /metrics), and for pods that aren't the chart's own
+"selector" (labels, as text) and "namespaces" (a namespaceSelector).
 */}}
 {{- define "common.podMonitor" -}}
 {{- $monitor := .context.Values.monitor.podMonitor -}}
@@ -131,9 +132,15 @@ metadata:
     {{- toYaml . | nindent 4 }}
     {{- end }}
 spec:
+  # Dashboards and alerts know the pods' job as their component.
+  jobLabel: app.kubernetes.io/component
+  {{- with .namespaces }}
+  namespaceSelector:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
   selector:
     matchLabels:
-      {{- include "common.selectorLabels" . | nindent 6 }}
+      {{- .selector | default (include "common.selectorLabels" .) | nindent 6 }}
   podMetricsEndpoints:
     - port: {{ .port }}
       path: {{ .path | default "/metrics" }}

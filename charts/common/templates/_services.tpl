@@ -50,6 +50,18 @@ MAILTOPIC_DELIVERY__MAX_AGE_S. What is empty is left to the service's default; l
 {{- end -}}
 
 {{/*
+common.tracingEnv: what a service is told of tracing, as text for common.env; nothing without an
+endpoint. Takes "context".
+*/}}
+{{- define "common.tracingEnv" -}}
+{{- with .context.Values.tracing }}
+{{- if .endpoint }}
+{{- include "common.settingsEnv" (dict "prefix" "MAILTOPIC_TRACING__" "values" .) }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/*
 common.sealing: where the keys are that codes are sealed with, as YAML: {enabled, secret, key}.
 The chart's own sealing.* win over global.mailtopic.sealing.*; inside the umbrella the default is
 the Secret that it makes. Takes "context".

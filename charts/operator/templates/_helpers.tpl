@@ -85,6 +85,9 @@ operator.env: the operator's settings as env entries, as text for common.env.
   value: {{ toJson $values.sender.resources | quote }}
 - name: MAILTOPIC_OPERATOR__SENDER__LOG_LEVEL
   value: {{ $values.sender.logLevel }}
+{{- if $values.sender.tracing.endpoint }}
+{{- include "common.settingsEnv" (dict "values" $values.sender.tracing "prefix" "MAILTOPIC_OPERATOR__SENDER__TRACING__") }}
+{{- end }}
 - name: MAILTOPIC_OPERATOR__SENDER__NETWORK_POLICY
   value: {{ $values.sender.networkPolicy.enabled | quote }}
 - name: MAILTOPIC_OPERATOR__SENDER__KAFKA__BOOTSTRAP_SERVERS

@@ -178,6 +178,7 @@ sender.env: all settings of the sender, as text for common.env.
 {{- range $group := list "delivery" "dlq" "topics" "consumer" "watchdog" "log" }}
 {{- include "common.settingsEnv" (dict "prefix" (printf "MAILTOPIC_%s__" (upper $group)) "values" (index $values $group)) }}
 {{- end }}
+{{- include "common.tracingEnv" . }}
 - name: MAILTOPIC_METRICS__HOST
   value: 0.0.0.0
 - name: MAILTOPIC_METRICS__PORT

@@ -84,6 +84,7 @@ signup.env: all settings of the service, as text for common.env.
 {{- range $group := list "http" "codes" "retention" "outbox" "pages" "log" }}
 {{- include "common.settingsEnv" (dict "prefix" (printf "MAILTOPIC_%s__" (upper $group)) "values" (index $values $group)) }}
 {{- end }}
+{{- include "common.tracingEnv" . }}
 {{- end -}}
 
 {{/*

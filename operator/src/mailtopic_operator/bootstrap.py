@@ -7,8 +7,6 @@ import socket
 from contextlib import AsyncExitStack
 from typing import Final
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
-
 from mailtopic_operator.adapters.kafka_admin import ConfluentAdmin
 from mailtopic_operator.adapters.kafka_backlog import ConfluentBacklog
 from mailtopic_operator.adapters.kafka_client import KafkaClient
@@ -33,6 +31,7 @@ from mailtopic_runtime import (
     SettingError,
     SystemClock,
     get_logger,
+    process_registry,
     stop_on_signals,
 )
 
@@ -61,9 +60,7 @@ class Operator:
         self._settings = settings
         self._between_actions = between_actions
         self._clock = SystemClock()
-        self._registry = CollectorRegistry()
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=self._registry)
+        self._registry = process_registry("operator")
         self._metrics = OperatorMetrics(self._registry)
         self._freshness = WatchFreshness(self._clock)
         lease = settings.operator.lease
@@ -183,6 +180,7 @@ class Operator:
         self._metrics.watch(
             queue_depth=lambda: len(parts.queue),
             watch_age_s=lambda: max(self._freshness.ages_s().values(), default=0.0),
+            mailtopics=lambda: parts.store.bodies(MAIL_TOPIC.kind),
         )
         return parts
 

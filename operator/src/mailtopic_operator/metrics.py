@@ -1,89 +1,77 @@
-"""The operator's own metrics. No resource's name is ever a label."""
+"""The operator's own metrics as it feeds them; what they are is told in `metric_families`."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-_RECONCILE_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+from mailtopic_operator import metric_families as families
+from mailtopic_operator.domain.conditions import READY
+
+_STATUSES = range(100, 600)
+"""What HTTP has (RFC 9110 §15); whatever else answers as if it were an API server isn't one."""
+
+Bodies = Callable[[], Iterable[Mapping[str, Any]]]
+"""Returns MailTopics as they were last seen. Called from another thread."""
 
 
 class OperatorMetrics:
     """All of them, in one registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.reconciles = Counter(
-            "mailtopic_operator_reconciles",
-            "Reconciled resources, by what became of them: unchanged, changed, failed.",
-            ("kind", "result"),
-            registry=registry,
-        )
-        self.reconcile_seconds = Histogram(
-            "mailtopic_operator_reconcile_seconds",
-            "From a batch's start to its last status.",
-            buckets=_RECONCILE_S,
-            registry=registry,
-        )
-        self.batch_size = Histogram(
-            "mailtopic_operator_batch_size",
-            "Resources that were reconciled together.",
-            buckets=(1, 2, 5, 10, 20, 50, 100, 200),
-            registry=registry,
-        )
-        self.managed_topics = Gauge(
-            "mailtopic_operator_managed_topics",
-            "Kafka topics of the MailTopics that are managed.",
-            registry=registry,
-        )
-        self.drift_corrections = Counter(
-            "mailtopic_operator_drift_corrections",
-            "Hand edits that were put back, by where they were made.",
-            ("where",),
-            registry=registry,
-        )
-        self.actions = Counter(
-            "mailtopic_operator_actions",
-            "Actions that were carried out, by kind and result.",
-            ("action", "result"),
-            registry=registry,
-        )
-        self._api_requests = Counter(
-            "mailtopic_operator_api_requests",
-            "Requests to the Kubernetes API, by method and status.",
-            ("verb", "code"),
-            registry=registry,
-        )
-        self.admin_requests = Counter(
-            "mailtopic_operator_admin_requests",
-            "Requests to Kafka's admin API, by operation and result.",
-            ("operation", "result"),
-            registry=registry,
-        )
-        self.queue_depth = Gauge(
-            "mailtopic_operator_queue_depth",
-            "Resources that wait to be reconciled.",
-            registry=registry,
-        )
-        self.watch_age_seconds = Gauge(
-            "mailtopic_operator_watch_age_seconds",
-            "Seconds since the stalest watch last brought an event or a bookmark.",
-            registry=registry,
-        )
-        self.is_leader = Gauge(
-            "mailtopic_operator_is_leader",
-            "1 while this replica holds the lease, and so acts.",
-            registry=registry,
-        )
-        self.leader_changes = Counter(
-            "mailtopic_operator_leader_changes",
-            "Times that this replica began to lead.",
-            registry=registry,
-        )
+        self._registry = registry
+        self.reconciles = families.RECONCILES.counter(registry)
+        self.reconcile_seconds = families.RECONCILE_SECONDS.histogram(registry)
+        self.batch_size = families.BATCH_SIZE.histogram(registry)
+        self.managed_topics = families.MANAGED_TOPICS.gauge(registry)
+        self.drift_corrections = families.DRIFT_CORRECTIONS.counter(registry)
+        self.actions = families.ACTIONS.counter(registry)
+        self._api_requests = families.API_REQUESTS.counter(registry)
+        self.admin_requests = families.ADMIN_REQUESTS.counter(registry)
+        self.queue_depth = families.QUEUE_DEPTH.gauge(registry)
+        self.watch_age_seconds = families.WATCH_AGE_SECONDS.gauge(registry)
+        self.is_leader = families.IS_LEADER.gauge(registry)
+        self.leader_changes = families.LEADER_CHANGES.counter(registry)
 
     def count_api_request(self, verb: str, status: int | None) -> None:
         """Count one request; None: there was no answer."""
-        self._api_requests.labels(verb, str(status) if status else "none").inc()
+        code = "none" if status is None else str(status) if status in _STATUSES else "other"
+        self._api_requests.labels(*families.API_REQUESTS.bound(verb, code)).inc()
 
-    def watch(self, *, queue_depth: Callable[[], float], watch_age_s: Callable[[], float]) -> None:
-        """Ask these whenever somebody looks."""
+    def watch(
+        self,
+        *,
+        queue_depth: Callable[[], float],
+        watch_age_s: Callable[[], float],
+        mailtopics: Bodies,
+    ) -> None:
+        """Ask these whenever somebody looks. Called once, by the replica that leads."""
         self.queue_depth.set_function(queue_depth)
         self.watch_age_seconds.set_function(watch_age_s)
+        self._registry.register(ConditionMetrics(mailtopics))
+
+
+class ConditionMetrics(Collector):
+    """How many MailTopics have which condition; counted when Prometheus asks."""
+
+    def __init__(self, mailtopics: Bodies) -> None:
+        self._mailtopics = mailtopics
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield a number for every condition and status there is, also if it is 0."""
+        family = families.MAILTOPICS
+        counted = Counter(pair for body in self._mailtopics() for pair in _conditions(body))
+        metric = GaugeMetricFamily(family.name, family.help, labels=family.label_names)
+        for condition in families.CONDITIONS:
+            for status in families.STATUSES:
+                metric.add_metric((condition, status), counted[condition, status])
+        return (metric,)
+
+
+def _conditions(body: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    found = (body.get("status") or {}).get("conditions") or ()
+    statuses = {each.get("type"): each.get("status") for each in found}
+    return {READY: "Unknown", **statuses}.items()

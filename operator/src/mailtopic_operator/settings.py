@@ -100,6 +100,16 @@ class SenderKafkaSettings(SettingsGroup):
         return _servers(servers)
 
 
+class SenderTracingSettings(SettingsGroup):
+    """Where senders' spans go; below MAILTOPIC_OPERATOR__SENDER__TRACING__."""
+
+    endpoint: str | None = Field(default=None, pattern=r"^https?://[^\s/@]+(/[^\s@]*)?$")
+    """The collector's OTLP/HTTP address, as senders reach it. Unset: no tracing."""
+
+    sample_ratio: float = Field(default=0.1, ge=0, le=1)
+    """Share of the traces begun by senders that are recorded."""
+
+
 class SenderSettings(SettingsGroup):
     """What senders are started as; below MAILTOPIC_OPERATOR__SENDER__."""
 
@@ -121,6 +131,7 @@ class SenderSettings(SettingsGroup):
     network_policy: bool = True
     """Whether each MailTopic gets a NetworkPolicy for its senders."""
 
+    tracing: SenderTracingSettings = Field(default_factory=SenderTracingSettings)
     kafka: SenderKafkaSettings = Field(default_factory=SenderKafkaSettings)
 
 
@@ -254,6 +265,8 @@ class OperatorSettings(MailTopicSettings):
                 resources=sender.resources,
                 log_level=sender.log_level,
                 network_policy=sender.network_policy,
+                tracing_endpoint=sender.tracing.endpoint,
+                tracing_sample_ratio=sender.tracing.sample_ratio,
             ),
             drain_timeout_s=deletion.drain_timeout_s,
             give_up_s=deletion.give_up_s,

@@ -55,6 +55,8 @@ WRONG: list[Wrong] = [
         },
         ("kafka.existingSecret", "SASL_SSL"),
     ),
+    ("mailtopic", {"monitoring.dashboards.labels": {"a": 1}}, ("labels",)),
+    ("mailtopic", {"monitoring.runbooksUrl": "wiki"}, ("runbooksUrl",)),
     # The sender.
     ("sender", {"smtp.host": ""}, ("smtp.host", "relays")),
     ("sender", {"relays": [RELAY]}, ("relays", "smtp.host")),

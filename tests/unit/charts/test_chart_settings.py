@@ -24,6 +24,7 @@ SETTINGS: dict[str, type[MailTopicSettings]] = {
 # What can't be set by a value of the chart, and why.
 LEFT_OUT = {
     "MAILTOPIC_CONSUMER__INSTANCE_ID",  # each pod needs its own; pods of a Deployment keep no name
+    "MAILTOPIC_TRACING__HEADERS",  # a collector in the cluster wants none; extraEnv has Secrets
     "MAILTOPIC_TEMPLATE__DIRECTORY",  # set by template.files and template.existingConfigMap
 }
 # Defaults that differ in a pod: it is reached from outside, and not from a shell's directory.
@@ -81,6 +82,8 @@ def everything_set(helm: Helm) -> list[Manifest]:
             "blockedDomains": {"existingConfigMap": "blocked"},
         },
         "signup.pages.inboxUrl": "http://127.0.0.1:8025/",
+        "signup.tracing.endpoint": "http://collector:4318",
+        "sender.tracing.endpoint": "https://collector.example.com",
         "global.mailtopic.sealing.enabled": False,
     }
     return helm.template("mailtopic", values)

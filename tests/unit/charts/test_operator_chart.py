@@ -20,6 +20,7 @@ DEFAULTS = {
     "MAILTOPIC_OPERATOR__WATCH_STALE_S": "watch.staleS",
     "MAILTOPIC_OPERATOR__SENDER__IMAGE_PULL_POLICY": "sender.image.pullPolicy",
     "MAILTOPIC_OPERATOR__SENDER__LOG_LEVEL": "sender.logLevel",
+    "MAILTOPIC_OPERATOR__SENDER__TRACING__SAMPLE_RATIO": "sender.tracing.sampleRatio",
     "MAILTOPIC_OPERATOR__SENDER__NETWORK_POLICY": "sender.networkPolicy.enabled",
     "MAILTOPIC_OPERATOR__SENDER__KAFKA__PASSWORD_KEY": "sender.kafka.passwordSecret.key",
     "MAILTOPIC_OPERATOR__SENDER__KAFKA__CA_KEY": "sender.kafka.caSecret.key",

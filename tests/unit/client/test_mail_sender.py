@@ -9,6 +9,7 @@ from mailtopic_contract import (
     KeyRing,
     LegacyDefaults,
     RecordOrigin,
+    TraceContext,
     decode_headers,
     decode_record,
     open_variables,
@@ -31,6 +32,17 @@ async def test_a_code_is_published_sealed_and_keyed_by_its_recipient() -> None:
     assert stored.key == record.address.partition_key
     assert open_variables(record, keyring) == {"code": "123456"}
     assert b"123456" not in (stored.value or b"")
+
+
+async def test_a_mail_continues_its_callers_trace_if_that_is_one() -> None:
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    broker = MemoryBroker()
+    sender = MailSender(broker, topic="mails", keyring=None)
+    await sender.send_code("1", "a@b.test", traceparent=parent, tracestate="rojo=1")
+    await sender.send_code("1", "a@b.test", traceparent="00-made-up", tracestate="rojo=1")
+    await sender.send_code("1", "a@b.test", tracestate="rojo=1")
+    traces = [decode_headers(record.headers).trace for record in broker.stored("mails")]
+    assert traces == [TraceContext(parent, "rojo=1"), None, None]
 
 
 async def test_a_bad_address_is_refused_before_anything_is_published() -> None:

@@ -1,5 +1,6 @@
 """The children of a MailTopic in particular settings of the operator."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -92,6 +93,27 @@ def test_the_network_policy_lets_kafka_and_relays_through_by_port() -> None:
     egress = _children(world)["NetworkPolicy"]["spec"]["egress"]
     ports = [[port["port"] for port in rule["ports"]] for rule in egress]
     assert ports == [[53, 53], [9092, 9094], [587]]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "port"),
+    [
+        ("http://otel-collector.observability:4318", 4318),
+        ("https://otlp.example.com/otlp", 443),
+        ("http://[2001:db8::1]", 80),
+    ],
+)
+def test_senders_are_told_of_the_collector_and_may_reach_it(endpoint: str, port: int) -> None:
+    traced = replace(
+        DEFAULTS, sender=SenderDefaults(tracing_endpoint=endpoint, tracing_sample_ratio=0.5)
+    )
+    children = _children(World(defaults=traced))
+    (container,) = children["Deployment"]["spec"]["template"]["spec"]["containers"]
+    env = {each["name"]: each["value"] for each in container["env"]}
+    assert env["MAILTOPIC_TRACING__ENDPOINT"] == endpoint
+    assert env["MAILTOPIC_TRACING__SAMPLE_RATIO"] == "0.5"
+    egress = children["NetworkPolicy"]["spec"]["egress"]
+    assert egress[-1] == {"ports": [{"port": port, "protocol": "TCP"}]}
 
 
 @pytest.mark.parametrize(

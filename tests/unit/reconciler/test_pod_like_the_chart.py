@@ -117,6 +117,19 @@ def test_the_pods_differ_in_names_and_in_how_relays_are_written_only(
     assert _pod(ours) == _pod(charts)
 
 
+def test_prometheus_finds_both_in_the_same_way(
+    ours: dict[str, Any], charts: dict[str, Any]
+) -> None:
+    mine, theirs = (each["spec"]["template"]["metadata"] for each in (ours, charts))
+    scraping = {
+        key: value for key, value in theirs["annotations"].items() if key.startswith("prometheus")
+    }
+    assert scraping.keys() == {f"prometheus.io/{part}" for part in ("scrape", "port", "path")}
+    assert mine["annotations"].items() >= scraping.items()
+    component = "app.kubernetes.io/component"
+    assert mine["labels"][component] == theirs["labels"][component] == "sender"
+
+
 def test_the_deployments_are_rolled_in_the_same_way(
     ours: dict[str, Any], charts: dict[str, Any]
 ) -> None:

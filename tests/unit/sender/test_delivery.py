@@ -93,7 +93,7 @@ async def test_what_only_a_person_can_mend_goes_to_the_dlq(kind: ReplyClass) -> 
     error = decode_headers(dead.headers).error
     assert error is not None
     assert (error.error_class, error.smtp) == (kind.value, "554 5.7.1")
-    counted = {"reason": kind.value}
+    counted = {"topic": "mails", "reason": kind.value}
     assert engine.registry.get_sample_value("mailtopic_dead_letters_total", counted) == 1
 
 
@@ -294,7 +294,7 @@ async def test_poison_goes_to_the_dlq_untouched(value: bytes | None, reason: str
     assert headers.error is not None
     assert headers.error.error_class == "poison"
     assert engine.outcomes() == [Outcome.DEAD]
-    counted = {"reason": reason}
+    counted = {"topic": "mails", "reason": reason}
     assert engine.registry.get_sample_value("mailtopic_dead_letters_total", counted) == 1
 
 

@@ -149,7 +149,7 @@ async def test_a_missing_key_costs_a_handful_of_mails_and_not_the_backlog() -> N
             await until(lambda: first.source.polls > polls + 3, "polling goes on")
             buried = first.kafka.stored(NAMES.dlq)
             assert len(buried) == 99
-            assert first.registry.get_sample_value(OPEN) == 1
+            assert first.registry.get_sample_value(OPEN, {"topic": "mails"}) == 1
             assert first.flood.waiting > 100
             sent = {mail.recipient.local for mail in first.mailer.sent}
             assert sent >= {"good0", "good50", "good100", "good150", "good200"}
@@ -223,7 +223,7 @@ async def test_mails_that_go_well_again_let_those_be_buried_that_waited() -> Non
             await until(lambda: watermark(engine) == 10, "all is committed")
     events = [line["event"] for line in logs if line["event"].startswith("dlq.")]
     assert events == ["dlq.flooded", "dlq.flood-over"]
-    assert engine.registry.get_sample_value(OPEN) == 0
+    assert engine.registry.get_sample_value(OPEN, {"topic": "mails"}) == 0
     assert len(engine.kafka.stored(NAMES.dlq)) == 5
 
 

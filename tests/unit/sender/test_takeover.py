@@ -20,7 +20,7 @@ from support.engines import NAMES, Engine
 MAIN = TopicPartition("mails", 0)
 TIER = TopicPartition("mails.retry.10s", 0)
 GREYLISTED = DeliveryResult(ReplyClass.GREYLISTED, relay="a", phase="rcpt", smtp="451 4.7.1")
-SKIPPED = {"source": "ledger"}
+SKIPPED = {"topic": NAMES.main, "source": "ledger"}
 
 
 class Stuck(MemoryKafka):

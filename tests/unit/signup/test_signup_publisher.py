@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from mailtopic_client import BrokerClient, MemoryBroker, RecordMetadata, RecordRefused
 from mailtopic_client.ports import HeaderList
-from mailtopic_contract import MailHeaders, decode_headers
+from mailtopic_contract import MailHeaders, TraceContext, decode_headers
 from mailtopic_runtime import Clock
 from mailtopic_signup.adapters.sql_database import Database
 from mailtopic_signup.adapters.sql_outbox import SqlOutbox
@@ -88,7 +88,7 @@ async def test_a_mail_is_published_with_its_key_id_time_and_trace(signup: Signup
     mail = mail_in(record.value)
     headers = decode_headers(record.headers)
     assert record.key == mail.address.partition_key
-    assert (headers.mail_id, headers.traceparent) == (mail.id, trace)
+    assert (headers.mail_id, headers.trace) == (mail.id, TraceContext(trace))
     assert record.timestamp_ms == mail.accepted_at == signup.clock.now_ms()
 
 

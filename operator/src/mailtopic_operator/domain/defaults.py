@@ -55,6 +55,8 @@ class SenderDefaults:
         resources: requests and limits of the container.
         log_level: debug, info, warning or error.
         network_policy: whether each MailTopic gets a NetworkPolicy for its senders.
+        tracing_endpoint: the collector's OTLP/HTTP address; None: no tracing.
+        tracing_sample_ratio: share of the traces begun by senders that are recorded.
         replay_image: has the `mailtopic` command; for MailReplays.
     """
 
@@ -64,6 +66,8 @@ class SenderDefaults:
     resources: Mapping[str, Any] = field(default_factory=dict)
     log_level: str = "info"
     network_policy: bool = True
+    tracing_endpoint: str | None = None
+    tracing_sample_ratio: float = 0.1
     replay_image: str = "mailtopic/cli:0.1.0"
 
 

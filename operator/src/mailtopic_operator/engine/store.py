@@ -107,6 +107,13 @@ class Store:
         """Return all resources of a kind."""
         return [Key(*address) for address in self._objects if address.kind == kind]
 
+    def bodies(self, kind: str) -> list[Json]:
+        """Return all resources of a kind, copies; any thread may ask."""
+        # Copying a dict's items is one step of the interpreter: nobody changes it meanwhile.
+        return [
+            kept.load() for address, kept in list(self._objects.items()) if address.kind == kind
+        ]
+
     def __len__(self) -> int:
         """Count all objects."""
         return len(self._objects)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mailtopic_cli.dlq import commands as dlq
+from mailtopic_cli.trace.commands import trace_command
 from mailtopic_runtime import EXIT_CONFIG
 
 app = typer.Typer(
@@ -119,6 +120,9 @@ def inbox(
     except OSError as error:
         typer.echo(f"mailtopic inbox: --data-dir: cannot be used: {error.strerror}", err=True)
         raise typer.Exit(EXIT_CONFIG) from None
+
+
+app.command("trace")(trace_command)
 
 
 def _require_devstack(command: str) -> None:

@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from mailtopic_client.ports import BrokerClient, RecordMetadata
-from mailtopic_contract import KeyRing, MailHeaders, MailRecord, new_record
+from mailtopic_contract import (
+    KeyRing,
+    MailHeaders,
+    MailRecord,
+    TraceContext,
+    new_record,
+    read_trace_context,
+)
 from mailtopic_runtime import Clock, SystemClock
 
 DEFAULT_TTL_S = 600
@@ -43,14 +50,31 @@ class MailSender:
         self._ttl_ms = round(ttl_s * 1000)
         self._clock = clock or SystemClock()
 
-    async def send_code(self, code: str, email: str, *, locale: str | None = None) -> UUID:
+    async def send_code(
+        self,
+        code: str,
+        email: str,
+        *,
+        locale: str | None = None,
+        traceparent: str | None = None,
+        tracestate: str | None = None,
+    ) -> UUID:
         """Publish the mail that brings a one-time code to an address; returns the mail's id.
+
+        See `send` for the arguments.
 
         Raises:
             RecordError: the address or another argument contradicts the contract.
             PublishError: the mail wasn't acknowledged.
         """
-        return await self.send({"code": code}, email, purpose="signup", locale=locale)
+        return await self.send(
+            {"code": code},
+            email,
+            purpose="signup",
+            locale=locale,
+            traceparent=traceparent,
+            tracestate=tracestate,
+        )
 
     async def send(
         self,
@@ -59,8 +83,19 @@ class MailSender:
         *,
         purpose: str,
         locale: str | None = None,
+        traceparent: str | None = None,
+        tracestate: str | None = None,
     ) -> UUID:
         """Publish a mail with a template's variables; returns the mail's id.
+
+        Args:
+            variables: what the template's placeholders stand for.
+            email: the recipient.
+            purpose: which template.
+            locale: the mail's language; None: the sender's.
+            traceparent: the trace that the mail continues (W3C Trace Context), as your tracing
+                library injects it; one that isn't valid is left out.
+            tracestate: the header beside it.
 
         Raises:
             RecordError: an argument contradicts the contract.
@@ -76,11 +111,13 @@ class MailSender:
             expires_at_ms=now_ms + self._ttl_ms,
             keyring=self._keyring,
         )
-        await self.publish(record)
+        given = [] if traceparent is None else [traceparent]
+        trace = read_trace_context(given, [] if tracestate is None else [tracestate])
+        await self.publish(record, trace=trace)
         return record.id
 
     async def publish(
-        self, record: MailRecord, *, traceparent: str | None = None
+        self, record: MailRecord, *, trace: TraceContext | None = None
     ) -> RecordMetadata:
         """Publish a mail that was made earlier, such as one from an outbox.
 
@@ -91,6 +128,6 @@ class MailSender:
             self._topic,
             key=record.address.partition_key,
             value=record.encode(),
-            headers=MailHeaders(mail_id=record.id, traceparent=traceparent).encode(),
+            headers=MailHeaders(mail_id=record.id, trace=trace).encode(),
             timestamp_ms=record.accepted_at,
         )

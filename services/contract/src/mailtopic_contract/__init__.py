@@ -25,8 +25,10 @@ from mailtopic_contract.record import (
     open_variables,
 )
 from mailtopic_contract.sealing import KeyRing, Sealed
+from mailtopic_contract.tags import signup_tag
 from mailtopic_contract.topic_configs import HEADER_ROOM_BYTES, MAX_RECORD_BYTES, topic_config
 from mailtopic_contract.topics import DEFAULT_TIERS, RetryTier, TopicNames, parse_tier
+from mailtopic_contract.trace_context import TraceContext, read_trace_context
 
 __all__ = [
     "DEFAULT_TIERS",
@@ -53,6 +55,7 @@ __all__ = [
     "SealingError",
     "StatusEvent",
     "TopicNames",
+    "TraceContext",
     "decode_headers",
     "decode_record",
     "decode_status",
@@ -60,6 +63,8 @@ __all__ = [
     "open_variables",
     "parse_address",
     "parse_tier",
+    "read_trace_context",
     "redact",
+    "signup_tag",
     "topic_config",
 ]

@@ -7,6 +7,12 @@ from uuid import UUID
 
 from mailtopic_contract.errors import HeaderError
 from mailtopic_contract.record import MAX_TIME_MS, RecordOrigin
+from mailtopic_contract.trace_context import (
+    TRACEPARENT,
+    TRACESTATE,
+    TraceContext,
+    read_trace_context,
+)
 
 MAX_ERROR_MESSAGE_BYTES = 512
 MAX_ATTEMPT = 1_000_000
@@ -19,7 +25,6 @@ _OUTCOMES_FROM = "mt-outcomes-from"
 _FIRST_FAILURE_AT = "mt-first-failure-at"
 _ORIGIN = "mt-origin-"
 _ERROR = "mt-error-"
-_TRACEPARENT = "traceparent"
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _ADDRESS_LIKE = re.compile(r"\S+@\S+")
 # Four digits or more, but not an enhanced status code or an IP address.
@@ -57,6 +62,7 @@ class MailHeaders:
         not_before_ms: it isn't due earlier (epoch milliseconds).
         outcomes_from: the record may be a copy; from this offset on, the same partition of N.status
             tells whether another one was handled.
+        trace: the trace that the mail belongs to.
         others: headers that aren't MailTopic's, kept as they are.
     """
 
@@ -67,7 +73,7 @@ class MailHeaders:
     first_failure_at_ms: int | None = None
     origin: RecordOrigin | None = None
     error: ErrorInfo | None = None
-    traceparent: str | None = None
+    trace: TraceContext | None = None
     others: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
 
     def encode(self) -> list[tuple[str, bytes]]:
@@ -78,8 +84,9 @@ class MailHeaders:
             _NOT_BEFORE: self.not_before_ms,
             _OUTCOMES_FROM: self.outcomes_from,
             _FIRST_FAILURE_AT: self.first_failure_at_ms,
-            _TRACEPARENT: self.traceparent,
         }
+        if self.trace:
+            texts |= {TRACEPARENT: self.trace.traceparent, TRACESTATE: self.trace.tracestate}
         if self.origin:
             texts |= {
                 f"{_ORIGIN}topic": self.origin.topic,
@@ -102,17 +109,18 @@ def decode_headers(headers: Sequence[tuple[str, bytes | None]]) -> MailHeaders:
     """Return a record's headers; one that is given twice counts as given last.
 
     Raises:
-        HeaderError: and nothing else, whatever an ``mt-*`` header holds. A ``traceparent`` that
-            isn't ASCII is ignored, as W3C Trace Context §3.2 asks.
+        HeaderError: and nothing else, whatever an ``mt-*`` header holds. A ``traceparent`` or
+            ``tracestate`` that isn't valid is left out, as W3C Trace Context §4.3 asks.
     """
     ours: dict[str, str] = {}
     others: list[tuple[str, bytes]] = []
-    traceparent: str | None = None
+    tracing: dict[str, list[str]] = {TRACEPARENT: [], TRACESTATE: []}
     for name, value in headers:
         if name.startswith("mt-"):
             ours[name] = _from_ascii(name, value)
-        elif name == _TRACEPARENT:
-            traceparent = value.decode("ascii") if value and value.isascii() else None
+        elif name in tracing:
+            # What isn't ASCII makes the whole header invalid, and so does the sign in its place.
+            tracing[name].append((value or b"").decode("ascii", "replace"))
         else:
             others.append((name, value if value is not None else b""))
     attempt = _number(ours, _ATTEMPT, 1, MAX_ATTEMPT)
@@ -124,7 +132,7 @@ def decode_headers(headers: Sequence[tuple[str, bytes | None]]) -> MailHeaders:
         first_failure_at_ms=_number(ours, _FIRST_FAILURE_AT, 0, MAX_TIME_MS),
         origin=_origin(ours),
         error=_error(ours),
-        traceparent=traceparent,
+        trace=read_trace_context(tracing[TRACEPARENT], tracing[TRACESTATE]),
         others=tuple(others),
     )
 

@@ -7,6 +7,7 @@ reader the new key first, then make it active at the writers.
 
 import base64
 import binascii
+import hmac
 import json
 import secrets
 from collections.abc import Mapping
@@ -18,10 +19,13 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import BaseModel, ConfigDict, Field
 
+from mailtopic_contract.address import Address
 from mailtopic_contract.errors import KeyRingError, SealingError
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
+_TAG = b"mailtopic: tags of recipients"
+_TAG_DIGITS = 12
 
 
 class Sealed(BaseModel):
@@ -48,6 +52,8 @@ class KeyRing:
         self.active = active
         self._keys = dict(keys)
         self._ciphers = {kid: AESGCM(key) for kid, key in keys.items()}
+        # Derived, so that one key does one thing (NIST SP 800-57 Part 1 §5.2).
+        self._tag_keys = {kid: hmac.digest(key, _TAG, "sha256") for kid, key in keys.items()}
 
     @classmethod
     def generate(cls, kid: str = "k1") -> Self:
@@ -126,9 +132,25 @@ class KeyRing:
             raise SealingError("the sealed variables are not texts by name")
         return variables
 
+    def recipient_tag(self, address: Address) -> str:
+        """Return what stands for a recipient in logs: 12 hex digits under the active key.
+
+        A plain hash of an address can be guessed by hashing addresses; this one only by who holds
+        the keys. Two recipients in 2^48 share a tag, so it finds mails and proves nothing.
+        """
+        return _recipient_tag(self._tag_keys[self.active], address)
+
+    def recipient_tags(self, address: Address) -> frozenset[str]:
+        """Return an address's tags under all keys, for who looks for it after a rotation."""
+        return frozenset(_recipient_tag(key, address) for key in self._tag_keys.values())
+
     def __repr__(self) -> str:
         return f"KeyRing(active={self.active!r}, ids={sorted(self._keys)!r})"
 
 
 def _associated_data(mail_id: UUID) -> bytes:
     return str(mail_id).encode("ascii")
+
+
+def _recipient_tag(key: bytes, address: Address) -> str:
+    return hmac.digest(key, address.normalised.encode(), "sha256").hex()[:_TAG_DIGITS]

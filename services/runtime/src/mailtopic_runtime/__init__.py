@@ -3,6 +3,7 @@
 from mailtopic_runtime.clock import Clock, ManualClock, SystemClock
 from mailtopic_runtime.errors import EXIT_CONFIG, EXIT_OK, EXIT_WEDGED, SettingError
 from mailtopic_runtime.logs import Logger, configure_logging, get_logger, redact_addresses
+from mailtopic_runtime.metrics import BUILD_INFO, OTHER, Family, Kind, Label, process_registry
 from mailtopic_runtime.probes import Check, ProbeServer
 from mailtopic_runtime.process import run_program, stop_on_signals
 from mailtopic_runtime.settings import (
@@ -15,13 +16,32 @@ from mailtopic_runtime.settings import (
     walk_settings,
 )
 from mailtopic_runtime.state import StateLog
+from mailtopic_runtime.tracing import (
+    NO_SPAN,
+    NO_TRACER,
+    Span,
+    SpanKind,
+    Tracer,
+    TracingSettings,
+    child_span,
+    current_span,
+    now_ns,
+    open_tracer,
+)
 
 __all__ = [
+    "BUILD_INFO",
     "EXIT_CONFIG",
     "EXIT_OK",
     "EXIT_WEDGED",
+    "NO_SPAN",
+    "NO_TRACER",
+    "OTHER",
     "Check",
     "Clock",
+    "Family",
+    "Kind",
+    "Label",
     "LogSettings",
     "Logger",
     "MailTopicSettings",
@@ -30,12 +50,21 @@ __all__ = [
     "ProbeServer",
     "SettingError",
     "SettingsGroup",
+    "Span",
+    "SpanKind",
     "StateLog",
     "SystemClock",
+    "Tracer",
+    "TracingSettings",
+    "child_span",
     "configure_logging",
+    "current_span",
     "describe_settings",
     "get_logger",
     "load_settings",
+    "now_ns",
+    "open_tracer",
+    "process_registry",
     "redact_addresses",
     "run_program",
     "stop_on_signals",

@@ -3,10 +3,9 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
-
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from mailtopic_client import KafkaClient
 from mailtopic_contract import HEADER_ROOM_BYTES, KeyRing, KeyRingError, LegacyDefaults
@@ -16,6 +15,8 @@ from mailtopic_runtime import (
     SettingError,
     SystemClock,
     get_logger,
+    open_tracer,
+    process_registry,
     stop_on_signals,
 )
 from mailtopic_sender.adapters.kafka_monitor import KafkaMonitor, silence_client_logs
@@ -36,6 +37,7 @@ from mailtopic_sender.engine.progress import Progress, ProgressLimits, Watchdog,
 from mailtopic_sender.engine.pump import Pump, PumpSettings
 from mailtopic_sender.engine.recorder import Recorder
 from mailtopic_sender.engine.shares import RateShares
+from mailtopic_sender.engine.telling import Teller
 from mailtopic_sender.engine.tiers import OpenGate, TierGate
 from mailtopic_sender.mail_ports import Mailer
 from mailtopic_sender.metrics import SenderMetrics
@@ -65,6 +67,9 @@ class Sender:
         self._keyring = _keyring(settings.sealing.keys_file)
         mailer = SmtpMailer(settings.open_relays(), _composer(settings))
         self._mailer: Mailer = mailer
+        self._tracer = open_tracer(
+            settings.tracing, service="mailtopic-sender", version=version("mailtopic-sender")
+        )
         self._monitor = KafkaMonitor(self._kwargs)
         self._relays: Callable[[], Sequence[RelayState]] = lambda: mailer.relays
         self._progress = Progress(
@@ -76,11 +81,11 @@ class Sender:
                 standstill_s=settings.consumer.session_timeout_s,
             ),
         )
-        self._registry = CollectorRegistry()
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=self._registry)
+        self._registry = process_registry("sender")
         self._registry.register(RelayMetrics(self._relays, topic=settings.topic))
-        self._metrics = SenderMetrics(self._registry, settings.topic)
+        self._metrics = SenderMetrics(
+            self._registry, settings.topic, relays=[relay.relay for relay in mailer.relays]
+        )
         self._pumps: Sequence[Pump] = ()
         self._flood: FloodGate | None = None
         self._log = get_logger(__name__)
@@ -88,6 +93,7 @@ class Sender:
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until stopped."""
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._tracer.close)
             probes = ProbeServer(
                 self._settings.metrics,
                 self._registry,
@@ -193,6 +199,12 @@ class Sender:
             ledger=ledger,
             keyring=self._keyring,
             flood=flood,
+            teller=Teller(
+                tracer=self._tracer,
+                metrics=self._metrics,
+                clock=self._clock,
+                keyring=self._keyring,
+            ),
             metrics=self._metrics,
             clock=self._clock,
         )

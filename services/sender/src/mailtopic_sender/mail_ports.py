@@ -51,6 +51,7 @@ class DeliveryResult:
         connect_s: time spent waiting for a connection, seconds; waiting for the relay's rate
             limit isn't in it.
         transmit_s: time from MAIL to the last reply, seconds.
+        wait_s: time from the record's reception to this attempt, seconds; the engine's to tell.
         detail: the reply in at most 200 characters, addresses and codes taken out.
     """
 
@@ -61,6 +62,7 @@ class DeliveryResult:
     retry_after_s: float | None = None
     connect_s: float = 0.0
     transmit_s: float = 0.0
+    wait_s: float = 0.0
     detail: str = ""
 
 

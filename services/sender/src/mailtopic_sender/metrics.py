@@ -1,108 +1,92 @@
-"""The sender's metrics. No address, code or mail id is ever a label."""
+"""The engine's metrics as it feeds them; what they are is told in `metric_families`."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from collections.abc import Iterable, Mapping
 
-_DELIVERY_S = (0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
-_STAGE_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from mailtopic_sender import metric_families as families
 
 
 class SenderMetrics:
     """The engine's metrics in one registry; ``topic`` is the MailTopic's main topic."""
 
-    def __init__(self, registry: CollectorRegistry, topic: str) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, topic: str, *, relays: Iterable[str] = ()
+    ) -> None:
+        """Register them, those with known labels started at 0.
+
+        Args:
+            registry: where they are shown.
+            topic: the main topic.
+            relays: names of the relays that mails may go by.
+        """
         self.topic = topic
-        self._mails = Counter(
-            "mailtopic_mails",
-            "Recorded outcomes.",
-            ("topic", "relay", "outcome"),
-            registry=registry,
+        known = {"topic": (topic,), "relay": ("", *relays)}
+        self._mails = families.MAILS.counter(registry, **known)
+        self._delivery_seconds = families.DELIVERY_SECONDS.histogram(registry, **known).labels(
+            topic
         )
-        self.delivery_seconds = Histogram(
-            "mailtopic_delivery_seconds",
-            "From acceptance by the API to the relay's 250.",
-            ("topic",),
-            buckets=_DELIVERY_S,
-            registry=registry,
-        ).labels(topic)
-        self._stage_seconds = Histogram(
-            "mailtopic_stage_seconds",
-            "Where an attempt's time goes.",
-            ("stage",),
-            buckets=_STAGE_S,
-            registry=registry,
-        )
-        self.lag_seconds = Gauge(
-            "mailtopic_lag_seconds",
-            "Age of the oldest record without a recorded outcome, read or not.",
-            ("topic", "partition"),
-            registry=registry,
-        )
-        self.watermark_age_seconds = Gauge(
-            "mailtopic_watermark_age_seconds",
-            "For how long the oldest record without a recorded outcome has been the same one.",
-            ("topic", "partition"),
-            registry=registry,
-        )
-        self.window_offsets = Gauge(
-            "mailtopic_window_offsets",
-            "From the oldest record without a recorded outcome to the newest that was read.",
-            ("topic", "partition"),
-            registry=registry,
-        )
+        self._last_delivery = families.LAST_DELIVERY.gauge(registry, **known).labels(topic)
+        self._stage_seconds = families.STAGE_SECONDS.histogram(registry, **known)
+        self._outcomes: dict[tuple[str, str | None], Counter] = {}
+        self._stages: dict[str, Histogram] = {}
+        none: Mapping[str, tuple[str, ...]] = {"topic": ()}  # partitions are assigned later
+        self.lag_seconds = families.LAG_SECONDS.gauge(registry, **none)
+        self.watermark_age_seconds = families.WATERMARK_AGE_SECONDS.gauge(registry, **none)
+        self.window_offsets = families.WINDOW_OFFSETS.gauge(registry, **none)
         self.of_partitions = (self.lag_seconds, self.watermark_age_seconds, self.window_offsets)
-        self.in_flight = Gauge(
-            "mailtopic_in_flight", "Mails that are being delivered.", registry=registry
-        )
-        self.held_records = Gauge(
-            "mailtopic_held_records",
-            "Records in memory that wait for a lane or for their time.",
-            ("consumer",),
-            registry=registry,
-        )
-        self._dead_letters = Counter(
-            "mailtopic_dead_letters",
-            "Records written to the DLQ.",
-            ("reason",),
-            registry=registry,
-        )
-        self.dlq_flood_open = Gauge(
-            "mailtopic_dlq_flood_open",
-            "1 while so many mails die that intake stops instead of filling the DLQ.",
-            registry=registry,
-        )
-        self.replays_skipped = Counter(
-            "mailtopic_replays_skipped",
-            "Records that came again and were already done.",
-            ("source",),
-            registry=registry,
-        )
-        self.stale_completions = Counter(
-            "mailtopic_stale_completions",
-            "Records completed after their partition had been revoked.",
-            registry=registry,
-        )
-        self.commits_failed = Counter(
-            "mailtopic_commits_failed",
-            "Commits that the broker refused or did not answer.",
-            registry=registry,
-        )
-        self.drain_timeouts = Counter(
-            "mailtopic_drain_timeouts",
-            "Revocations at which mails were still on their way after the drain timeout.",
-            registry=registry,
-        )
-        self.rebalances = Counter(
-            "mailtopic_rebalances", "Assignments received.", ("consumer",), registry=registry
-        )
+        self.in_flight = families.IN_FLIGHT.gauge(registry, **known).labels(topic)
+        self._held_records = families.HELD_RECORDS.gauge(registry, **known)
+        self._dead_letters = families.DEAD_LETTERS.counter(registry, **known)
+        self.dlq_flood_open = families.DLQ_FLOOD_OPEN.gauge(registry, **known).labels(topic)
+        self._replays_skipped = families.REPLAYS_SKIPPED.counter(registry, **known)
+        self.stale_completions = families.STALE_COMPLETIONS.counter(registry, **known).labels(topic)
+        self.commits_failed = families.COMMITS_FAILED.counter(registry, **known).labels(topic)
+        self.drain_timeouts = families.DRAIN_TIMEOUTS.counter(registry, **known).labels(topic)
+        self._rebalances = families.REBALANCES.counter(registry, **known)
 
     def outcome(self, outcome: str, relay: str | None) -> None:
         """Count a recorded outcome."""
-        self._mails.labels(self.topic, relay or "", outcome).inc()
+        # Looking a child up costs the library more than counting does.
+        child = self._outcomes.get((outcome, relay))
+        if child is None:
+            child = self._mails.labels(*families.MAILS.bound(self.topic, relay or "", outcome))
+            self._outcomes[outcome, relay] = child
+        child.inc()
+
+    def delivered(
+        self, seconds: float, at_ms: int, exemplar: Mapping[str, str] | None = None
+    ) -> None:
+        """Observe that a relay took a mail, and when (epoch milliseconds).
+
+        Args:
+            seconds: since the API accepted the mail; clocks that disagree make it no less than 0.
+            at_ms: now.
+            exemplar: a trace to look at.
+        """
+        self._delivery_seconds.observe(max(seconds, 0.0), dict(exemplar) if exemplar else None)
+        self._last_delivery.set(at_ms / 1000)
 
     def stage(self, stage: str, seconds: float) -> None:
         """Observe one stage of an attempt: queue, wait, connect or transmit."""
-        self._stage_seconds.labels(stage).observe(max(seconds, 0.0))
+        child = self._stages.get(stage)
+        if child is None:
+            child = self._stage_seconds.labels(*families.STAGE_SECONDS.bound(self.topic, stage))
+            self._stages[stage] = child
+        child.observe(max(seconds, 0.0))
 
     def dead_letter(self, reason: str) -> None:
         """Count a record written to the DLQ."""
-        self._dead_letters.labels(reason).inc()
+        self._dead_letters.labels(*families.DEAD_LETTERS.bound(self.topic, reason)).inc()
+
+    def skipped(self, source: str) -> None:
+        """Count a record that was known to be done, by commit metadata or by the ledger."""
+        self._replays_skipped.labels(*families.REPLAYS_SKIPPED.bound(self.topic, source)).inc()
+
+    def rebalanced(self, consumer: str) -> None:
+        """Count an assignment of the main or the retry consumer."""
+        self._rebalances.labels(*families.REBALANCES.bound(self.topic, consumer)).inc()
+
+    def holds(self, consumer: str, records: int) -> None:
+        """Show how many records a consumer holds."""
+        self._held_records.labels(*families.HELD_RECORDS.bound(self.topic, consumer)).set(records)

@@ -28,6 +28,7 @@ from mailtopic_runtime import (
     MetricsSettings,
     SettingError,
     SettingsGroup,
+    TracingSettings,
 )
 from mailtopic_sender.adapters.smtp_settings import RelaySettings
 from mailtopic_sender.domain.flood import FloodLimits
@@ -184,6 +185,7 @@ class SenderSettings(_WithFrom):
     watchdog: WatchdogSettings = Field(default_factory=WatchdogSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     log: LogSettings = Field(default_factory=LogSettings)
+    tracing: TracingSettings = Field(default_factory=TracingSettings)
 
     @classmethod
     def aliases(cls) -> Mapping[str, str]:

@@ -4,6 +4,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
+from mailtopic_runtime import NO_TRACER, Tracer
 from mailtopic_signup import mail_routes, routes, system_routes
 from mailtopic_signup.domain.tokens import Tokens
 from mailtopic_signup.mails import MailService
@@ -30,6 +31,7 @@ def create_app(
     *,
     mails: MailService,
     tokens: Tokens | None,
+    tracer: Tracer = NO_TRACER,
 ) -> FastAPI:
     """Return the application; it opens nothing by itself. Without tokens it takes no mails."""
     app = FastAPI(
@@ -56,7 +58,12 @@ def create_app(
         add_site(app, PAGES, settings.pages.inbox_url)
     for error in HANDLED:
         app.add_exception_handler(error, answer_problem)
-    app.add_middleware(Observer, metrics=system.metrics)
+    app.add_middleware(
+        Observer,
+        metrics=system.metrics,
+        tracer=tracer,
+        follow_callers=settings.tracing.follow_callers,
+    )
     # The framework looks the document up on the instance; this is its documented way to change it.
     app.openapi = lambda: describe_api(app)  # type: ignore[method-assign]
     return app

@@ -6,17 +6,21 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry
 
 from mailtopic_client import BrokerClient, KafkaClient
 from mailtopic_runtime import (
     EXIT_OK,
+    NO_TRACER,
     Clock,
     SystemClock,
+    Tracer,
     configure_logging,
     get_logger,
+    open_tracer,
+    process_registry,
     stop_on_signals,
 )
 from mailtopic_signup.adapters.mail_domains import MailDomains
@@ -68,6 +72,7 @@ class Parts:
     publisher: Publishers
     house: Housekeeping
     keys: Keys
+    metrics: SignupMetrics
 
 
 def assemble(
@@ -76,6 +81,7 @@ def assemble(
     broker: BrokerClient,
     *,
     broker_problem: Callable[[], str | None] = lambda: None,
+    tracer: Tracer = NO_TRACER,
 ) -> Parts:
     """Make the parts; opens no connection. Must be called inside the event loop.
 
@@ -85,7 +91,7 @@ def assemble(
     keys = Keys.load(settings)
     database = Database(settings.database)
     challenges, outbox, mails = SqlChallenges(database), SqlOutbox(database), SqlMails(database)
-    registry = CollectorRegistry()
+    registry = process_registry("signup")
     metrics = SignupMetrics(registry)
     recipients = _make_recipients(settings.recipients)
     publisher = _make_publishers(
@@ -95,6 +101,7 @@ def assemble(
         broker=broker,
         clock=clock,
         metrics=metrics,
+        tracer=tracer,
     )
     service = SignupService(
         challenges,
@@ -123,7 +130,15 @@ def assemble(
         metrics=metrics,
     )
     clients = ClientLimits(settings.clients, clock, lambda: metrics.count("throttled"))
-    app = create_app(settings, service, system, clients, mails=mail_service, tokens=keys.tokens)
+    app = create_app(
+        settings,
+        service,
+        system,
+        clients,
+        mails=mail_service,
+        tokens=keys.tokens,
+        tracer=tracer,
+    )
     house = Housekeeping(
         outbox,
         SqlRetention(database),
@@ -148,6 +163,7 @@ def assemble(
         publisher=publisher,
         house=house,
         keys=keys,
+        metrics=metrics,
     )
 
 
@@ -167,7 +183,10 @@ async def run(settings: SignupSettings) -> int:
         # Longer than the producer's own limit: after that it has given the record up itself.
         publish_timeout_s=kafka.request_timeout_s + 5,
     )
-    parts = assemble(settings, clock, broker, broker_problem=lambda: broker.problem)
+    tracer = open_tracer(
+        settings.tracing, service="mailtopic-signup", version=version("mailtopic-signup")
+    )
+    parts = assemble(settings, clock, broker, broker_problem=lambda: broker.problem, tracer=tracer)
     listener = listen(settings.http)
     server = HttpServer(parts.app, settings.http)
     get_logger(__name__).info("signup.started", port=_port_of(listener), topic=settings.topic)
@@ -179,6 +198,7 @@ async def run(settings: SignupSettings) -> int:
             waiting.cancel()
             server.stop()
             await serving
+    await tracer.close()
     get_logger(__name__).info("signup.stopped")
     return EXIT_OK
 
@@ -237,7 +257,10 @@ async def _in_background(
 async def _work(settings: SignupSettings, parts: Parts) -> None:
     await parts.database.prepare()
     status = StatusConsumers(
-        settings.kafka, partial(topics_of, settings, parts.keys), parts.deliveries
+        settings.kafka,
+        partial(topics_of, settings, parts.keys),
+        parts.deliveries,
+        count=parts.metrics.delivery,
     )
     async with asyncio.TaskGroup() as group:
         helpers = [
@@ -258,6 +281,7 @@ def _make_publishers(
     broker: BrokerClient,
     clock: Clock,
     metrics: SignupMetrics,
+    tracer: Tracer,
 ) -> Publishers:
     def make(topic: str) -> Publisher:
         return Publisher(
@@ -268,6 +292,7 @@ def _make_publishers(
             poll_s=settings.poll_s,
             clock=clock,
             metrics=metrics,
+            tracer=tracer,
             topic=topic,
         )
 

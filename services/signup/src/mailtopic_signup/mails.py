@@ -71,6 +71,7 @@ class MailService:
         if taken.result == "mismatch":
             raise BadField("idempotency_key", "was used with another mail before")
         if taken.result == "stored":
+            self._mails.tell_queued(mail, address, None)
             self._on_queued(mail.topic)
         return taken.body
 

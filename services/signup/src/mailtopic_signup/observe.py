@@ -8,12 +8,15 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mailtopic_runtime import get_logger
-from mailtopic_signup.metrics import SignupMetrics
+from mailtopic_contract import read_trace_context
+from mailtopic_runtime import NO_SPAN, NO_TRACER, Span, SpanKind, Tracer, get_logger
+from mailtopic_signup.metrics import METHODS, SignupMetrics
 from mailtopic_signup.problems import internal_problem, problem_response
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _PROBES = {"/livez", "/readyz", "/metrics"}
+_API = "/v1/"
+_SERVER_ERROR = 500
 _CLIENT_LEFT = 499
 """Not sent to anybody: the status under which a request is logged whose client hung up."""
 
@@ -21,9 +24,18 @@ _CLIENT_LEFT = 499
 class Observer:
     """The outermost ASGI layer. It logs routes, never paths: a path may hold anything."""
 
-    def __init__(self, app: ASGIApp, *, metrics: SignupMetrics) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        metrics: SignupMetrics,
+        tracer: Tracer = NO_TRACER,
+        follow_callers: bool = True,
+    ) -> None:
         self._app = app
-        self._seconds = metrics.request_seconds
+        self._tracer = tracer
+        self._follow_callers = follow_callers
+        self._metrics = metrics
         self._log = get_logger(__name__)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,6 +46,24 @@ class Observer:
         began_s = time.perf_counter()
         request_id = _request_id(Headers(scope=scope).get("x-request-id"))
         scope.setdefault("state", {})["request_id"] = request_id
+        with self._span(scope) as span:
+            status = await self._handle(scope, receive, send, request_id)
+            if span.is_recorded:
+                _describe(span, scope, status)
+        self._report(scope, request_id, status, time.perf_counter() - began_s)
+
+    def _span(self, scope: Scope) -> Span:
+        headers = Headers(scope=scope)
+        trace = None
+        if self._follow_callers:
+            trace = read_trace_context(headers.getlist("traceparent"))
+        is_call = scope["path"].startswith(_API)
+        span = self._tracer.span("request", SpanKind.SERVER, parent=trace) if is_call else NO_SPAN
+        scope["state"]["traceparent"] = span.traceparent or (trace.traceparent if trace else None)
+        return span
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
+        """Return the status of the answer."""
         status = 0
 
         async def send_observed(message: Message) -> None:
@@ -52,11 +82,11 @@ class Observer:
             if not status:
                 response = problem_response(internal_problem(), request_id)
                 await response(scope, receive, send_observed)
-        self._report(scope, request_id, status, time.perf_counter() - began_s)
+        return status
 
     def _report(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         method, route = _method(scope), _route(scope)
-        self._seconds.labels(method, route, str(status)).observe(seconds)
+        self._metrics.request(method, route, status, seconds)
         log = self._log.debug if route in _PROBES else self._log.info
         log(
             "request.done",
@@ -82,8 +112,7 @@ def _add_headers(message: Message, request_id: str) -> None:
 
 
 def _method(scope: Scope) -> str:
-    known = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
-    return scope["method"] if scope["method"] in known else "OTHER"
+    return scope["method"] if scope["method"] in METHODS else "OTHER"
 
 
 def _route(scope: Scope) -> str:
@@ -91,3 +120,15 @@ def _route(scope: Scope) -> str:
     if isinstance(path, str):
         return path
     return "/static" if scope["path"].startswith("/static/") else "unmatched"
+
+
+def _describe(span: Span, scope: Scope, status: int) -> None:
+    """Set what OpenTelemetry's semantic conventions for HTTP servers ask for; never the path."""
+    method, route = _method(scope), _route(scope)
+    span.name(f"{method} {route}")
+    span.set("http.request.method", method)
+    span.set("http.route", route)
+    span.set("http.response.status_code", status)
+    span.set("url.scheme", scope.get("scheme"))
+    if status >= _SERVER_ERROR:
+        span.fail(str(status))

@@ -11,8 +11,12 @@ from mailtopic_contract import (
     StatusEvent,
     TopicNames,
     new_record,
+    signup_tag,
 )
+from mailtopic_runtime import get_logger
 from mailtopic_signup.ports import OutboxMail
+
+_log = get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -62,6 +66,21 @@ class MailMaker:
             created_at=accepted_at_ms,
             expires_at=expires_at_ms,
             traceparent=traceparent,
+        )
+
+    def tell_queued(self, mail: OutboxMail, address: Address, challenge_id: str | None) -> None:
+        """Log that a mail is stored: the line by which support finds it from a signup.
+
+        Without a challenge it is another service's.
+        """
+        tag = self.keyring.recipient_tag(address) if self.keyring is not None else None
+        _log.info(
+            "mail.queued",
+            topic=mail.topic,
+            id=str(mail.id),
+            **({"signup": signup_tag(challenge_id)} if challenge_id else {}),
+            **({"recipient": tag} if tag else {}),
+            **({"trace_id": mail.traceparent[3:35]} if mail.traceparent else {}),
         )
 
 

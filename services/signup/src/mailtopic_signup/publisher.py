@@ -12,9 +12,9 @@ accepted has an outcome.
 import asyncio
 import contextlib
 
-from mailtopic_client import BrokerClient, BrokerUnavailable, RecordRefused
-from mailtopic_contract import MailHeaders
-from mailtopic_runtime import Clock, StateLog, get_logger
+from mailtopic_client import BrokerClient, BrokerUnavailable, RecordMetadata, RecordRefused
+from mailtopic_contract import MailHeaders, TraceContext, read_trace_context
+from mailtopic_runtime import NO_TRACER, Clock, Span, SpanKind, StateLog, Tracer, get_logger
 from mailtopic_signup.metrics import SignupMetrics
 from mailtopic_signup.ports import DatabaseUnavailable, LeasedMail, OutboxStore
 
@@ -33,6 +33,7 @@ class Publisher:
         poll_s: how long it sleeps when nobody wakes it.
         clock: tells when leases end.
         metrics: counts what was published.
+        tracer: traces each publication.
         topic: whose mails it publishes; None: those of every topic.
     """
 
@@ -46,6 +47,7 @@ class Publisher:
         poll_s: float,
         clock: Clock,
         metrics: SignupMetrics,
+        tracer: Tracer = NO_TRACER,
         topic: str | None = None,
     ) -> None:
         self._topic = topic
@@ -55,8 +57,10 @@ class Publisher:
         self._lease_ms = round(lease_s * 1000)
         self._poll_s = poll_s
         self._clock = clock
+        self._tracer = tracer
         self._published = metrics.published
         log = get_logger(__name__)
+        self._log = log
         self._state = StateLog(log.bind(topic=topic) if topic else log, "publisher")
         self._in_flight: dict[asyncio.Task[None], LeasedMail] = {}
         self._wake = asyncio.Event()
@@ -114,14 +118,30 @@ class Publisher:
 
     async def _publish(self, leased: LeasedMail) -> None:
         mail = leased.mail
-        headers = MailHeaders(mail_id=mail.id, traceparent=mail.traceparent)
-        await self._broker.publish(
-            mail.topic,
-            key=mail.key.encode(),
-            value=mail.payload,
-            headers=headers.encode(),
-            timestamp_ms=mail.created_at,
-        )
+        trace = read_trace_context([mail.traceparent]) if mail.traceparent else None
+        with self._tracer.span(
+            f"send {mail.topic}", SpanKind.PRODUCER, parent=trace, trace_id=mail.id
+        ) as span:
+            # Whoever reads the record continues this span.
+            trace = TraceContext(span.traceparent) if span.traceparent else trace
+            stored = await self._broker.publish(
+                mail.topic,
+                key=mail.key.encode(),
+                value=mail.payload,
+                headers=MailHeaders(mail_id=mail.id, trace=trace).encode(),
+                timestamp_ms=mail.created_at,
+            )
+            if span.is_recorded:
+                _describe(span, leased, stored)
+            self._log.info(
+                "mail.published",
+                topic=stored.topic,
+                id=str(mail.id),
+                partition=stored.partition,
+                offset=stored.offset,
+                waited_ms=max(0, self._clock.now_ms() - mail.created_at),
+                **({"trace_id": span.trace_id} if span.trace_id else {}),
+            )
 
     async def _settle(self) -> None:
         """Mark what Kafka acknowledged; give back what it didn't.
@@ -197,3 +217,15 @@ class Publisher:
         if unknown:
             with contextlib.suppress(DatabaseUnavailable):
                 await self._outbox.postpone(unknown, until_ms=self._clock.now_ms())
+
+
+def _describe(span: Span, leased: LeasedMail, stored: RecordMetadata) -> None:
+    """Set what OpenTelemetry's semantic conventions for messaging ask for."""
+    span.set("messaging.system", "kafka")
+    span.set("messaging.operation.type", "send")
+    span.set("messaging.operation.name", "send")
+    span.set("messaging.destination.name", stored.topic)
+    span.set("messaging.destination.partition.id", str(stored.partition))
+    span.set("messaging.kafka.offset", stored.offset)
+    span.set("messaging.message.id", str(leased.mail.id))
+    span.set("mailtopic.outbox.attempts", leased.attempts)

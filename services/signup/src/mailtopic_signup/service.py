@@ -136,6 +136,7 @@ class SignupService:
             raise KeyInFlight
         self._count("accepted" if begun.result == "started" else begun.result)
         if begun.result in {"started", "known"}:
+            self._mails.tell_queued(mails.new, address, challenge.id)
             self._on_queued()
         return begun.body
 
@@ -180,9 +181,8 @@ class SignupService:
         now_ms = self._clock.now_ms()
         self._refuse_resend(challenge, now_ms)
         code = new_code(self._limits.code_length)
-        mails = self._both_mails(
-            parse_address(challenge.address), code, challenge, now_ms, traceparent
-        )
+        address = parse_address(challenge.address)
+        mails = self._both_mails(address, code, challenge, now_ms, traceparent)
         mail = mails.known if challenge.is_known else mails.new
         mac = self._peppers.mac(
             code, CodeBinding(challenge.id, challenge.purpose, challenge.address)
@@ -197,6 +197,7 @@ class SignupService:
         if waits_until is not None:
             raise TooSoon(_seconds(waits_until - now_ms))
         self._count("resent")
+        self._mails.tell_queued(mail, address, challenge.id)
         self._on_queued()
         return _accepted(challenge.id, mail.expires_at, now_ms + self._limits.mails.cooldown_ms)
 

@@ -8,7 +8,13 @@ from pydantic import Field, SecretStr, field_validator
 
 from mailtopic_client import KafkaSettings
 from mailtopic_contract import ContractError, TopicNames
-from mailtopic_runtime import LogSettings, MailTopicSettings, SettingError, SettingsGroup
+from mailtopic_runtime import (
+    LogSettings,
+    MailTopicSettings,
+    SettingError,
+    SettingsGroup,
+    TracingSettings,
+)
 
 
 class HttpSettings(SettingsGroup):
@@ -179,6 +185,14 @@ class PagesSettings(SettingsGroup):
     """Where the page's link to a demo inbox leads; unset: no link."""
 
 
+class RequestTracingSettings(TracingSettings):
+    """Where spans go, and whose traces they may belong to; below MAILTOPIC_TRACING__."""
+
+    follow_callers: bool = True
+    """Whether a request's traceparent is continued, its sampling decision included. Switch it off
+    where anybody on the Internet may call, or strangers decide how much is recorded."""
+
+
 class SignupSettings(MailTopicSettings):
     """All settings of mailtopic-signup."""
 
@@ -201,6 +215,7 @@ class SignupSettings(MailTopicSettings):
     recipients: RecipientsSettings = RecipientsSettings()
     pages: PagesSettings = PagesSettings()
     log: LogSettings = LogSettings()
+    tracing: RequestTracingSettings = RequestTracingSettings()
 
     @field_validator("topic")
     @classmethod

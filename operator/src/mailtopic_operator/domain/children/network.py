@@ -1,6 +1,7 @@
 """Which traffic the senders may have."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from mailtopic_operator.domain.children.common import child, selector
 from mailtopic_operator.domain.desired import Desired
@@ -20,14 +21,22 @@ def network_policy(desired: Desired) -> dict[str, Any]:
                 "ports": [{"port": "metrics", "protocol": "TCP"}],
             }
         ],
-        # A cluster's DNS, the brokers and the relays live where they like: only ports are fixed.
+        # DNS, brokers, relays and collectors live where they like: only ports are fixed.
         "egress": [
             {"ports": [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]},
             {"ports": _tcp(kafka)},
             {"ports": _tcp(relays)},
+            *_collector(desired.defaults.sender.tracing_endpoint),
         ],
     }
     return child("networking.k8s.io/v1", "NetworkPolicy", desired, spec=spec)
+
+
+def _collector(endpoint: str | None) -> list[dict[str, Any]]:
+    if endpoint is None:
+        return []
+    url = urlsplit(endpoint)
+    return [{"ports": _tcp([url.port or (443 if url.scheme == "https" else 80)])}]
 
 
 def _tcp(ports: list[int]) -> list[dict[str, Any]]:

@@ -40,6 +40,7 @@ def sender_env(desired: Desired) -> list[dict[str, Any]]:
         "TOPICS__PARTITIONS": str(desired.spec.topic.partitions),
         "TOPICS__REPLICATION": str(desired.spec.topic.replication_factor or -1),
         "LOG__LEVEL": desired.defaults.sender.log_level,
+        **_tracing(desired),
         "METRICS__HOST": "0.0.0.0",  # noqa: S104 (the pod's own address)
         "METRICS__PORT": str(METRICS_PORT),
     }
@@ -76,6 +77,16 @@ def _mails(desired: Desired) -> Mapping[str, str]:
     if spec.sealing is not None:
         settings["SEALING__KEYS_FILE"] = f"{SEALING_DIRECTORY}/keys.json"
     return settings
+
+
+def _tracing(desired: Desired) -> Mapping[str, str]:
+    sender = desired.defaults.sender
+    if sender.tracing_endpoint is None:
+        return {}
+    return {
+        "TRACING__ENDPOINT": sender.tracing_endpoint,
+        "TRACING__SAMPLE_RATIO": str(sender.tracing_sample_ratio),
+    }
 
 
 def _delivery(desired: Desired) -> Mapping[str, str]:

@@ -110,7 +110,7 @@ def replayed(letter: DeadLetter, mail: MailRecord, names: TopicNames) -> NewReco
         attempt=letter.headers.attempt + 1,
         first_failure_at_ms=letter.headers.first_failure_at_ms,
         origin=letter.origin,
-        traceparent=letter.headers.traceparent,
+        trace=letter.headers.trace,
         others=letter.headers.others,
     )
     record = letter.record

@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterable, Sequence
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from mailtopic_runtime import Family
+from mailtopic_sender import metric_families as families
 from mailtopic_sender.adapters.smtp_breaker import Gate
 from mailtopic_sender.adapters.smtp_relay_client import RelayState
 
 
 class RelayMetrics(Collector):
-    """Connections, breakers and replies of each relay. May be read by any thread."""
+    """Connections, breakers, rates and replies of each relay. May be read by any thread."""
 
     def __init__(self, relays: Callable[[], Sequence[RelayState]], *, topic: str) -> None:
         """Take the numbers from `SmtpMailer.relays`; topic is the MailTopic's main topic."""
@@ -19,29 +21,27 @@ class RelayMetrics(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics as they are now."""
-        connections = GaugeMetricFamily(
-            "mailtopic_connections", "Open connections.", labels=("relay", "state")
-        )
-        limits = GaugeMetricFamily(
-            "mailtopic_connections_limit",
-            "Connections that the relay is trusted to bear just now.",
-            labels=("relay",),
-        )
-        breakers = GaugeMetricFamily(
-            "mailtopic_breaker_open",
-            "1 while mails are kept away from the relay because it takes none.",
-            labels=("relay",),
-        )
+        connections = _gauge(families.CONNECTIONS)
+        limits = _gauge(families.CONNECTIONS_LIMIT)
+        breakers = _gauge(families.BREAKER_OPEN)
+        rates = _gauge(families.RATE_LIMIT)
         replies = CounterMetricFamily(
-            "mailtopic_smtp_replies",
-            "What relays answered, to mails and to attempts to open a session, by reply class.",
-            labels=("topic", "relay", "class"),
+            families.SMTP_REPLIES.name,
+            families.SMTP_REPLIES.help,
+            labels=families.SMTP_REPLIES.label_names,
         )
         for state in self._relays():
-            connections.add_metric((state.relay, "busy"), state.pool.busy)
-            connections.add_metric((state.relay, "idle"), state.pool.idle)
-            limits.add_metric((state.relay,), state.pool.limit)
-            breakers.add_metric((state.relay,), float(state.gate is not Gate.ALL))
+            labels = (self._topic, state.relay)
+            connections.add_metric((*labels, "busy"), state.pool.busy)
+            connections.add_metric((*labels, "idle"), state.pool.idle)
+            limits.add_metric(labels, state.pool.limit)
+            breakers.add_metric(labels, float(state.gate is not Gate.ALL))
+            if state.rate_per_s is not None:
+                rates.add_metric(labels, state.rate_per_s)
             for kind, count in state.replies.items():
-                replies.add_metric((self._topic, state.relay, kind.value), count)
-        return connections, limits, breakers, replies
+                replies.add_metric((*labels, kind.value), count)
+        return connections, limits, breakers, rates, replies
+
+
+def _gauge(family: Family) -> GaugeMetricFamily:
+    return GaugeMetricFamily(family.name, family.help, labels=family.label_names)

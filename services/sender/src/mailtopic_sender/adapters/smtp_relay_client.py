@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from mailtopic_runtime import Clock, StateLog, get_logger
+from mailtopic_runtime import Clock, Span, SpanKind, StateLog, child_span, get_logger
 from mailtopic_sender.adapters.smtp_breaker import Backoff, Gate, RelayBreaker
 from mailtopic_sender.adapters.smtp_opening import SessionOpener, SessionRefused
 from mailtopic_sender.adapters.smtp_pace import Pace, Turn
@@ -29,11 +29,13 @@ class RelayState:
 
     Attributes:
         relay: its name.
+        rate_per_s: mails a second that the whole group may hand to it; None: no limit is set.
         replies: how many answers of each class it gave, to mails and to attempts to open a
             session; a lost link counts as the class that it means.
     """
 
     relay: str
+    rate_per_s: float | None
     gate: Gate
     pool: PoolState
     replies: Mapping[ReplyClass, int]
@@ -65,13 +67,15 @@ class RelayClient:
         """
         log = get_logger("mailtopic_sender.smtp")
         self.name = relay.name
+        self._server = (relay.host, relay.port)
         self._clock = clock
+        self._rate_per_s = relay.rate_per_s
         self._brake_s = brake_s
         self._on_change = on_change
         self._replies = dict.fromkeys(ReplyClass, 0)
         self._opener = SessionOpener(relay, clock=clock, log=log)
         self._pace = Pace(relay.rate_per_s, clock=clock)
-        self._pool = SmtpPool(relay, self._open, clock=clock)
+        self._pool = SmtpPool(relay, self._open_for_mail, clock=clock)
         self._breaker = RelayBreaker(
             self._probe,
             state_log=StateLog(log, "relay"),
@@ -95,7 +99,9 @@ class RelayClient:
     def state(self) -> RelayState:
         """What there is to show."""
         replies = self._replies.copy()
-        return RelayState(self.name, self._breaker.gate, self._pool.state, replies)
+        return RelayState(
+            self.name, self._rate_per_s, self._breaker.gate, self._pool.state, replies
+        )
 
     @property
     def refusal(self) -> DeliveryResult | None:
@@ -127,19 +133,21 @@ class RelayClient:
             return None
         answer: Answer | None = None
         try:
-            while (turn := await self._pace.turn(permit, timeout_s=patience_s)) is not None:
-                began_at_s = self._clock.monotonic_s()
-                try:
-                    answer, connected_at_s = await self._attempt(message, permit, turn)
-                except _Braked:
-                    continue
-                finally:
-                    turn.end()
-                now_s = self._clock.monotonic_s()
-                return self._result(
-                    answer, connect_s=connected_at_s - began_at_s, transmit_s=now_s - connected_at_s
-                )
-            return None
+            with child_span("smtp attempt", SpanKind.CLIENT) as span:
+                while (turn := await self._pace.turn(permit, timeout_s=patience_s)) is not None:
+                    began_at_s = self._clock.monotonic_s()
+                    try:
+                        answer, connected_at_s = await self._attempt(message, permit, turn)
+                    except _Braked:
+                        continue
+                    finally:
+                        turn.end()
+                    connect_s = connected_at_s - began_at_s
+                    transmit_s = self._clock.monotonic_s() - connected_at_s
+                    result = self._result(answer, connect_s=connect_s, transmit_s=transmit_s)
+                    self._describe(span, answer)
+                    return result
+                return None
         finally:
             self._breaker.leave(admission, answer)
             if answer is not None and answer.reply_class.blames_relay and not self.admits:
@@ -180,7 +188,9 @@ class RelayClient:
             if self._pace.is_braked:
                 raise _Braked
             turn.use()
-            answer = await session.transmit(message)
+            with child_span("smtp transaction", SpanKind.CLIENT) as span:
+                answer = await session.transmit(message)
+                self._describe(span, answer)
             self._learn(answer, began_at_s=connected_at_s)
         finally:
             self._pool.release(session)
@@ -192,6 +202,16 @@ class RelayClient:
         if is_outcry and answer.reply_class is ReplyClass.THROTTLED and answer.reply is not None:
             asked_s = parse_retry_hint(answer.reply.text) or 0.0
             self._pace.brake(min(max(self._brake_s, asked_s), LONGEST_BRAKE_S))
+
+    async def _open_for_mail(self) -> SmtpSession:
+        with child_span("smtp session open", SpanKind.CLIENT) as span:
+            try:
+                session = await self._open()
+            except SessionRefused as refused:
+                self._describe(span, refused.answer)
+                raise
+            self._describe(span)
+            return session
 
     async def _open(self) -> SmtpSession:
         try:
@@ -212,6 +232,22 @@ class RelayClient:
         if self._breaker.gate is Gate.NONE:
             self._pace.interrupt()
         self._on_change()
+
+    def _describe(self, span: Span, answer: Answer | None = None) -> None:
+        if not span.is_recorded:
+            return
+        host, port = self._server
+        span.set("server.address", host)
+        span.set("server.port", port)
+        span.set("mailtopic.relay", self.name)
+        if answer is None:
+            return
+        span.set("mailtopic.smtp.phase", answer.phase)
+        # The codes alone: the text is the relay's own and may name the recipient.
+        span.set("mailtopic.smtp.reply", answer.reply.codes if answer.reply else None)
+        span.set("mailtopic.smtp.reply_class", answer.reply_class.value)
+        if answer.reply_class is not ReplyClass.ACCEPTED:
+            span.fail(answer.reply_class.value)
 
     def _result(self, answer: Answer, *, connect_s: float, transmit_s: float) -> DeliveryResult:
         reply = answer.reply

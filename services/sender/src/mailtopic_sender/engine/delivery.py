@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from mailtopic_client import BrokerUnavailable
@@ -28,6 +28,7 @@ from mailtopic_sender.engine.lease import Abandoned, Lease
 from mailtopic_sender.engine.ledger import Ledger
 from mailtopic_sender.engine.permit import MailPermit
 from mailtopic_sender.engine.recorder import Recorder
+from mailtopic_sender.engine.telling import Teller
 from mailtopic_sender.mail_ports import DeliveryResult, Mailer, OutgoingMail, Withdrawn
 from mailtopic_sender.metrics import SenderMetrics
 from mailtopic_sender.ports import ConsumedRecord
@@ -76,6 +77,7 @@ class Delivery:
         ledger: Ledger,
         keyring: KeyRing | None,
         flood: FloodGate,
+        teller: Teller,
         metrics: SenderMetrics,
         clock: Clock,
     ) -> None:
@@ -85,6 +87,7 @@ class Delivery:
         self._ledger = ledger
         self._keyring = keyring
         self._flood = flood
+        self._teller = teller
         self._metrics = metrics
         self._clock = clock
         self._newest = NewestCodes(policy.superseding_purposes)
@@ -95,7 +98,7 @@ class Delivery:
         """Decode a record when it is queued, so that older codes behind it are known as such."""
         received_s = self._clock.monotonic_s()
         incoming = decode_incoming(record, self._policy.legacy, received_s=received_s)
-        self._metrics.stage("queue", (self._clock.now_ms() - record.timestamp_ms) / 1000)
+        self._teller.received(incoming)
         if incoming.mail is not None:
             self._newest.note(incoming.mail)
         return incoming
@@ -106,9 +109,10 @@ class Delivery:
         Raises:
             Abandoned: the lease ended while the mail waited; nothing was decided.
         """
-        async with self._alone(incoming.mail_id, lease):
-            with self._flood.judging():
-                await self._judge(incoming, lease)
+        with self._teller.span(incoming):
+            async with self._alone(incoming.mail_id, lease):
+                with self._flood.judging():
+                    await self._judge(incoming, lease)
 
     async def _judge(self, incoming: Incoming, lease: Lease) -> None:
         if incoming.headers.outcomes_from is not None:
@@ -116,9 +120,9 @@ class Delivery:
         deferred = self._ledger.half_deferred(incoming.mail_id, incoming.attempt)
         if deferred is not None:
             await self._recorder.resume(incoming, deferred)
-            self._metrics.replays_skipped.labels("ledger").inc()
+            self._metrics.skipped("ledger")
         elif self._ledger.is_settled(incoming.mail_id, incoming.attempt):
-            self._metrics.replays_skipped.labels("ledger").inc()
+            self._metrics.skipped("ledger")
         elif incoming.mail is None:
             await self._bury_unreadable(incoming, lease)
         else:
@@ -178,7 +182,10 @@ class Delivery:
                 if lease.is_over:
                     raise Abandoned from None
                 continue
-            self._observe(result, self._clock.monotonic_s() - incoming.received_s)
+            since_received_s = self._clock.monotonic_s() - incoming.received_s
+            waited_s = since_received_s - result.connect_s - result.transmit_s
+            result = replace(result, wait_s=max(waited_s, 0.0))
+            self._teller.sent(result)
             if not result.reply_class.blames_relay:
                 return result
             # The relay's fault: the mail keeps its place and its attempt.
@@ -201,8 +208,9 @@ class Delivery:
     ) -> None:
         reply = result.reply_class
         if reply is ReplyClass.ACCEPTED:
-            seconds = (self._clock.now_ms() - mail.accepted_at) / 1000
-            self._metrics.delivery_seconds.observe(max(seconds, 0.0))
+            now_ms = self._clock.now_ms()
+            seconds = (now_ms - mail.accepted_at) / 1000
+            self._teller.delivered(seconds)
             await self._finish(incoming, Outcome.ACCEPTED, result, seconds=seconds)
         elif reply.bounces:
             await self._finish(incoming, Outcome.BOUNCED, result)
@@ -249,7 +257,7 @@ class Delivery:
             result=result,
         )
         self._flood.went_on()
-        self._say(incoming, Outcome.DEFERRED, result, tier=following.tier.name)
+        self._teller.ended(incoming, Outcome.DEFERRED, result, tier=following.tier.name)
 
     async def _finish(
         self,
@@ -260,7 +268,7 @@ class Delivery:
     ) -> None:
         await self._recorder.settle(incoming, outcome, result)
         self._flood.went_on()
-        self._say(incoming, outcome, result, **details)
+        self._teller.ended(incoming, outcome, result, **details)
 
     async def _bury_unreadable(self, incoming: Incoming, lease: Lease) -> None:
         error = incoming.error
@@ -293,7 +301,7 @@ class Delivery:
         result: DeliveryResult | None = None,
     ) -> None:
         await self._recorder.bury(incoming, error, reason=reason, result=result)
-        self._say(incoming, Outcome.DEAD, result, reason=reason)
+        self._teller.ended(incoming, Outcome.DEAD, result, reason=reason)
 
     async def _hold(self, incoming: Incoming, result: DeliveryResult) -> None:
         # Perhaps delivered, so no part of a flood; it must not be sent again for waiting.
@@ -301,32 +309,7 @@ class Delivery:
             incoming, _reply(result), reason="unknown", outcome=Outcome.UNKNOWN, result=result
         )
         self._flood.went_on()
-        self._say(incoming, Outcome.UNKNOWN, result, reason="unknown")
-
-    def _observe(self, result: DeliveryResult, since_received_s: float) -> None:
-        waited_s = since_received_s - result.connect_s - result.transmit_s
-        self._metrics.stage("wait", waited_s)
-        self._metrics.stage("connect", result.connect_s)
-        self._metrics.stage("transmit", result.transmit_s)
-
-    def _say(
-        self,
-        incoming: Incoming,
-        outcome: Outcome,
-        result: DeliveryResult | None,
-        **details: float | str,
-    ) -> None:
-        # One line a mail; those that went well only matter to whoever looks for one.
-        quiet = outcome in {Outcome.ACCEPTED, Outcome.DEFERRED, Outcome.SUPERSEDED}
-        if result is not None:
-            details |= {"relay": result.relay, "smtp": result.smtp or "", "phase": result.phase}
-        say = self._log.debug if quiet else self._log.info
-        say(
-            f"mail.{outcome.value}",
-            id=str(incoming.mail_id),
-            attempt=incoming.attempt,
-            **details,
-        )
+        self._teller.ended(incoming, Outcome.UNKNOWN, result, reason="unknown")
 
     @asynccontextmanager
     async def _alone(self, mail_id: UUID, lease: Lease) -> AsyncIterator[None]:

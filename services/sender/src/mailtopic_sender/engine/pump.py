@@ -154,7 +154,7 @@ class Pump:
         self._assignment = Assignment(partitions)
         self._share(len(partitions) / total if total else 0.0)
         self._paused.clear()
-        self._metrics.rebalances.labels(self._settings.name).inc()
+        self._metrics.rebalanced(self._settings.name)
         self._log.info("partitions.assigned", partitions=len(partitions))
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
@@ -276,7 +276,7 @@ class Pump:
                 self._gate.admit(record, now_ms)
             else:
                 partition.is_dirty = True
-                self._metrics.replays_skipped.labels("metadata").inc()
+                self._metrics.skipped("metadata")
 
     def _dispatch(self, assignment: Assignment, record: ConsumedRecord) -> None:
         partition = assignment.partitions.get(record.place)
@@ -370,7 +370,7 @@ class Pump:
 
     async def _show(self, assignment: Assignment) -> None:
         self._metrics.in_flight.set(self._slots.running)
-        self._metrics.held_records.labels(self._settings.name).set(self._held_records)
+        self._metrics.holds(self._settings.name, self._held_records)
         unread = await self._source.unread(assignment.places)
         if not assignment.is_fenced:
             self._lag.show(assignment.partitions.values(), unread)

@@ -19,6 +19,7 @@ from mailtopic_contract import (
 from mailtopic_runtime import Clock, StateLog, get_logger
 from mailtopic_sender.engine.incoming import Incoming
 from mailtopic_sender.engine.ledger import Ledger
+from mailtopic_sender.engine.telling import trace_of
 from mailtopic_sender.mail_ports import DeliveryResult
 from mailtopic_sender.metrics import SenderMetrics
 from mailtopic_sender.ports import ConsumedRecord
@@ -182,6 +183,7 @@ class Recorder:
             origin=incoming.origin,
             error=error,
             outcomes_from=None,
+            trace=trace_of(incoming.headers),
         )
 
     async def _publish(

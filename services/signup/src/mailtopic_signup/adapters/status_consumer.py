@@ -10,6 +10,8 @@ from aiokafka.errors import KafkaError
 from mailtopic_client import KafkaSettings
 from mailtopic_contract import RecordError, TopicNames, decode_status
 from mailtopic_runtime import StateLog, get_logger
+from mailtopic_signup.domain.challenge import delivery_of
+from mailtopic_signup.metrics import CountDelivery
 from mailtopic_signup.ports import DatabaseUnavailable, Delivered, DeliveryStore
 
 _RETRY_S = 1.0
@@ -24,6 +26,7 @@ class StatusConsumers:
         kafka: how to reach Kafka.
         topics: the main topics; asked again and again, because tokens come and go.
         store: where news go.
+        count: told of each state after it was recorded.
         look_s: seconds between two looks for other topics.
     """
 
@@ -33,11 +36,13 @@ class StatusConsumers:
         topics: Callable[[], Iterable[str]],
         store: DeliveryStore,
         *,
+        count: CountDelivery,
         look_s: float = 10.0,
     ) -> None:
         self._kafka = kafka
         self._topics = topics
         self._store = store
+        self._count = count
         self._look_s = look_s
 
     async def run(self) -> None:
@@ -46,7 +51,8 @@ class StatusConsumers:
         async with asyncio.TaskGroup() as group:
             while True:
                 for topic in set(self._topics()) - followed:
-                    group.create_task(StatusConsumer(self._kafka, topic, self._store).run())
+                    consumer = StatusConsumer(self._kafka, topic, self._store, count=self._count)
+                    group.create_task(consumer.run())
                     followed.add(topic)
                 await asyncio.sleep(self._look_s)
 
@@ -56,13 +62,22 @@ class StatusConsumer:
 
     An event is committed after it was recorded: after a crash it is recorded again, which changes
     nothing. Records that are no status events are passed over.
+
+    Args:
+        kafka: how to reach it.
+        topic: the MailTopic's main topic.
+        store: where the states are kept.
+        count: told of each state after it was recorded.
     """
 
-    def __init__(self, kafka: KafkaSettings, topic: str, store: DeliveryStore) -> None:
+    def __init__(
+        self, kafka: KafkaSettings, topic: str, store: DeliveryStore, *, count: CountDelivery
+    ) -> None:
         self._kwargs = kafka.client_kwargs()
         self._topic = TopicNames(topic).status
         self._group = f"{topic}.signup"
         self._store = store
+        self._count = count
         self._log = get_logger(__name__)
         self._state = StateLog(self._log, "status_topic")
 
@@ -115,6 +130,8 @@ class StatusConsumer:
             except DatabaseUnavailable:
                 await asyncio.sleep(_RETRY_S)
             else:
+                for each in news:
+                    self._count(delivery_of(each.outcome))
                 return
 
     def _decode(self, record: ConsumerRecord) -> Delivered | None:

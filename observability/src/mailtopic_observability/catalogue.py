@@ -1,0 +1,128 @@
+"""Every metric of the members, of Kafka's pods and of the libraries, as the code declares them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client.core import Metric as Shown
+
+from mailtopic_observability import kafka_metrics
+from mailtopic_operator import metric_families as operator_families
+from mailtopic_runtime import BUILD_INFO, Family, Label, process_registry
+from mailtopic_sender import metric_families as sender_families
+from mailtopic_signup import metrics as signup_metrics
+
+KAFKA: Final = "kafka"
+MEMBERS: Final = {
+    "sender": sender_families.FAMILIES,
+    "signup": signup_metrics.FAMILIES,
+    "operator": operator_families.FAMILIES,
+}
+"""The metrics of each member; the job under which it is scraped has the member's name."""
+
+_UNITS: Final = {
+    "_per_s": "1/s",
+    "_timestamp_seconds": "s since 1970",
+    "_time_seconds": "s since 1970",
+    "_seconds_total": "s",
+    "_seconds": "s",
+    "_bytes": "bytes",
+    "_offsets": "offsets",
+    "_records": "records",
+    "_info": "1",
+    "_open": "0 or 1",
+    "_is_leader": "0 or 1",
+    "_totaltimems": "ms",
+    "_percent": "share, 0 to 1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric, as who looks at it needs to know it.
+
+    Attributes:
+        members: who shows it: names of MEMBERS, or KAFKA.
+        samples: the names of the series that Prometheus stores.
+        use: what to look at it for; empty for those of libraries and of Kafka.
+    """
+
+    name: str
+    kind: str
+    help: str
+    members: tuple[str, ...]
+    samples: tuple[str, ...]
+    labels: tuple[Label, ...] = ()
+    use: str = ""
+
+    @property
+    def unit(self) -> str:
+        """The unit that the name's ending tells; numbers of things have none."""
+        return next((unit for end, unit in _UNITS.items() if self.name.endswith(end)), "")
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The names of its labels; scraping adds namespace, pod and job."""
+        return tuple(label.name for label in self.labels)
+
+
+def _of_members() -> Iterator[Metric]:
+    for member, families in MEMBERS.items():
+        for family in families:
+            yield _declared(family, (member,))
+    yield _declared(BUILD_INFO, tuple(MEMBERS))
+
+
+def _declared(family: Family, members: tuple[str, ...]) -> Metric:
+    return Metric(
+        name=family.name,
+        kind=family.kind,
+        help=family.help,
+        members=members,
+        samples=family.samples,
+        labels=family.labels,
+        use=family.use,
+    )
+
+
+def _of_libraries() -> Iterator[Metric]:
+    """What prometheus-client shows of any process."""
+    for shown in process_registry("sender").collect():
+        if shown.name != BUILD_INFO.name:
+            yield _shown(shown)
+
+
+def _shown(shown: Shown) -> Metric:
+    names = dict.fromkeys(sample.name for sample in shown.samples)
+    labels = dict.fromkeys(name for sample in shown.samples for name in sample.labels)
+    name = f"{shown.name}_total" if shown.type == "counter" else shown.name
+    return Metric(
+        name=name,
+        kind=shown.type,
+        help=shown.documentation,
+        members=tuple(MEMBERS),
+        samples=tuple(names),
+        labels=tuple(Label(each) for each in labels),
+    )
+
+
+def _of_kafka() -> Iterator[Metric]:
+    for shape in kafka_metrics.kept():
+        yield Metric(
+            name=shape["name"],
+            kind=shape["kind"],
+            help=shape["help"],
+            members=(KAFKA,),
+            samples=tuple(shape["samples"]),
+            labels=tuple(Label(name) for name in shape["labels"]),
+        )
+
+
+OURS: Final = tuple(_of_members())
+LIBRARIES: Final = tuple(_of_libraries())
+KAFKAS: Final = tuple(_of_kafka())
+METRICS: Final = (*OURS, *LIBRARIES, *KAFKAS)
+"""All of them. Kafka's pods show some under the same names as the libraries do."""
+
+SAMPLES: Final = frozenset(sample for metric in METRICS for sample in metric.samples)
+"""Every name that a query may use, without those of recording rules."""

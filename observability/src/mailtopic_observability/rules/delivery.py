@@ -1,0 +1,167 @@
+"""The way of mails through Kafka and the senders: lag, standstill, dead letters."""
+
+from typing import Final
+
+from mailtopic_observability.rules.model import Alert, Group, Recording, Rule, Severity
+from mailtopic_observability.rules.parameters import LAG_LIMIT, THRESHOLD
+
+LAG: Final = "mailtopic:lag_seconds:max_by_topic"
+SENDERS: Final = "mailtopic:senders:count"
+DEAD: Final = "mailtopic:dead_letters:increase1h"
+
+# What waits in a retry topic waits for its time.
+_RETRY: Final = ".+[.]retry[.][0-9]+[smh]"
+
+
+def group() -> Group:
+    """Return the rules."""
+    return Group("mailtopic-delivery", (*_recordings(), *_latencies(), *_alerts()))
+
+
+def _recordings() -> tuple[Rule, ...]:
+    return (
+        Recording(
+            LAG,
+            f'max by (namespace, topic) (mailtopic_lag_seconds{{topic!~"{_RETRY}"}})',
+            "Age of the oldest mail on the main topic that has no outcome: what senders are"
+            " scaled by.",
+        ),
+        Recording(
+            SENDERS,
+            "count by (namespace, topic) (mailtopic_in_flight)",
+            "Senders that answer Prometheus.",
+        ),
+        Recording(
+            "mailtopic:mails:rate5m",
+            "sum by (namespace, topic, relay, outcome) (rate(mailtopic_mails_total[5m]))",
+            "Outcomes a second.",
+        ),
+        Recording(
+            "mailtopic:mails_finished:rate5m",
+            'sum by (namespace, topic) (rate(mailtopic_mails_total{outcome!="deferred"}[5m]))',
+            "Mails a second that got their last outcome.",
+        ),
+        Recording(
+            DEAD,
+            # A counter that is born with its first letter never increases from 0, so of those
+            # that were not there before, what they show counts.
+            "sum by (namespace, topic, reason) (\n"
+            "  (mailtopic_dead_letters_total"
+            " unless last_over_time(mailtopic_dead_letters_total[6h] offset 1h))\n"
+            "  or increase(mailtopic_dead_letters_total[1h])\n"
+            ")",
+            "Dead letters of the last hour, by reason.",
+        ),
+    )
+
+
+def _latencies() -> tuple[Rule, ...]:
+    return tuple(
+        Recording(
+            f"mailtopic:delivery_seconds:p{percent}_5m",
+            f"histogram_quantile({percent / 100}, sum by (namespace, topic, le)"
+            " (rate(mailtopic_delivery_seconds_bucket[5m])))",
+            f"{percent} % of the mails of 5 minutes took less, from acceptance to the relay's 250.",
+        )
+        for percent in (50, 95, 99)
+    )
+
+
+def _alerts() -> tuple[Rule, ...]:
+    return (*_waiting(), *_dead())
+
+
+def _waiting() -> tuple[Rule, ...]:
+    return (
+        Alert(
+            name="MailTopicLagHigh",
+            expr=f"{LAG} > scalar({LAG_LIMIT})",
+            hold="3m",
+            hold_reason="a burst that senders catch up with, and a rollout, are over by then",
+            severity=Severity.PAGE,
+            component="delivery",
+            summary="Mails wait too long for a sender",
+            description=(
+                "The oldest mail of topic {{ $labels.topic }} without an outcome is"
+                " {{ $value | humanizeDuration }} old."
+            ),
+            expected_when="a relay is away (other alerts say so) or far more mails came than usual",
+        ),
+        Alert(
+            name="MailTopicStalled",
+            expr=(
+                f"{LAG} > scalar({THRESHOLD})\n"
+                "unless on (namespace, topic)\n"
+                # Mails that only expire, or are replaced by newer ones, get nowhere either.
+                "(sum by (namespace, topic) (rate(mailtopic_mails_total"
+                '{outcome!~"expired|superseded"}[3m])) > 0)'
+            ),
+            hold="2m",
+            hold_reason="with the 3 minutes that the rate looks back, five without any progress",
+            severity=Severity.PAGE,
+            component="delivery",
+            summary="Mails wait and no sender gets anything done",
+            description=(
+                "For 5 minutes no mail of topic {{ $labels.topic }} got anywhere; the oldest one"
+                " has waited for {{ $value | humanizeDuration }}."
+            ),
+            expected_when="the only relay is away, the login is refused, or Kafka takes no writes",
+        ),
+        Alert(
+            name="MailTopicNoSender",
+            expr=(
+                f"max_over_time({SENDERS}[6h])\n"
+                f"unless on (namespace, topic) {SENDERS}\n"
+                "unless on (namespace, topic)\n"
+                # Scaled to zero while nothing arrives is right, where Kafka's metrics can tell.
+                "(sum by (namespace, topic) (delta(kafka_log_log_logendoffset[10m])) == 0)"
+            ),
+            hold="3m",
+            hold_reason="a pod that moves to another node is back by then",
+            severity=Severity.PAGE,
+            component="delivery",
+            summary="Nobody delivers a topic's mails",
+            description=(
+                "No sender of topic {{ $labels.topic }} answers Prometheus; within the last 6 hours"
+                " there were {{ $value }}."
+            ),
+            expected_when=(
+                "a MailTopic was deleted or paused, or its senders were scaled to zero and"
+                " Kafka's metrics can't tell that nothing arrives"
+            ),
+        ),
+    )
+
+
+def _dead() -> tuple[Rule, ...]:
+    return (
+        Alert(
+            name="MailTopicDeadLettersGrowing",
+            expr=f"{DEAD} > 0.5",
+            hold="0s",
+            hold_reason="a dead letter doesn't come back to life by waiting",
+            severity=Severity.TICKET,
+            component="delivery",
+            summary="Mails end in the DLQ",
+            description=(
+                "About {{ $value | humanize }} records of topic {{ $labels.topic }} went to the DLQ"
+                " within an hour, reason {{ $labels.reason }}."
+            ),
+            expected_when="somebody published garbage by hand",
+        ),
+        Alert(
+            name="MailTopicDeadLetterFlood",
+            expr="max by (namespace, topic) (mailtopic_dlq_flood_open) == 1",
+            hold="1m",
+            hold_reason="one that ends within a minute was a batch, not a state",
+            severity=Severity.PAGE,
+            component="delivery",
+            summary="So many mails die that senders stopped taking new ones",
+            description=(
+                "A sender of topic {{ $labels.topic }} keeps its mails in Kafka instead of filling"
+                " the DLQ: the mails aren't to blame, and nothing is delivered until the cause is"
+                " mended."
+            ),
+            expected_when="a key, a template or a relay was changed a moment ago",
+        ),
+    )

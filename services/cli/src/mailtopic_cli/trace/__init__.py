@@ -1,0 +1,1 @@
+"""`mailtopic trace`: the story of one mail."""

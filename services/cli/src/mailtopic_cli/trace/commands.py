@@ -1,0 +1,218 @@
+"""The command `mailtopic trace` and its options."""
+
+import logging
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, NoReturn
+from uuid import UUID
+
+import typer
+
+if TYPE_CHECKING:
+    from mailtopic_cli.dlq.settings import DlqSettings
+    from mailtopic_cli.trace.log_lines import Wanted
+    from mailtopic_cli.trace.reading import Known
+    from mailtopic_cli.trace.story import Story
+
+PROGRAM = "mailtopic trace"
+_IN_MEMORY_BYTES = 16_777_216
+_UNKNOWN = 1
+_WRONG = 2
+
+
+def trace_command(
+    which: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", help="A mail's id; with --logs also a signup's id or a trace's."
+        ),
+    ],
+    *,
+    logs: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A file with logs of senders and signup in JSON, or - for standard input; "
+            "may be given several times."
+        ),
+    ] = None,
+    topic: Annotated[
+        str | None, typer.Option(help="The main topic.", show_default="MAILTOPIC_TOPIC")
+    ] = None,
+    bootstrap_servers: Annotated[
+        str | None,
+        typer.Option(
+            "--bootstrap-servers",
+            help="Brokers to begin with, host:port,host:port.",
+            show_default="MAILTOPIC_KAFKA__BOOTSTRAP_SERVERS",
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            help="Read Kafka's records of this time or later only, which is quicker: "
+            "2026-01-31T12:00:00Z, or 10m ago."
+        ),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds to wait for a broker that does not answer.")
+    ] = 30.0,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Don't ask Kafka; only --logs tell.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Tell all that became of a mail, in order: no address, no code.
+
+    It reads the topic, its .status and its .dlq, and changes nothing. Log lines add the times of
+    each stage, the relays' codes and the pods:
+
+        kubectl logs deploy/SENDER --tail=-1 | mailtopic trace ID --logs -
+
+    Kafka keeps the last outcome of each mail for long, and earlier ones only until it compacts the
+    status topic: of an older mail, logs tell more. Each line's time is by the clock of the machine
+    that wrote it. Where Kafka is comes from the same places as for `mailtopic dlq`.
+
+    The exit code is 0; 1 when nothing is known of the id, or no broker answers; 2 for a wrong
+    option.
+    """
+    from mailtopic_cli.dlq.errors import DlqError  # noqa: PLC0415
+    from mailtopic_cli.dlq.selection import parse_moment  # noqa: PLC0415
+    from mailtopic_cli.trace.log_lines import parse_wanted  # noqa: PLC0415
+    from mailtopic_runtime import SettingError, SystemClock, run_program  # noqa: PLC0415
+
+    wanted = parse_wanted(which)
+    if wanted is None:
+        _end("ID: must be a mail's id, such as 0b7e9a52-7d43-4f0e-9d8c-1f6b2a3c4d5e")
+    if offline and not logs:
+        _end("--offline: needs --logs")
+    try:
+        since_ms = parse_moment("--since", since, now_ms=SystemClock().now_ms())
+    except SettingError as error:
+        _end(str(error))
+    kafka = None if offline else _Kafka(topic, bootstrap_servers, timeout, since_ms)
+    settings = kafka.settings() if kafka else None
+
+    async def run() -> int:
+        with ExitStack() as stack:
+            files = [_open(stack, name) for name in logs or ()]
+            try:
+                stories = await _tell(wanted, files, kafka, settings)
+            except DlqError as error:
+                typer.echo(f"{PROGRAM}: {error}", err=True)
+                return _UNKNOWN
+        return _print(which, stories, as_json=as_json)
+
+    run_program(PROGRAM, run)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kafka:
+    """How Kafka is to be asked."""
+
+    topic: str | None
+    bootstrap_servers: str | None
+    timeout_s: float
+    since_ms: int | None
+
+    def settings(self) -> "DlqSettings":
+        from mailtopic_cli.dlq.settings import load_dlq_settings  # noqa: PLC0415
+
+        return load_dlq_settings(
+            PROGRAM, topic=self.topic, bootstrap_servers=self.bootstrap_servers
+        )
+
+    async def search(
+        self, settings: "DlqSettings", mail_ids: frozenset[UUID]
+    ) -> "dict[UUID, Known]":
+        from mailtopic_cli.dlq.kafka import KafkaTopicReader  # noqa: PLC0415
+        from mailtopic_cli.dlq.progress import Progress  # noqa: PLC0415
+        from mailtopic_cli.trace.reading import KafkaTopics  # noqa: PLC0415
+
+        # A broker that is away is told in one line; the client would write one a second.
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+        progress = Progress()
+        try:
+            async with KafkaTopicReader(
+                settings.kafka.client_kwargs(), timeout_s=self.timeout_s, progress=progress
+            ) as reader:
+                topics = KafkaTopics(
+                    settings.names, settings.legacy, reader, progress, self.since_ms
+                )
+                return await topics.search(mail_ids)
+        finally:
+            progress.clear()
+
+
+async def _tell(
+    wanted: "Wanted",
+    files: Sequence[IO[str]],
+    kafka: _Kafka | None,
+    settings: "DlqSettings | None",
+) -> "list[Story]":
+    """Return the stories of the mails of which anything is known, the oldest first."""
+    from mailtopic_cli.trace.log_lines import mails_of, moments_of  # noqa: PLC0415
+    from mailtopic_cli.trace.reading import Known  # noqa: PLC0415
+    from mailtopic_cli.trace.story import Story, in_order  # noqa: PLC0415
+
+    mail_ids = mails_of(_lines(files), wanted)
+    told = moments_of(_lines(files), mail_ids)
+    found = await kafka.search(settings, mail_ids) if kafka and settings else {}
+    stories: list[Story] = []
+    for mail_id in mail_ids:
+        known = found.get(mail_id, Known())
+        moments = in_order([*known.moments, *told[mail_id]])
+        if moments:
+            topic = settings.topic if settings else None
+            stories.append(
+                Story(mail_id, topic, moments, known.accepted_at_ms, known.expires_at_ms)
+            )
+    return sorted(stories, key=lambda story: story.moments[0].at_ms)
+
+
+def _print(which: str, stories: "Sequence[Story]", *, as_json: bool) -> int:
+    from mailtopic_cli.trace.printing import document, lines_of  # noqa: PLC0415
+    from mailtopic_runtime import SystemClock  # noqa: PLC0415
+
+    now_ms = SystemClock().now_ms()
+    if as_json:
+        typer.echo(document(stories))
+    for number, story in enumerate(() if as_json else stories):
+        typer.echo(("\n" if number else "") + "\n".join(lines_of(story, now_ms=now_ms)))
+    if not stories:
+        typer.echo(
+            f"{PROGRAM}: nothing is known of {which}: check the id, --topic and --since. Kafka "
+            "forgets what its retention time is over for; older logs may tell more",
+            err=True,
+        )
+    return 0 if stories else _UNKNOWN
+
+
+def _open(stack: ExitStack, name: str) -> IO[str]:
+    """Open logs so that they can be read twice."""
+    if name != "-":
+        try:
+            return stack.enter_context(Path(name).open(encoding="utf-8", errors="replace"))
+        except OSError as error:
+            _end(f"--logs: {name} can't be read: {error.strerror}")
+    kept = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - the stack closes it
+        _IN_MEMORY_BYTES, "w+", encoding="utf-8", errors="replace"
+    )
+    stack.enter_context(kept)
+    shutil.copyfileobj(sys.stdin, kept)
+    return kept
+
+
+def _lines(files: Iterable[IO[str]]) -> Iterator[str]:
+    for file in files:
+        file.seek(0)
+        yield from file
+
+
+def _end(problem: str) -> NoReturn:
+    typer.echo(f"{PROGRAM}: {problem}", err=True)
+    raise typer.Exit(_WRONG)

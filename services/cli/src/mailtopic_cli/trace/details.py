@@ -1,0 +1,57 @@
+"""Which details of a mail's moments are shown, and what they may hold. Pure.
+
+Who writes logs and topics can be anybody: only names that are known are taken over, and of those
+only what such a detail looks like. No text of a stranger's is shown.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+Details = dict[str, str | int | float]
+
+_NUMBERS = frozenset(
+    {
+        "queue_ms",
+        "wait_ms",
+        "connect_ms",
+        "transmit_ms",
+        "waited_ms",
+        "seconds",
+        "partition",
+        "offset",
+        "not_before_ms",
+    }
+)
+_WORD = re.compile(r"[a-z]{1,20}([-_][a-z]{1,20}){0,4}")
+_TAG = re.compile(r"[0-9a-f]{12}")
+_TEXTS = {
+    # Names of relays are settings; a number in it as long as a code is none that anybody needs.
+    "relay": re.compile(r"(?!.*[0-9]{6})[A-Za-z0-9._\-]{1,253}"),
+    "reply": _WORD,
+    "phase": _WORD,
+    "reason": _WORD,
+    "smtp": re.compile(r"[2-5][0-9]{2}( [245]\.[0-9]{1,3}\.[0-9]{1,3})?"),
+    "tier": re.compile(r"[1-9][0-9]{0,4}[smh]"),
+    "recipient": _TAG,
+    "signup": _TAG,
+    "trace_id": re.compile(r"[0-9a-f]{32}"),
+}
+
+
+def known_details(data: Mapping[str, Any]) -> Details:
+    """Return those of the data that may be shown; whatever else it holds is left out."""
+    return {
+        name: value
+        for name, value in data.items()
+        if _is_number(name, value) or _is_text(name, value)
+    }
+
+
+def _is_number(name: str, value: object) -> bool:
+    return name in _NUMBERS and isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_text(name: str, value: object) -> bool:
+    pattern = _TEXTS.get(name)
+    return pattern is not None and isinstance(value, str) and bool(pattern.fullmatch(value))

@@ -1,0 +1,99 @@
+"""Log lines of ours in whatever `kubectl logs` or a file holds. Pure.
+
+A line may come from anywhere: only details that are known are taken over.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from mailtopic_cli.trace.details import known_details
+from mailtopic_cli.trace.story import OUTCOMES, Moment, Source
+from mailtopic_contract import signup_tag
+
+MAX_LINE_CHARACTERS = 65_536
+
+_EVENT = re.compile(r"(mail|record)\.([a-z_]{1,32})")
+_POD = re.compile(r"\[pod/([a-z0-9.-]{1,253})/[a-z0-9-]{1,63}\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an id can be meant for: a mail, else the mails of a signup or of a trace."""
+
+    mail_id: UUID
+    signup: str | None = None
+    trace_id: str | None = None
+
+
+def parse_wanted(text: str) -> Wanted | None:
+    """Return what an id can be meant for; None if it is no id of ours.
+
+    A mail's id is a UUID. Ids of signups and traces are 32 hex digits, and so is a UUID without
+    its dashes.
+    """
+    try:
+        mail_id = UUID(text)
+    except ValueError:
+        return None
+    if text.lower() == mail_id.hex:
+        return Wanted(mail_id, signup_tag(mail_id.hex), mail_id.hex)
+    return Wanted(mail_id) if text.lower() == str(mail_id) else None
+
+
+def mails_of(lines: Iterable[str], wanted: Wanted) -> frozenset[UUID]:
+    """Return the mails that are wanted, as far as lines tell of them."""
+    found = {wanted.mail_id}
+    for line in lines if wanted.signup or wanted.trace_id else ():
+        parsed = parse_line(line)
+        if parsed is not None:
+            details = parsed[1].details
+            is_signup = wanted.signup is not None and details.get("signup") == wanted.signup
+            is_trace = wanted.trace_id is not None and details.get("trace_id") == wanted.trace_id
+            if is_signup or is_trace:
+                found.add(parsed[0])
+    return frozenset(found)
+
+
+def moments_of(lines: Iterable[str], mail_ids: frozenset[UUID]) -> dict[UUID, list[Moment]]:
+    """Return what lines tell of these mails."""
+    found: dict[UUID, list[Moment]] = {mail_id: [] for mail_id in mail_ids}
+    # Looked for as text first: of a million lines a handful matters.
+    texts = [str(mail_id) for mail_id in mail_ids]
+    for line in lines:
+        if any(text in line for text in texts):
+            parsed = parse_line(line)
+            if parsed is not None and parsed[0] in found:
+                found[parsed[0]].append(parsed[1])
+    return found
+
+
+def parse_line(line: str) -> tuple[UUID, Moment] | None:
+    """Return which mail a line tells of, and what; None if it isn't one of ours."""
+    begin = line.find("{")
+    if begin < 0 or len(line) > MAX_LINE_CHARACTERS:
+        return None
+    try:
+        data = json.loads(line[begin:])
+        mail_id = UUID(str(data["id"]))
+        at_ms = round(datetime.fromisoformat(data["time"]).timestamp() * 1000)
+        event = _EVENT.fullmatch(data["event"])
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
+        return None
+    if event is None:
+        return None
+    details = known_details(data)
+    pod = _POD.search(line[:begin])
+    if pod:
+        details["pod"] = pod[1]
+    name, attempt = event[2], data.get("attempt")
+    return mail_id, Moment(
+        at_ms,
+        Source.LOG,
+        name if name in OUTCOMES else name.replace("_", " "),
+        attempt if isinstance(attempt, int) else None,
+        details,
+    )

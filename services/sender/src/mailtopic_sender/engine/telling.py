@@ -1,0 +1,140 @@
+"""Tells what becomes of a mail: one log line for each outcome, its stages, and its span.
+
+Nothing told here holds an address or a code: the recipient is a tag that only holders of the
+sealing keys can compute.
+"""
+
+from mailtopic_contract import KeyRing, MailHeaders, Outcome, TraceContext
+from mailtopic_runtime import Clock, Span, SpanKind, Tracer, get_logger, now_ns
+from mailtopic_runtime.tracing import current_span
+from mailtopic_sender.engine.incoming import Incoming
+from mailtopic_sender.mail_ports import DeliveryResult
+from mailtopic_sender.metrics import SenderMetrics
+
+_GOOD = frozenset({Outcome.ACCEPTED, Outcome.SUPERSEDED})
+
+
+class Teller:
+    """Logs, measures and traces what a sender does about its mails.
+
+    Args:
+        tracer: makes the spans.
+        metrics: counts and measures.
+        clock: tells the time.
+        keyring: its keys make recipients' tags; without one, lines name no recipient.
+    """
+
+    def __init__(
+        self,
+        *,
+        tracer: Tracer,
+        metrics: SenderMetrics,
+        clock: Clock,
+        keyring: KeyRing | None,
+    ) -> None:
+        self._tracer = tracer
+        self._metrics = metrics
+        self._clock = clock
+        self._keyring = keyring
+        self._log = get_logger(__name__).bind(topic=metrics.topic)
+
+    def received(self, incoming: Incoming) -> None:
+        """Tell that a record was read."""
+        self._metrics.stage("queue", _queue_s(incoming, self._clock.now_ms()))
+
+    def span(self, incoming: Incoming) -> Span:
+        """Return the span of one record, from its reception to its outcome.
+
+        A mail that brings no trace gets one that derives from its id: whoever repeats the attempt
+        after a crash continues it.
+        """
+        if not self._tracer.is_on:
+            return self._tracer.span("process", SpanKind.CONSUMER)
+        record, here_ns = incoming.record, now_ns()
+        start_ns = here_ns - round(1e9 * (self._clock.monotonic_s() - incoming.received_s))
+        span = self._tracer.span(
+            f"process {record.topic}",
+            SpanKind.CONSUMER,
+            parent=incoming.headers.trace,
+            trace_id=incoming.mail_id,
+            start_ns=start_ns,
+        )
+        if span.is_recorded:
+            span.set("messaging.system", "kafka")
+            span.set("messaging.operation.type", "process")
+            span.set("messaging.operation.name", "process")
+            span.set("messaging.destination.name", record.topic)
+            span.set("messaging.destination.partition.id", str(record.partition))
+            span.set("messaging.kafka.offset", record.offset)
+            span.set("messaging.message.id", str(incoming.mail_id))
+            span.set("mailtopic.attempt", incoming.attempt)
+            with span.part("wait for lane", start_ns=start_ns):
+                pass
+        return span
+
+    def sent(self, result: DeliveryResult) -> None:
+        """Measure one attempt's stages."""
+        self._metrics.stage("wait", result.wait_s)
+        self._metrics.stage("connect", result.connect_s)
+        self._metrics.stage("transmit", result.transmit_s)
+
+    def delivered(self, seconds: float) -> None:
+        """Measure a delivery; a trace that is recorded is its example."""
+        span = current_span.get()
+        example = {"trace_id": span.trace_id} if span is not None and span.trace_id else None
+        self._metrics.delivered(seconds, self._clock.now_ms(), example)
+
+    def ended(
+        self,
+        incoming: Incoming,
+        outcome: Outcome,
+        result: DeliveryResult | None,
+        **details: float | str,
+    ) -> None:
+        """Tell an outcome that is recorded."""
+        span = current_span.get()
+        if span is not None:
+            details["trace_id"] = span.trace_id or ""
+            span.set("mailtopic.outcome", outcome.value)
+            if outcome not in _GOOD:
+                span.fail(outcome.value)
+        if incoming.mail is not None and self._keyring is not None:
+            details["recipient"] = self._keyring.recipient_tag(incoming.mail.address)
+        if result is not None:
+            details |= {
+                "relay": result.relay,
+                "reply": result.reply_class.value,
+                "smtp": result.smtp or "",
+                "phase": result.phase,
+                "wait_ms": _ms(result.wait_s),
+                "connect_ms": _ms(result.connect_s),
+                "transmit_ms": _ms(result.transmit_s),
+            }
+        self._log.info(
+            f"mail.{outcome.value}",
+            id=str(incoming.mail_id),
+            attempt=incoming.attempt,
+            queue_ms=_ms(self._queue_s(incoming)),
+            **details,
+        )
+
+    def _queue_s(self, incoming: Incoming) -> float:
+        since_received_s = self._clock.monotonic_s() - incoming.received_s
+        return _queue_s(incoming, self._clock.now_ms() - round(since_received_s * 1000))
+
+
+def trace_of(headers: MailHeaders) -> TraceContext | None:
+    """Return what the next attempt is told of the trace: what came, else the one begun here."""
+    if headers.trace is not None:
+        return headers.trace
+    span = current_span.get()
+    own = span.traceparent if span is not None else None
+    return TraceContext(own) if own else None
+
+
+def _queue_s(incoming: Incoming, received_ms: int) -> float:
+    return max(0.0, (received_ms - incoming.record.timestamp_ms) / 1000)
+
+
+def _ms(seconds: float) -> float:
+    return round(1000 * max(seconds, 0.0), 1)

@@ -20,7 +20,10 @@ _STOP_TIMEOUT_S = 30
 
 @dataclass
 class SignupProcess:
-    """One process; its files are in ``folder``, so that processes with one folder share them."""
+    """One process; its files are in ``folder``, so that processes with one folder share them.
+
+    ``settings`` are more of the service's, without MAILTOPIC_ in front.
+    """
 
     folder: Path
     kafka: str
@@ -56,11 +59,7 @@ class SignupProcess:
         with self.log_file.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 script,
-                env={
-                    **os.environ,
-                    **{f"MAILTOPIC_{key}": v for key, v in settings.items()},
-                    **self.settings,
-                },
+                env={**os.environ, **{f"MAILTOPIC_{key}": v for key, v in settings.items()}},
                 stdout=log,
                 stderr=log,
             )

@@ -8,7 +8,6 @@ from pathlib import Path
 import httpx
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from mailtopic_cli.kafka_node import KafkaNode
 from mailtopic_contract import (
@@ -25,16 +24,8 @@ from mailtopic_contract import (
 )
 from support.conditions import until
 from support.kafka_records import read_everything
+from support.kafka_topics import create_topics
 from support.signup_process import SignupProcess
-
-
-async def create_topics(node: KafkaNode, *names: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=node.bootstrap_servers)
-    await admin.start()
-    try:
-        await admin.create_topics([NewTopic(name, 3, 1) for name in names])
-    finally:
-        await admin.close()
 
 
 async def mails_in(node: KafkaNode, topic: str) -> list[MailRecord]:
@@ -101,7 +92,7 @@ async def new_process(topic: str, tmp_path: Path) -> AsyncIterator[NewProcess]:
 async def signup(
     kafka: KafkaNode, topic: str, new_process: NewProcess
 ) -> AsyncIterator[SignupProcess]:
-    await create_topics(kafka, topic, TopicNames(topic).status)
+    await create_topics(kafka.bootstrap_servers, topic, TopicNames(topic).status)
     process = new_process(kafka)
     await process.start()
     yield process
@@ -169,7 +160,7 @@ async def test_signups_are_accepted_before_kafka_and_its_topic_are_there(
         return "topic" in (await process.ready())["kafka"]
 
     await until(is_waiting_for_the_topic, "it is told that the topic is missing", timeout_s=60)
-    await create_topics(own_kafka, topic, TopicNames(topic).status)
+    await create_topics(own_kafka.bootstrap_servers, topic, TopicNames(topic).status)
 
     async def all_arrived() -> bool:
         return len(await mails_in(own_kafka, topic)) >= 20
@@ -191,7 +182,7 @@ async def test_signups_are_accepted_before_kafka_and_its_topic_are_there(
 async def test_what_was_accepted_outlives_a_kill(
     kafka: KafkaNode, topic: str, new_process: NewProcess
 ) -> None:
-    await create_topics(kafka, topic)
+    await create_topics(kafka.bootstrap_servers, topic)
     victim = new_process(kafka)
     await victim.start()
     signing_up = asyncio.create_task(sign_up(victim, addresses_of(400)))
@@ -220,7 +211,7 @@ async def test_what_was_accepted_outlives_a_kill(
 async def test_two_processes_share_a_database_and_publish_every_mail_once(
     kafka: KafkaNode, topic: str, new_process: NewProcess
 ) -> None:
-    await create_topics(kafka, topic)
+    await create_topics(kafka.bootstrap_servers, topic)
     processes = [new_process(kafka) for _ in range(2)]
     await asyncio.gather(*(process.start() for process in processes))
     accepted = await asyncio.gather(

@@ -47,6 +47,7 @@ def tracing(endpoint: str, *, ratio: float = 0.0) -> dict[str, str]:
 
 @asynccontextmanager
 async def signup_of(bench: Bench, settings: dict[str, str]) -> AsyncIterator[SignupProcess]:
+    settings = {name.removeprefix("MAILTOPIC_"): value for name, value in settings.items()}
     process = SignupProcess(bench.directory, bench.servers, bench.topic, settings=settings)
     await process.start()
     try:

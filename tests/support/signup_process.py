@@ -20,7 +20,10 @@ _STOP_TIMEOUT_S = 30
 
 @dataclass
 class SignupProcess:
-    """One process; its files are in ``folder``, so that processes with one folder share them."""
+    """One process; its files are in ``folder``, so that processes with one folder share them.
+
+    ``settings`` are more of the service's, without MAILTOPIC_ in front.
+    """
 
     folder: Path
     kafka: str
@@ -56,11 +59,7 @@ class SignupProcess:
         with self.log_file.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 script,
-                env={
-                    **os.environ,
-                    **{f"MAILTOPIC_{key}": v for key, v in settings.items()},
-                    **self.settings,
-                },
+                env={**os.environ, **{f"MAILTOPIC_{key}": v for key, v in settings.items()}},
                 stdout=log,
                 stderr=log,
             )
@@ -84,6 +83,12 @@ class SignupProcess:
             answer = await client.get(f"{self.url}/readyz")
         found: dict[str, str] = answer.json()
         return found
+
+    async def has_published_all(self) -> bool:
+        """Whether nothing waits in the outbox."""
+        async with httpx.AsyncClient() as client:
+            metrics = (await client.get(f"{self.url}/metrics")).text
+        return "\nmailtopic_outbox_pending 0.0\n" in metrics
 
     def log_lines(self) -> list[dict[str, str]]:
         return [json.loads(line) for line in self.log_file.read_text().splitlines()]

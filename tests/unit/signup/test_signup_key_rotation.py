@@ -50,6 +50,7 @@ async def test_a_rotation_in_four_steps_refuses_nobody_at_any_moment(signup: Sig
         challenge = await signup.begin(f"a{number}@example.com")
         mail = (await signup.mails())[-1]
         open_challenges = [(challenge, open_variables(mail, sender)["code"])]
+        signup.clock.advance(1)
     assert mail.sealed
     assert mail.sealed.kid == "k2"
     with pytest.raises(SealingError):

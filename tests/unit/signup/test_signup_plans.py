@@ -24,7 +24,7 @@ def executed() -> Iterator[Executed]:
 
     def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         if statement.split(maxsplit=1)[0] in {"SELECT", "INSERT", "UPDATE", "DELETE", "WITH"}:
-            seen[statement] = parameters
+            seen[statement] = parameters[0] if isinstance(parameters, list) else parameters
 
     event.listen(Engine, "before_cursor_execute", note)
     try:

@@ -136,13 +136,14 @@ def settings(broker: ChartBroker, user: str, password: str | None = None) -> Kaf
 
 
 async def test_a_user_may_do_what_its_service_does_and_no_more(secured: ChartBroker) -> None:
-    assert "user signup: credentials set, ACLs +5 -0" in secured.grant_access()
+    assert "user signup: credentials set, ACLs +6 -0" in secured.grant_access()
     sender = settings(secured, "sender").client_kwargs()
     names = TopicNames("mails")
     await KafkaTopics(sender, names, partitions=1).ensure()
 
     signup = KafkaClient(settings(secured, "signup"), publish_timeout_s=10)
     await signup.publish("mails", key=b"k", value=b"v")
+    await signup.publish("mails.status", key=b"k", value=b"v")
     with pytest.raises(RecordRefused) as refused:
         await signup.publish("mails.dlq", key=b"k", value=b"v")
     assert refused.value.reason == "not-allowed"

@@ -223,6 +223,15 @@ async def test_every_answer_has_a_request_id_and_keeps_a_given_one(signup: Signu
     assert given.json()["instance"] == "urn:mailtopic:request:abc-12345"
 
 
+async def test_a_look_alike_domain_shows_in_the_log_and_no_address_does(
+    signup: Signup, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await signup.begin("anna@раураl.example")
+    told = capsys.readouterr().out
+    assert "xn--l-7sba6dbr.example" in told
+    assert "anna" not in told
+
+
 async def test_without_its_tables_the_service_is_unavailable_and_says_so(signup: Signup) -> None:
     def drop(connection: Connection) -> None:
         for table in ("outbox", "challenges"):

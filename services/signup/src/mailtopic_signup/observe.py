@@ -88,6 +88,7 @@ class Observer:
         method, route = _method(scope), _route(scope)
         self._metrics.request(method, route, status, seconds)
         log = self._log.debug if route in _PROBES else self._log.info
+        domain = scope["state"].get("mail_domain")
         log(
             "request.done",
             method=method,
@@ -95,6 +96,7 @@ class Observer:
             status=status,
             ms=round(seconds * 1000, 1),
             request_id=request_id,
+            **({"domain": domain} if domain else {}),
         )
 
 

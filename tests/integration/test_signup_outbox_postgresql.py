@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from mailtopic_client import MemoryBroker
 from mailtopic_contract import decode_headers
+from mailtopic_signup.adapters import sql_database
 from mailtopic_signup.adapters.sql_database import Database
 from mailtopic_signup.adapters.sql_outbox import SqlOutbox
 from mailtopic_signup.metrics import SignupMetrics
@@ -162,6 +163,23 @@ async def test_a_key_that_another_process_is_at_gets_409(signup: Signup) -> None
         await other.rollback()
     again = await signup.post("/v1/signups", body, idempotency_key="k-1")
     assert again.content == first.content
+
+
+async def test_a_database_that_does_not_answer_in_time_is_unavailable_and_recovers(
+    signup: Signup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql_database, "ANSWER_TIMEOUT_S", 0.5)
+    body = {"email": "anna@example.com"}
+    async with own_connection(signup) as other:
+        await other.execute(text("LOCK TABLE outbox, challenges IN ACCESS EXCLUSIVE MODE"))
+        # More requests than connections: none of them keeps one.
+        answers = await asyncio.gather(*(signup.post("/v1/signups", body) for _ in range(8)))
+        assert {answer.status_code for answer in answers} == {503}
+        assert (await signup.client.get("/readyz")).status_code == 503
+        await other.rollback()
+    monkeypatch.undo()
+    assert (await signup.post("/v1/signups", body)).status_code == 202
+    assert len(await signup.mails()) == 1
 
 
 async def test_debezium_could_take_the_publishers_place(signup: Signup) -> None:

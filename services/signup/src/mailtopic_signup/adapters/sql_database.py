@@ -25,6 +25,9 @@ from mailtopic_signup.settings import DatabaseSettings, default_database_file
 _URL_SETTING = "MAILTOPIC_DATABASE__URL"
 _DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+asyncpg"}
 _RETRY_S = 1.0
+ANSWER_TIMEOUT_S = 20.0
+"""How long a transaction on PostgreSQL may take. A server that is frozen closes no connection."""
+
 _START_PATIENCE_S = 2.0
 _READS = {"mailtopic_writes": False}
 # SQLSTATEs with which PostgreSQL refuses a connection until somebody changes something.
@@ -78,7 +81,8 @@ class Database:
             DatabaseUnavailable: it was not committed, or nobody knows.
         """
         await self._wait_until_prepared()
-        return await self._write(work)
+        async with self._translated_errors(), self._in_time():
+            return await self._runner.write(work)
 
     async def read(self, work: Work[T]) -> T:
         """Run work in a transaction that only reads.
@@ -87,7 +91,7 @@ class Database:
             DatabaseUnavailable: the database doesn't answer.
         """
         await self._wait_until_prepared()
-        async with self._translated_errors():
+        async with self._translated_errors(), self._in_time():
             return await self._runner.read(work)
 
     async def prepare(self) -> None:
@@ -124,6 +128,10 @@ class Database:
             await asyncio.wait_for(self._is_prepared.wait(), _START_PATIENCE_S)
         except TimeoutError:
             raise DatabaseUnavailable("the database is not ready yet") from None
+
+    def _in_time(self) -> asyncio.Timeout:
+        # SQLite has a patience of its own, busy_timeout_s, and its thread can't be cancelled.
+        return asyncio.timeout(None if self.is_sqlite else ANSWER_TIMEOUT_S)
 
     async def _write(self, work: Work[T]) -> T:
         async with self._translated_errors():

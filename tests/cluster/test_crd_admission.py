@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import yaml
 
-from mailtopic_operator.model.crd import mailreplay_crd
 from support.api_server import ROOT, ApiServer, running_api_server
 from support.invalid_mailtopics import DELETE, FORBIDDEN, INVALID, VALID, Refused, changed
 
@@ -26,7 +25,6 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     for server in running_api_server(tmp_path_factory.mktemp("api"), "cluster"):
         for path in sorted(CRDS.glob("mail*.yaml")):
             server.kubectl("apply", "--server-side", "-f", str(path))
-        server.apply(mailreplay_crd())
         server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         server.kubectl("create", "namespace", "samples")
         server.apply(dict(VALID), REPLAY)
@@ -130,6 +128,8 @@ def _undescribed(schema: dict[str, Any], path: str) -> Iterator[str]:
     [
         ("spec/ratePerSecond", 20, "a replay runs once and can't be changed"),
         ("spec/dryRun", True, "a replay runs once and can't be changed"),
+        ("spec/filter", {"classes": ["bug"]}, "a replay runs once and can't be changed"),
+        ("spec/mailTopicRef/name", "others", "a replay runs once and can't be changed"),
     ],
 )
 def test_a_replay_can_not_be_changed(
@@ -141,10 +141,21 @@ def test_a_replay_can_not_be_changed(
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
+        ("metadata/name", "n" * 53, "write a name of at most 52 characters"),
+        ("spec", DELETE, "spec: Required value"),
         ("spec/mailTopicRef", DELETE, "mailTopicRef: Required value"),
+        ("spec/mailTopicRef/name", DELETE, "mailTopicRef.name: Required value"),
+        ("spec/mailTopicRef/name", "", "mailTopicRef.name"),
+        ("spec/mailTopicRef/name", "shop/mails", "write the object's name only"),
         ("spec/ratePerSecond", 0, "write 1 to 10000 mails a second"),
+        ("spec/ratePerSecond", 10_001, "write 1 to 10000 mails a second"),
+        ("spec/ratePerSecond", "5/s", "must be of type integer"),
+        ("spec/dryRun", "yes", "must be of type boolean"),
         ("spec/filter/classes", ["Bad Class"], "as `mailtopic dlq list` shows them"),
+        ("spec/filter/classes", [""], "filter.classes"),
+        ("spec/filter/classes", ["bug"] * 17, "Too many"),
         ("spec/filter/since", "yesterday", "must be of type date-time"),
+        ("spec/filter/until", "2026-01-01", "must be of type date-time"),
         (
             "spec/filter",
             {"since": "2026-01-02T00:00:00Z", "until": "2026-01-01T00:00:00Z"},
@@ -156,8 +167,21 @@ def test_an_invalid_replay_is_refused_with_what_to_write_instead(
     api_server: ApiServer, path: str, value: Any, words: str
 ) -> None:
     manifest = changed(REPLAY, path, value)
-    manifest["metadata"]["name"] = "new"
+    if not path.startswith("metadata"):
+        manifest["metadata"]["name"] = "new"
     assert words in _answer(api_server, "create", manifest)
+
+
+def test_the_smallest_replay_gets_every_default(api_server: ApiServer) -> None:
+    metadata = {"name": "small", "namespace": "default"}
+    spec = {"mailTopicRef": {"name": "mails"}}
+    api_server.apply({**REPLAY, "metadata": metadata, "spec": spec})
+    assert api_server.get("mailreplay", "small")["spec"] == {**spec, "dryRun": False, "filter": {}}
+
+
+def test_kubectl_explain_tells_of_a_replay(api_server: ApiServer) -> None:
+    text = " ".join(api_server.kubectl("explain", "mailreplay.spec.ratePerSecond").split())
+    assert "Mails a second that go back to the main topic at most" in text
 
 
 def test_the_samples_are_taken(api_server: ApiServer) -> None:

@@ -4,11 +4,8 @@ The rights are those of its chart, on a real API server that also checks who may
 """
 
 import asyncio
-import itertools
-import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +16,36 @@ from support.api_server import ApiServer, running_api_server
 from support.brokers import running_node
 from support.conditions import until
 from support.helm import Helm, helm_clients
-from support.operator_rights import Right, Rights, granted, rendered
+from support.operator_rights import Right, granted, rendered
+from support.operator_rights_bench import (
+    EDITS,
+    KEDA,
+    NAME,
+    NUMBERS,
+    Bench,
+    fails,
+    keda_crd,
+    refused,
+)
 from support.operators import OperatorProcess, Operators, install_crds, mail_topic
 from support.requirements import require
 
 Json = dict[str, Any]
 Figure = Callable[[str], None]
 
-_KEDA = "keda.sh"
-# A hand edit of each child, in a field that the operator sets.
-_EDITS: dict[tuple[str, str], Json] = {
-    ("apps", "deployments"): {"spec": {"minReadySeconds": 7}},
-    ("", "serviceaccounts"): {"automountServiceAccountToken": True},
-    ("policy", "poddisruptionbudgets"): {"spec": {"maxUnavailable": 9}},
-    ("networking.k8s.io", "networkpolicies"): {"spec": {"egress": [{}]}},
-    (_KEDA, "scaledobjects"): {"spec": {"pollingInterval": 99}},
-    (_KEDA, "triggerauthentications"): {"spec": {"secretTargetRef": []}},
-}
 _AT_WORK = [
     Right(group, resource, verb)
-    for (group, resource) in _EDITS
+    for (group, resource) in EDITS
     for verb in ("create", "patch", "get", "delete")
 ]
 _AT_START = [
     Right(group, resource, verb)
-    for (group, resource) in [*_EDITS, ("mailtopic.dev", "mailtopics")]
+    for (group, resource) in [
+        *EDITS,
+        ("mailtopic.dev", "mailtopics"),
+        ("mailtopic.dev", "mailreplays"),
+        ("batch", "jobs"),
+    ]
     for verb in ("list", "watch")
 ]
 _OF_THE_LEASE = [
@@ -57,10 +59,15 @@ _OF_A_MAILTOPIC = [
     Right("", "configmaps", "get"),
     Right("events.k8s.io", "events", "create"),
 ]
-_OF_A_NAMESPACE = [Right("", "namespaces", "get")]
-_NAME = "base"
-_SCALED = {"autoscaling": {"provider": "KEDA", "minReplicas": 0}}
-_numbers = itertools.count(1)
+_OF_A_REPLAY = [
+    Right("batch", "jobs", "create"),
+    Right("batch", "jobs", "patch"),
+    Right("batch", "jobs", "get"),
+    Right("", "pods", "list"),
+    Right("mailtopic.dev", "mailreplays/status", "patch"),
+]
+_OF_ANAMESPACE = [Right("", "namespaces", "get")]
+_REPLAY = "standing"
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +84,9 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     plugin = "--enable-admission-plugins=OwnerReferencesPermissionEnforcement"
     for server in running_api_server(tmp_path_factory.mktemp("api"), "cluster", (plugin,)):
         install_crds(server)
-        server.apply(_crd("ScaledObject"), _crd("TriggerAuthentication"))
+        server.apply(keda_crd("ScaledObject"), keda_crd("TriggerAuthentication"))
         for plural in ("scaledobjects", "triggerauthentications"):
-            server.kubectl("wait", "--for=condition=Established", f"crd/{plural}.{_KEDA}")
+            server.kubectl("wait", "--for=condition=Established", f"crd/{plural}.{KEDA}")
         yield server
 
 
@@ -88,99 +95,13 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaNode]:
     yield from running_node(tmp_path_factory.mktemp("kafka"), "cluster")
 
 
-def _crd(kind: str) -> Json:
-    """What the operator needs of KEDA: a place for its objects."""
-    plural = f"{kind.lower()}s"
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {
-        "name": "v1alpha1",
-        "served": True,
-        "storage": True,
-        "schema": {"openAPIV3Schema": schema},
-    }
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{_KEDA}"},
-        "spec": {
-            "group": _KEDA,
-            "scope": "Namespaced",
-            "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
-            "versions": [version],
-        },
-    }
-
-
-@dataclass
-class Bench:
-    """An operator with the rights of its chart, in a namespace of its own."""
-
-    operators: Operators
-    rights: Rights
-
-    @classmethod
-    def make(cls, directory: Path, server: ApiServer, kafka: KafkaNode, helm: Helm) -> "Bench":
-        operators = Operators(directory, server, kafka.bootstrap_servers)
-        rights = Rights(server, helm, operators.namespace)
-        operators.settings = {
-            "MAILTOPIC_OPERATOR__LEASE__NAME": rights.lease,
-            "MAILTOPIC_OPERATOR__RECONCILE__RESYNC_S": "3600",
-            # Senders log in to a Kafka with TLS, so that KEDA needs a TriggerAuthentication.
-            "MAILTOPIC_OPERATOR__SENDER__KAFKA__SECURITY_PROTOCOL": "SSL",
-            "MAILTOPIC_OPERATOR__SENDER__KAFKA__CA_SECRET": "kafka-ca",
-        }
-        operators.kubectl("create", "secret", "generic", "kafka-ca", "--from-literal=ca.crt=x")
-        return cls(operators, rights)
-
-    def start(self) -> OperatorProcess:
-        user = f"system:serviceaccount:{self.operators.namespace}:operator"
-        return self.operators.start(kubeconfig=self.operators.server.kubeconfig_of(user))
-
-    def create(self, name: str, **spec: Any) -> None:
-        """Make a MailTopic with every child that there can be."""
-        topic = {"name": f"{self.operators.prefix}.{name}", "partitions": 1}
-        self.operators.create(name, topic=topic, **{"consumers": _SCALED, **spec})
-
-    def child(self, right: Right, name: str = _NAME) -> str:
-        return f"{right.resource}{'.' if right.group else ''}{right.group}/{name}-sender"
-
-    def essence(self, right: Right) -> Json | None:
-        """Return what a hand edit of a child changes; None if the child isn't there."""
-        text = self.operators.kubectl(
-            "get", self.child(right), "--ignore-not-found", "--output=json"
-        )
-        if not text:
-            return None
-        item = json.loads(text)
-        labels, owners = (item["metadata"].get(key) for key in ("labels", "ownerReferences"))
-        rest = {key: value for key, value in item.items() if key not in {"metadata", "status"}}
-        return {**rest, "labels": labels, "owners": owners}
-
-    def edit(self, right: Right, change: Json) -> None:
-        self.operators.kubectl(
-            *("patch", self.child(right), "--type=merge", f"--patch={json.dumps(change)}")
-        )
-
-    def nudge(self, name: str = _NAME) -> None:
-        """Have a MailTopic looked at now, and not when its turn comes after a failure."""
-        mark = f"tests/nudge={next(_numbers)}"
-        self.operators.kubectl("annotate", "--overwrite", f"mailtopic/{name}", mark)
-
-    def condition(self, name: str, kind: str) -> str:
-        return self.operators.condition(name, kind)[0]
-
-    def close(self) -> None:
-        for replica in self.operators.replicas:
-            asyncio.run(replica.kill())
-
-
 @pytest.fixture(scope="module")
 def bench(
     tmp_path_factory: pytest.TempPathFactory, api_server: ApiServer, kafka: KafkaNode, helm: Helm
 ) -> Iterator[Bench]:
     """An operator that runs all the time, with a MailTopic that has all its children."""
     bench = Bench.make(tmp_path_factory.mktemp("operator"), api_server, kafka, helm)
-    bench.create(_NAME)
+    bench.create(NAME)
     process = bench.start()
     asyncio.run(process.leads())
     asyncio.run(until(lambda: all(bench.essence(right) for right in _AT_WORK), "all children"))
@@ -194,9 +115,11 @@ def idle(
 ) -> Iterator[Bench]:
     """The same, with an operator that doesn't run at the moment."""
     bench = Bench.make(tmp_path_factory.mktemp("operator"), api_server, kafka, helm)
-    bench.create(_NAME)
+    bench.create(NAME)
     process = bench.start()
     asyncio.run(until(lambda: all(bench.essence(right) for right in _AT_WORK), "all children"))
+    bench.replays.create(_REPLAY, NAME, dryRun=True)
+    asyncio.run(bench.replays.started(_REPLAY))
     asyncio.run(process.stop())
     yield bench
     bench.close()
@@ -210,30 +133,15 @@ async def ended(idle: Bench) -> AsyncIterator[Bench]:
             await replica.stop()
 
 
-def refused(process: OperatorProcess) -> float:
-    return process.metric("mailtopic_operator_api_requests_total", code="403")
-
-
-async def fails(
-    bench: Bench, right: Right, provoke: Callable[[], object], is_well: Callable[[], object]
-) -> None:
-    """See that the operator is refused something and doesn't get there, until it may."""
-    process = bench.operators.replicas[-1]
-    with bench.rights.without(right):
-        before = refused(process)
-        provoke()
-        await until(lambda: refused(process) > before, f"the operator is refused {right}")
-        assert not is_well(), f"all is well without {right}"
-
-
 def test_every_right_of_the_chart_is_taken_away_by_a_test(helm: Helm) -> None:
-    tried = [*_AT_WORK, *_AT_START, *_OF_THE_LEASE, *_OF_A_MAILTOPIC, *_OF_A_NAMESPACE]
+    of_resources = [*_OF_A_MAILTOPIC, *_OF_A_REPLAY, *_OF_ANAMESPACE]
+    tried = [*_AT_WORK, *_AT_START, *_OF_THE_LEASE, *of_resources]
     assert sorted(granted(rendered(helm, "mail"))) == sorted(tried)
 
 
 @pytest.mark.parametrize("right", _AT_WORK, ids=str)
 async def test_a_child_stays_wrong(bench: Bench, right: Right) -> None:
-    edit = _EDITS[right.group, right.resource]
+    edit = EDITS[right.group, right.resource]
     nobodys = {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}}
     provocations: dict[str, Callable[[], object]] = {
         "create": lambda: bench.operators.kubectl("delete", bench.child(right), "--wait=false"),
@@ -255,7 +163,7 @@ async def test_a_child_stays_wrong(bench: Bench, right: Right) -> None:
 
 @pytest.mark.parametrize("right", _OF_A_MAILTOPIC, ids=str)
 async def test_a_mailtopic_does_not_become_what_it_should(bench: Bench, right: Right) -> None:
-    name = f"other-{next(_numbers)}"
+    name = f"other-{next(NUMBERS)}"
     operators = bench.operators
     spec, is_well = _mailtopic_that_needs(bench, right, name)
     await fails(bench, right, lambda: bench.create(name, **spec), is_well)
@@ -301,6 +209,50 @@ def _mailtopic_that_needs(
             return {}, lambda: _has_event(operators, name)
 
 
+@pytest.mark.parametrize("right", _OF_A_REPLAY, ids=str)
+async def test_a_replay_does_not_get_to_its_end(bench: Bench, right: Right) -> None:
+    name = f"again-{next(NUMBERS)}"
+    provoke, is_well = await _replay_that_needs(bench, right, name)
+    await fails(bench, right, provoke, is_well)
+    bench.nudge()
+    await until(is_well, f"it is well with {right}")
+
+
+async def _replay_that_needs(
+    bench: Bench, right: Right, name: str
+) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Return what a right is needed for, and whether that is done."""
+    replays = bench.replays
+
+    def create() -> None:
+        # Counting waits for nobody.
+        replays.create(name, NAME, dryRun=True)
+
+    if right.resource == "mailreplays/status":
+        return create, lambda: replays.condition(name) != ("", "")
+    if right.resource == "pods":
+        create()
+        job = await replays.started(name)
+        replays.end_pod(job, code=0, message="{}")
+        return (
+            lambda: replays.end_job(job, is_good=True),
+            lambda: replays.condition(name)[0] == "True",
+        )
+    if right.verb == "get":
+        # What is in the way is looked at before it is called somebody else's.
+        pod = {"restartPolicy": "Never", "containers": [{"name": "x", "image": "x"}]}
+        bench.operators.server.apply(
+            {
+                "apiVersion": "batch/v1",
+                "kind": "Job",
+                "metadata": {"name": f"{name}-replay", "namespace": bench.operators.namespace},
+                "spec": {"backoffLimit": 1, "template": {"spec": pod}},
+            }
+        )
+        return create, lambda: "isn't ours" in replays.message(name)
+    return create, lambda: replays.job(name)
+
+
 def _has_event(operators: Operators, name: str) -> bool:
     events = operators.get("events.events.k8s.io")["items"]
     return any(each["regarding"]["name"] == name for each in events)
@@ -331,14 +283,27 @@ def _change_that_is_seen_by(
 ) -> tuple[Callable[[], None], Callable[[], bool]]:
     """Return a change that is noticed by a right, and whether what follows from it was done."""
     if right.resource == "mailtopics":
-        name = f"late-{next(_numbers)}"
+        name = f"late-{next(NUMBERS)}"
         return (
             lambda: bench.create(name),
             lambda: _exists(bench.operators, f"deployment/{name}-sender"),
         )
+    replays, number = bench.replays, next(NUMBERS)
+    if right.resource == "mailreplays":
+        return (
+            lambda: replays.create(f"late-{number}", NAME, dryRun=True),
+            lambda: replays.job(f"late-{number}") is not None,
+        )
+    if right.resource == "jobs":
+        job = replays.job(_REPLAY)
+        assert job is not None
+        return (
+            lambda: replays.tell(job, failed=number),
+            lambda: replays.message(_REPLAY).startswith(f"run {number + 1};"),
+        )
     wanted = bench.essence(right)
     return (
-        lambda: bench.edit(right, _EDITS[right.group, right.resource]),
+        lambda: bench.edit(right, EDITS[right.group, right.resource]),
         lambda: bench.essence(right) == wanted,
     )
 
@@ -365,12 +330,12 @@ def passing(tmp_path: Path, api_server: ApiServer, kafka: KafkaNode, helm: Helm)
     bench.close()
 
 
-@pytest.mark.parametrize("right", _OF_A_NAMESPACE, ids=str)
+@pytest.mark.parametrize("right", _OF_ANAMESPACE, ids=str)
 async def test_a_mailtopic_holds_its_namespace_up(
     passing: Bench, right: Right, figure: Figure
 ) -> None:
     bench = passing
-    bench.create(_NAME, deletionPolicy="Delete")
+    bench.create(NAME, deletionPolicy="Delete")
     process = bench.start()
     await process.leads()
     await until(lambda: all(map(bench.essence, _AT_WORK)), "all children")
@@ -379,10 +344,10 @@ async def test_a_mailtopic_holds_its_namespace_up(
         bench.operators.server.kubectl(
             "delete", "namespace", bench.operators.namespace, "--wait=false"
         )
-        bench.operators.kubectl("delete", f"mailtopic/{_NAME}", "--wait=false")
+        bench.operators.kubectl("delete", f"mailtopic/{NAME}", "--wait=false")
 
     def is_gone() -> bool:
-        return not _exists(bench.operators, f"mailtopic/{_NAME}")
+        return not _exists(bench.operators, f"mailtopic/{NAME}")
 
     await fails(bench, right, delete, is_gone)
     started_s = time.monotonic()

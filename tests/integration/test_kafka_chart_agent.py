@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from mailtopic_cli.kafka_node import fetch_class_path
 from mailtopic_client import KafkaClient, KafkaSettings, RecordRefused
 from mailtopic_contract import TopicNames
-from mailtopic_observability import kafka_metrics
+from mailtopic_observability import shown_metrics
 from mailtopic_sender.adapters.kafka_topics import KafkaTopics
 from support.conditions import until
 from support.helm import CHARTS, helm_clients
@@ -106,8 +106,8 @@ async def test_metrics_are_what_prometheus_reads(tmp_path: Path) -> None:
     assert "jvm_gc_collection_seconds" in families
     assert "mailtopic_kafka_agent_disk_free_bytes" in families
     if os.environ.get("MAILTOPIC_UPDATE_GOLDEN"):
-        kafka_metrics.keep(kafka_metrics.shape_of(text))
-    assert kafka_metrics.shape_of(text) == kafka_metrics.kept()
+        shown_metrics.KAFKA.keep(shown_metrics.shape_of(text))
+    assert shown_metrics.shape_of(text) == shown_metrics.KAFKA.shape
 
 
 @pytest.fixture

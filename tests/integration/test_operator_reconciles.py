@@ -54,8 +54,20 @@ async def test_an_applied_mailtopic_has_its_topics_and_senders_and_is_ready(
         "PodDisruptionBudget",
         "ServiceAccount",
     ]
-    reasons = [e["reason"] for e in mail_operators.get("events")["items"]]
-    assert reasons.count("Ready") == 1
+    await until(lambda: len(events(mail_operators)) > 2, "the events are written")
+    assert events(mail_operators) == {
+        "TopicCreated": f"{topic}, {topic}.retry.10s, {topic}.retry.1m and 3 more:"
+        " created with 3 partitions",
+        "SendersCreated": f"Deployment/{topic}-sender is created",
+        "Ready": f"mails in topic {topic} are delivered",
+    }
+
+
+def events(operators: Operators) -> dict[str, str]:
+    """Return the events' texts by their reasons; no reason is there twice."""
+    items = operators.get("events")["items"]
+    assert len({item["reason"] for item in items}) == len(items)
+    return {item["reason"]: item["message"] for item in items}
 
 
 async def test_what_is_as_it_should_be_is_never_written_again(

@@ -23,8 +23,9 @@ Json = dict[str, Any]
 def install_crds(server: ApiServer) -> None:
     """Apply the CRDs and wait until they are served."""
     server.kubectl("apply", "--server-side", "-k", str(CRDS))
-    crd = "crd/mailtopics.mailtopic.dev"
-    server.kubectl("wait", "--for=condition=Established", crd, "--timeout=30s")
+    for name in ("mailtopics", "mailreplays"):
+        crd = f"crd/{name}.mailtopic.dev"
+        server.kubectl("wait", "--for=condition=Established", crd, "--timeout=30s")
 
 
 def mail_topic(name: str, namespace: str, **spec: Any) -> Json:

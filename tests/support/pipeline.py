@@ -45,6 +45,7 @@ class Pipeline:
     relay: RelayAddress | None = None
     senders: int = 2
     settings: dict[str, str] = field(default_factory=dict)
+    node: type[KafkaNode] = KafkaNode
     processes: dict[str, Child] = field(default_factory=dict)
 
     async def __aenter__(self) -> Self:
@@ -57,7 +58,7 @@ class Pipeline:
             self.smtp_port,
             *self.metrics_ports,
         ) = free_ports(5 + self.senders)
-        self.kafka = KafkaNode(
+        self.kafka = self.node(
             self.directory / "kafka", port=kafka_port, controller_port=controller_port
         )
         for name in ("sealing", "pepper"):

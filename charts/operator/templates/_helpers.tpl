@@ -106,6 +106,8 @@ operator.env: the operator's settings as env entries, as text for common.env.
 - name: MAILTOPIC_OPERATOR__SENDER__KAFKA__CA_KEY
   value: {{ $sender.ca.key | quote }}
 {{- end }}
+- name: MAILTOPIC_OPERATOR__REPLAY__IMAGE
+  value: {{ include "common.image" (dict "context" .context "image" $values.replay.image) | quote }}
 - name: MAILTOPIC_METRICS__HOST
   value: 0.0.0.0
 - name: MAILTOPIC_METRICS__PORT
@@ -125,7 +127,10 @@ test takes each verb away and sees something fail.
   resources: [mailtopics]
   verbs: [list, watch, patch]
 - apiGroups: [mailtopic.dev]
-  resources: [mailtopics/status]
+  resources: [mailreplays]
+  verbs: [list, watch]
+- apiGroups: [mailtopic.dev]
+  resources: [mailtopics/status, mailreplays/status]
   verbs: [patch]
 # For children that hold up their owner's deletion, where the API server checks that.
 - apiGroups: [mailtopic.dev]
@@ -146,6 +151,14 @@ test takes each verb away and sees something fail.
 - apiGroups: [keda.sh]
   resources: [scaledobjects, triggerauthentications]
   verbs: [get, list, watch, create, patch, delete]
+# A replay's Job is made once, and goes with its MailReplay.
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch]
+# What pods of replays said at their end.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
 # Only those that MailTopics name are read; a Role can't say so.
 - apiGroups: [""]
   resources: [secrets, configmaps]

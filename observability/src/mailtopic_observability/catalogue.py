@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from prometheus_client.core import Metric as Shown
-
-from mailtopic_observability import kafka_metrics
+from mailtopic_observability import shown_metrics
+from mailtopic_observability.shown_metrics import Shape
 from mailtopic_operator import metric_families as operator_families
-from mailtopic_runtime import BUILD_INFO, Family, Label, process_registry
+from mailtopic_runtime import BUILD_INFO, Family, Label
 from mailtopic_sender import metric_families as sender_families
 from mailtopic_signup import metrics as signup_metrics
 
@@ -85,42 +84,21 @@ def _declared(family: Family, members: tuple[str, ...]) -> Metric:
     )
 
 
-def _of_libraries() -> Iterator[Metric]:
-    """What prometheus-client shows of any process."""
-    for shown in process_registry("sender").collect():
-        if shown.name != BUILD_INFO.name:
-            yield _shown(shown)
-
-
-def _shown(shown: Shown) -> Metric:
-    names = dict.fromkeys(sample.name for sample in shown.samples)
-    labels = dict.fromkeys(name for sample in shown.samples for name in sample.labels)
-    name = f"{shown.name}_total" if shown.type == "counter" else shown.name
-    return Metric(
-        name=name,
-        kind=shown.type,
-        help=shown.documentation,
-        members=tuple(MEMBERS),
-        samples=tuple(names),
-        labels=tuple(Label(each) for each in labels),
-    )
-
-
-def _of_kafka() -> Iterator[Metric]:
-    for shape in kafka_metrics.kept():
+def _shown(shapes: Shape, members: tuple[str, ...]) -> Iterator[Metric]:
+    for shape in shapes:
         yield Metric(
             name=shape["name"],
             kind=shape["kind"],
             help=shape["help"],
-            members=(KAFKA,),
+            members=members,
             samples=tuple(shape["samples"]),
             labels=tuple(Label(name) for name in shape["labels"]),
         )
 
 
 OURS: Final = tuple(_of_members())
-LIBRARIES: Final = tuple(_of_libraries())
-KAFKAS: Final = tuple(_of_kafka())
+LIBRARIES: Final = tuple(_shown(shown_metrics.LIBRARIES.shape, tuple(MEMBERS)))
+KAFKAS: Final = tuple(_shown(shown_metrics.KAFKA.shape, (KAFKA,)))
 METRICS: Final = (*OURS, *LIBRARIES, *KAFKAS)
 """All of them. Kafka's pods show some under the same names as the libraries do."""
 

@@ -14,6 +14,7 @@ from mailtopic_operator.adapters.kube_access import KubeAccess
 from mailtopic_operator.adapters.kube_api import KubeApi
 from mailtopic_operator.adapters.kube_objects import KubeLease, KubeObjects, KubeResources
 from mailtopic_operator.adapters.kube_watch import watch
+from mailtopic_operator.adapters.sender_metrics import HttpSenderMetrics
 from mailtopic_operator.adapters.watch_freshness import WatchFreshness
 from mailtopic_operator.engine.assembly import Outside, Parts, assemble
 from mailtopic_operator.engine.engine import Engine
@@ -22,7 +23,7 @@ from mailtopic_operator.engine.health import Health
 from mailtopic_operator.engine.last_acts import LastActs
 from mailtopic_operator.engine.leadership import Leadership
 from mailtopic_operator.errors import KubeError, LeadershipLost
-from mailtopic_operator.kinds import CHILD_KINDS, MAIL_TOPIC, OWN_KINDS
+from mailtopic_operator.kinds import MAIL_TOPIC, watched_kinds
 from mailtopic_operator.metrics import OperatorMetrics
 from mailtopic_operator.settings import OperatorSettings
 from mailtopic_runtime import (
@@ -126,22 +127,21 @@ class Operator:
         await leadership.acquire()
         namespaces = self._settings.operator.watch_namespaces
         objects = KubeObjects(api, namespaces)
-        client = self._kafka()
+        client, senders = self._kafka(), HttpSenderMetrics()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(leadership.keep())
                 await self._until_served(objects)
-                parts = self._assemble(api, objects, client, leadership)
+                parts = self._assemble(api, objects, client, senders, leadership)
                 await self._until_synchronised(parts.engine)
                 served = await parts.observer.served()
-                kinds = [k for k in CHILD_KINDS if not k.is_optional or k.kind in served]
                 for work in parts.work():
                     tasks.create_task(work)
                 self._health.lead(parts.engine, parts.recorder, self._freshness)
                 self._last_acts = parts.last_acts
                 tasks.create_task(
                     watch(
-                        [*OWN_KINDS, *kinds],
+                        watched_kinds(served),
                         parts.engine.on_event,
                         access.login,
                         namespaces=namespaces,
@@ -149,6 +149,7 @@ class Operator:
                     )
                 )
         finally:
+            await senders.close()
             await client.close()
 
     def _kafka(self) -> KafkaClient:
@@ -160,12 +161,18 @@ class Operator:
         )
 
     def _assemble(
-        self, api: KubeApi, objects: KubeObjects, client: KafkaClient, leadership: Leadership
+        self,
+        api: KubeApi,
+        objects: KubeObjects,
+        client: KafkaClient,
+        senders: HttpSenderMetrics,
+        leadership: Leadership,
     ) -> Parts:
         parts = assemble(
             Outside(
                 admin=ConfluentAdmin(client),
                 backlog=ConfluentBacklog(client),
+                senders=senders,
                 objects=objects,
                 apis=objects,
                 resources=KubeResources(api, self._identity),

@@ -1,5 +1,6 @@
 """The kinds of Kubernetes objects that the operator reads or writes, and where the API has them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,12 +11,14 @@ class Kind:
 
     Attributes:
         is_optional: it comes with a CRD that a cluster may lack.
+        only_with: the optional kind without which nothing of this one concerns the operator.
     """
 
     api_version: str
     kind: str
     plural: str
     is_optional: bool = False
+    only_with: str | None = None
 
     @property
     def group(self) -> str:
@@ -39,7 +42,7 @@ class Kind:
 
 
 MAIL_TOPIC: Final = Kind("mailtopic.dev/v1alpha1", "MailTopic", "mailtopics")
-MAIL_REPLAY: Final = Kind("mailtopic.dev/v1alpha1", "MailReplay", "mailreplays")
+MAIL_REPLAY: Final = Kind("mailtopic.dev/v1alpha1", "MailReplay", "mailreplays", is_optional=True)
 
 DEPLOYMENT: Final = Kind("apps/v1", "Deployment", "deployments")
 CONFIG_MAP: Final = Kind("v1", "ConfigMap", "configmaps")
@@ -47,13 +50,14 @@ SECRET: Final = Kind("v1", "Secret", "secrets")
 SERVICE_ACCOUNT: Final = Kind("v1", "ServiceAccount", "serviceaccounts")
 DISRUPTION_BUDGET: Final = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 NETWORK_POLICY: Final = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
-JOB: Final = Kind("batch/v1", "Job", "jobs")
+JOB: Final = Kind("batch/v1", "Job", "jobs", only_with="MailReplay")
+POD: Final = Kind("v1", "Pod", "pods")
 SCALED_OBJECT: Final = Kind("keda.sh/v1alpha1", "ScaledObject", "scaledobjects", is_optional=True)
 TRIGGER_AUTHENTICATION: Final = Kind(
     "keda.sh/v1alpha1", "TriggerAuthentication", "triggerauthentications", is_optional=True
 )
 
-OWN_KINDS: Final = (MAIL_TOPIC,)
+OWN_KINDS: Final = (MAIL_TOPIC, MAIL_REPLAY)
 CHILD_KINDS: Final = (
     DEPLOYMENT,
     SERVICE_ACCOUNT,
@@ -61,10 +65,10 @@ CHILD_KINDS: Final = (
     NETWORK_POLICY,
     SCALED_OBJECT,
     TRIGGER_AUTHENTICATION,
+    JOB,
 )
-_BY_KIND: Final = {
-    kind.kind: kind for kind in (*CHILD_KINDS, MAIL_TOPIC, MAIL_REPLAY, JOB, SECRET, CONFIG_MAP)
-}
+OPTIONAL_KINDS: Final = tuple(kind.kind for kind in (*OWN_KINDS, *CHILD_KINDS) if kind.is_optional)
+_BY_KIND: Final = {kind.kind: kind for kind in (*OWN_KINDS, *CHILD_KINDS, POD, SECRET, CONFIG_MAP)}
 
 MANAGED_BY: Final = "mailtopic-operator"
 """The field manager of every write, and the managed-by label of every child."""
@@ -74,6 +78,20 @@ OWNER_LABEL: Final = "mailtopic.dev/mailtopic"
 
 CHILD_SELECTOR: Final = f"app.kubernetes.io/managed-by={MANAGED_BY}"
 """What children are watched and listed by."""
+
+
+def watched_kinds(served: Collection[str]) -> tuple[Kind, ...]:
+    """Return the kinds to read and to watch.
+
+    Args:
+        served: those of OPTIONAL_KINDS that the API server knows.
+    """
+    return tuple(
+        kind
+        for kind in (*OWN_KINDS, *CHILD_KINDS)
+        if (not kind.is_optional or kind.kind in served)
+        and (kind.only_with is None or kind.only_with in served)
+    )
 
 
 def kind_of(kind: str) -> Kind:

@@ -54,11 +54,26 @@ class KafkaBacklog(Protocol):
         ...
 
 
+class SenderMetrics(Protocol):
+    """What single senders say of themselves."""
+
+    async def breakers(self, host: str, port: int) -> Mapping[str, bool] | None:
+        """Tell by relay whether the breaker of one sender is open; None: it didn't tell.
+
+        It takes some seconds at most, and raises nothing for a sender that can't be asked.
+        """
+        ...
+
+
 class Objects(Protocol):
     """Objects of Kubernetes by kind, namespace and name; raises KubeError."""
 
     async def listing(self, kind: str) -> tuple[Sequence[Json], str]:
         """Read all objects of a kind that concern the operator; with the version of the list."""
+        ...
+
+    async def select(self, kind: str, namespace: str, labels: Mapping[str, str]) -> Sequence[Json]:
+        """Read the objects of a kind and namespace that carry all these labels."""
         ...
 
     async def read(self, kind: str, namespace: str, name: str) -> Json:

@@ -135,6 +135,13 @@ class SenderSettings(SettingsGroup):
     kafka: SenderKafkaSettings = Field(default_factory=SenderKafkaSettings)
 
 
+class ReplaySettings(SettingsGroup):
+    """What MailReplays are run by; below MAILTOPIC_OPERATOR__REPLAY__."""
+
+    image: str = "mailtopic/cli:0.1.0"
+    """Image with the command `mailtopic`; pulled as the senders' image is."""
+
+
 class DeletionSettings(SettingsGroup):
     """How MailTopics with deletionPolicy Delete end; below MAILTOPIC_OPERATOR__DELETION__."""
 
@@ -213,6 +220,7 @@ class OperatorGroup(SettingsGroup):
     """Seconds without an event or a bookmark after which a watch counts as dead, and so do we."""
 
     sender: SenderSettings = Field(default_factory=SenderSettings)
+    replay: ReplaySettings = Field(default_factory=ReplaySettings)
     deletion: DeletionSettings = Field(default_factory=DeletionSettings)
     reconcile: ReconcileSettings = Field(default_factory=ReconcileSettings)
     lease: LeaseSettings = Field(default_factory=LeaseSettings)
@@ -267,6 +275,7 @@ class OperatorSettings(MailTopicSettings):
                 network_policy=sender.network_policy,
                 tracing_endpoint=sender.tracing.endpoint,
                 tracing_sample_ratio=sender.tracing.sample_ratio,
+                replay_image=self.operator.replay.image,
             ),
             drain_timeout_s=deletion.drain_timeout_s,
             give_up_s=deletion.give_up_s,

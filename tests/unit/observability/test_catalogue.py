@@ -1,16 +1,19 @@
 """The catalogue tells what the members really show."""
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from mailtopic_observability.catalogue import KAFKAS, METRICS, OURS, SAMPLES
+from mailtopic_observability.shown_metrics import LIBRARIES, shape_of
 from mailtopic_operator.metrics import OperatorMetrics
-from mailtopic_runtime import process_registry
+from mailtopic_runtime import BUILD_INFO, process_registry
 from mailtopic_sender.adapters.smtp_breaker import Gate
 from mailtopic_sender.adapters.smtp_metrics import RelayMetrics
 from mailtopic_sender.adapters.smtp_pool import PoolState
@@ -113,6 +116,15 @@ def test_known_series_are_there_at_0_before_anything_happens() -> None:
     assert list(values(sender(), "mailtopic_dead_letters_total")) == [0] * 13
     assert len(list(values(sender(), "mailtopic_stage_seconds_count"))) == 4
     assert len(list(values(operator(), "mailtopic_operator_mailtopics"))) == 27
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="unit: only Linux tells of a process in /proc")
+def test_what_is_listed_of_the_library_is_what_it_shows() -> None:
+    text = generate_latest(process_registry("sender")).decode()
+    shape = [each for each in shape_of(text) if each["name"] != BUILD_INFO.name]
+    if os.environ.get("MAILTOPIC_UPDATE_GOLDEN"):
+        LIBRARIES.keep(shape)
+    assert shape == LIBRARIES.shape
 
 
 @pytest.mark.parametrize("member", MEMBERS)

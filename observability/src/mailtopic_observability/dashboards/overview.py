@@ -226,6 +226,7 @@ _TOPICS: Final = Row(
                 ),
             ),
             width=16,
+            height=6,
         ),
         rows(
             About(
@@ -246,6 +247,7 @@ _TOPICS: Final = Row(
             labels={"alertname": "Alert", "alertstate": "State"},
             link=("Open the runbook", f"{RUNBOOKS_URL}/${{__data.fields.Alert}}.md"),
             width=8,
+            height=6,
         ),
     ),
 )

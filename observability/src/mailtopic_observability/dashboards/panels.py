@@ -220,6 +220,7 @@ def rows(
     labels: Mapping[str, str],
     link: tuple[str, str] | None = None,
     width: int = 24,
+    height: int = 8,
 ) -> models.Panel:
     """Return a table with a row for each combination of labels.
 
@@ -229,6 +230,7 @@ def rows(
         labels: the names of the labels' columns, by label; the first is the link's.
         link: the text and address of a link in the first column.
         width: of 24 columns.
+        height: in Grafana's rows.
     """
     panel = table.Panel().show_header(True)
     letters = ascii_uppercase[: len(columns)]
@@ -253,7 +255,7 @@ def rows(
         target = [{"title": link[0], "url": link[1]}]
         panel.override_by_name(first, [models.DynamicConfigValue("links", target)])
     queries = [column.query for column in columns]
-    return _finish(panel, about, queries, width, _LINES_HEIGHT, tabular=True)
+    return _finish(panel, about, queries, width, height, tabular=True)
 
 
 _BARS: Final = common_models.GraphDrawStyle.BARS

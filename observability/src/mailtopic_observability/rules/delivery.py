@@ -112,9 +112,9 @@ def _waiting() -> tuple[Rule, ...]:
             expr=(
                 f"max_over_time({SENDERS}[6h])\n"
                 f"unless on (namespace, topic) {SENDERS}\n"
-                "unless on (namespace, topic)\n"
-                # Scaled to zero while nothing arrives is right, where Kafka's metrics can tell.
-                "(sum by (namespace, topic) (delta(kafka_log_log_logendoffset[10m])) == 0)"
+                # Scaled to zero while nothing arrives is right, where Kafka's metrics can tell; it
+                # may be in another namespace.
+                "unless on (topic) (sum by (topic) (delta(kafka_log_log_logendoffset[10m])) == 0)"
             ),
             hold="3m",
             hold_reason="a pod that moves to another node is back by then",

@@ -42,6 +42,12 @@ class KubeObjects:
         # Each namespace was read at its own moment; the earliest holds for all of them.
         return found, str(min(versions))
 
+    async def select(self, kind: str, namespace: str, labels: Mapping[str, str]) -> Sequence[Json]:
+        """Read the objects of a kind and namespace that carry all these labels."""
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        pages = self._api.pages(kind_of(kind).path(namespace), labelSelector=selector)
+        return [item async for page in pages for item in page.items]
+
     async def read(self, kind: str, namespace: str, name: str) -> Json:
         """Read one object."""
         return await self._api.get(kind_of(kind).path(namespace, name))

@@ -11,11 +11,17 @@ from mailtopic_operator.domain.observed import ChildRef
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A Kubernetes Event about the MailTopic, written once the action it belongs to succeeded."""
+    """A Kubernetes Event about a resource, written once the action it belongs to succeeded.
+
+    Attributes:
+        about: what it is about, if the same may be told of others: such events become one, which
+            names them all.
+    """
 
     type: Literal["Normal", "Warning"]
     reason: str
     message: str
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ def _dead_letters(desired: Desired, observed: Observed) -> Finding:
         return Finding("Unknown", "NotMeasured", "the DLQ has not been looked at")
     if observed.dead_letters:
         topic = desired.names.main
-        message = f"mails wait for a person: mailtopic dlq list --topic {topic}"
+        message = f"mails wait for a person: mailtopic dlq list --topic {topic}, or a MailReplay"
         return Finding("False", "DeadLetters", message)
     return good("Empty", "no mail is dead")
 

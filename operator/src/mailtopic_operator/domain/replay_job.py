@@ -6,7 +6,6 @@ from mailtopic_operator.domain.children.common import (
     KAFKA_CLIENT,
     MANAGED_BY,
     MANAGER,
-    OWNER_LABEL,
 )
 from mailtopic_operator.domain.children.pod import (
     kafka_volume,
@@ -54,7 +53,6 @@ def _labels(replay: DesiredReplay) -> dict[str, str]:
         "app.kubernetes.io/component": "replay",
         "app.kubernetes.io/part-of": "mailtopic",
         MANAGED_BY: MANAGER,
-        OWNER_LABEL: replay.spec.mail_topic_ref.name,
     }
 
 
@@ -65,7 +63,6 @@ def _owner(replay: DesiredReplay) -> dict[str, Any]:
         "name": replay.meta.name,
         "uid": replay.meta.uid,
         "controller": True,
-        "blockOwnerDeletion": True,
     }
 
 

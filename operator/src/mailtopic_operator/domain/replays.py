@@ -1,6 +1,6 @@
 """What a MailReplay asks for, and what there is of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -45,10 +45,27 @@ class ObservedReplay:
 
     Attributes:
         job: `DesiredReplay.job` as it is; None if it doesn't exist.
+        is_name_taken: another object has the Job's name: mostly the Job of a MailReplay of the
+            same name that was deleted a moment ago.
+        ahead: an older MailReplay of the same MailTopic that hasn't ended yet; None if there is
+            none, or it does no harm. Two at once would take over from each other.
         report: the termination message of the Job's pod that ended last; None if none has ended.
         failures: what the last attempts said; see Failure.
     """
 
     job: Mapping[str, Any] | None = None
+    is_name_taken: bool = False
+    ahead: str | None = None
     report: str | None = None
     failures: tuple[Failure, ...] = ()
+
+
+def newest_report(pods: Iterable[Mapping[str, Any]]) -> str | None:
+    """Return the termination message of the container that ended last; None if none has ended."""
+    ended = [
+        (terminated.get("finishedAt") or "", terminated.get("message") or "")
+        for pod in pods
+        for container in (pod.get("status") or {}).get("containerStatuses") or ()
+        if (terminated := (container.get("state") or {}).get("terminated"))
+    ]
+    return max(ended)[1] if ended else None

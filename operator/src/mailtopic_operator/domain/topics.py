@@ -82,8 +82,8 @@ def _corrections(
     desired: Desired, topic: NewTopic, state: TopicState, *, is_known: bool
 ) -> Iterator[Action]:
     if state.partitions < topic.partitions:
-        message = f"topic {topic.name}: {state.partitions} → {topic.partitions} partitions"
-        event = Event("Normal", "PartitionsIncreased", message)
+        message = f"{state.partitions} → {topic.partitions} partitions"
+        event = Event("Normal", "PartitionsIncreased", message, topic.name)
         yield IncreasePartitions(topic.name, topic.partitions, event)
     change = config_change(topic, state.config, _untouched(desired))
     if change is not None:
@@ -101,10 +101,9 @@ def config_change(
 
 def _created(topic: NewTopic, *, was_known: bool) -> Event:
     if was_known:
-        message = f"topic {topic.name} was gone and is created again, empty"
-        return Event("Warning", "TopicLost", message)
-    message = f"topic {topic.name} with {topic.partitions} partitions"
-    return Event("Normal", "TopicCreated", message)
+        return Event("Warning", "TopicLost", "was gone and is created again, empty", topic.name)
+    message = f"created with {topic.partitions} partitions"
+    return Event("Normal", "TopicCreated", message, topic.name)
 
 
 def _altered(desired: Desired, change: ConfigChange, *, is_known: bool) -> Event:

@@ -8,6 +8,7 @@ from mailtopic_operator.domain import planning
 from mailtopic_operator.domain.defaults import OperatorDefaults
 from mailtopic_operator.engine.backlog import BacklogSampler
 from mailtopic_operator.engine.claims import Claims
+from mailtopic_operator.engine.deciders import Planner, ReplayDecider, TopicDecider
 from mailtopic_operator.engine.endings import Endings
 from mailtopic_operator.engine.engine import Engine
 from mailtopic_operator.engine.executor import BetweenActions, Executor, Guard
@@ -16,11 +17,22 @@ from mailtopic_operator.engine.kafka_gate import KafkaGate
 from mailtopic_operator.engine.last_acts import LastActs
 from mailtopic_operator.engine.observer import Observer
 from mailtopic_operator.engine.queue import BatchQueue
-from mailtopic_operator.engine.reconciler import Planner, Reconciler
+from mailtopic_operator.engine.reconciler import Reconciler
 from mailtopic_operator.engine.recorder import EventRecorder
+from mailtopic_operator.engine.relay_sampler import RelaySampler
+from mailtopic_operator.engine.replay_index import ReplayIndex
+from mailtopic_operator.engine.replay_observer import ReplayObserver
 from mailtopic_operator.engine.store import Store
+from mailtopic_operator.kinds import MAIL_REPLAY, MAIL_TOPIC
 from mailtopic_operator.metrics import OperatorMetrics
-from mailtopic_operator.ports import Apis, KafkaAdmin, KafkaBacklog, Objects, Resources
+from mailtopic_operator.ports import (
+    Apis,
+    KafkaAdmin,
+    KafkaBacklog,
+    Objects,
+    Resources,
+    SenderMetrics,
+)
 from mailtopic_runtime import Clock
 
 
@@ -30,6 +42,7 @@ class Outside:
 
     admin: KafkaAdmin
     backlog: KafkaBacklog
+    senders: SenderMetrics
     objects: Objects
     apis: Apis
     resources: Resources
@@ -70,6 +83,7 @@ class Parts:
         yield self.engine.work()
         yield self.engine.resync()
         yield self.engine.sample()
+        yield self.engine.sample_relays()
 
 
 @dataclass(slots=True)
@@ -78,10 +92,12 @@ class _Shared:
 
     store: Store
     claims: Claims
+    replays: ReplayIndex
     failures: Failures
     queue: BatchQueue
     recorder: EventRecorder
     backlog: BacklogSampler
+    relays: RelaySampler
     gate: KafkaGate
     endings: Endings
     defaults: OperatorDefaults
@@ -95,10 +111,12 @@ def assemble(
     shared = _Shared(
         store=store,
         claims=Claims(),
+        replays=ReplayIndex(),
         failures=Failures(),
         queue=BatchQueue(outside.clock, batch_size=limits.batch_size, linger_s=limits.linger_s),
         recorder=EventRecorder(outside.resources),
         backlog=BacklogSampler(outside.backlog, outside.clock),
+        relays=RelaySampler(outside.objects, outside.senders, store),
         gate=KafkaGate(outside.admin),
         endings=Endings(outside.apis, store),
         defaults=defaults,
@@ -106,16 +124,21 @@ def assemble(
     observer = _observer(outside, limits, shared)
     executor = _executor(outside, limits, shared)
     reconciler = Reconciler(
-        planner=planner,
-        observer=observer,
+        deciders={
+            MAIL_TOPIC.kind: TopicDecider(planner, observer, defaults),
+            MAIL_REPLAY.kind: ReplayDecider(
+                _replay_observer(outside, limits, shared), store, defaults
+            ),
+        },
+        topics=observer,
         executor=executor,
         resources=outside.resources,
         store=shared.store,
+        replays=shared.replays,
         failures=shared.failures,
         recorder=shared.recorder,
         queue=shared.queue,
         metrics=outside.metrics,
-        defaults=defaults,
         clock=outside.clock,
         guard=outside.guard,
         between_actions=outside.between_actions,
@@ -149,8 +172,19 @@ def _observer(outside: Outside, limits: Limits, shared: _Shared) -> Observer:
         claims=shared.claims,
         failures=shared.failures,
         backlog=shared.backlog,
+        relays=shared.relays,
         endings=shared.endings,
         clock=outside.clock,
+        concurrency=limits.api_concurrency,
+    )
+
+
+def _replay_observer(outside: Outside, limits: Limits, shared: _Shared) -> ReplayObserver:
+    return ReplayObserver(
+        objects=outside.objects,
+        store=shared.store,
+        replays=shared.replays,
+        failures=shared.failures,
         concurrency=limits.api_concurrency,
     )
 
@@ -181,10 +215,12 @@ def _engine(
         objects=outside.objects,
         store=shared.store,
         claims=shared.claims,
+        replays=shared.replays,
         queue=shared.queue,
         observer=observer,
         reconciler=reconciler,
         backlog=shared.backlog,
+        relays=shared.relays,
         defaults=shared.defaults,
         metrics=outside.metrics,
         clock=outside.clock,

@@ -14,20 +14,24 @@ from mailtopic_operator.engine.claims import Claims
 from mailtopic_operator.engine.observer import Observer
 from mailtopic_operator.engine.queue import BatchQueue
 from mailtopic_operator.engine.reconciler import Reconciler
+from mailtopic_operator.engine.relay_sampler import RelaySampler
+from mailtopic_operator.engine.replay_index import ReplayIndex
 from mailtopic_operator.engine.store import Key, Store, owner_of
 from mailtopic_operator.errors import KubeError
-from mailtopic_operator.kinds import CHILD_KINDS, MAIL_TOPIC, OWN_KINDS
+from mailtopic_operator.kinds import MAIL_REPLAY, MAIL_TOPIC, OWN_KINDS, watched_kinds
 from mailtopic_operator.metrics import OperatorMetrics
 from mailtopic_operator.ports import Objects
 from mailtopic_runtime import Clock, get_logger
 
 _OWN: Final = frozenset(kind.kind for kind in OWN_KINDS)
 _RETRY_S: Final = 2.0
+_SAMPLE_S: Final = 60.0
+"""What one look at all senders may take."""
 _VOLATILE: Final = frozenset({"resourceVersion", "managedFields"})
 
 
 class Engine:
-    """Keeps MailTopics reconciled, from `synchronise` on until it is cancelled."""
+    """Keeps MailTopics and MailReplays reconciled, from `synchronise` on until it is cancelled."""
 
     def __init__(
         self,
@@ -35,10 +39,12 @@ class Engine:
         objects: Objects,
         store: Store,
         claims: Claims,
+        replays: ReplayIndex,
         queue: BatchQueue,
         observer: Observer,
         reconciler: Reconciler,
         backlog: BacklogSampler,
+        relays: RelaySampler,
         defaults: OperatorDefaults,
         metrics: OperatorMetrics,
         clock: Clock,
@@ -48,10 +54,12 @@ class Engine:
         self._objects = objects
         self._store = store
         self._claims = claims
+        self._replays = replays
         self._queue = queue
         self._observer = observer
         self._reconciler = reconciler
         self._backlog = backlog
+        self._relays = relays
         self._defaults = defaults
         self._metrics = metrics
         self._clock = clock
@@ -95,9 +103,7 @@ class Engine:
             KubeError: the API server doesn't let us.
         """
         served = await self._observer.served()
-        for kind in (*OWN_KINDS, *CHILD_KINDS):
-            if kind.is_optional and kind.kind not in served:
-                continue
+        for kind in watched_kinds(served):
             items, version = await self._objects.listing(kind.kind)
             for item in self._store.replace(kind.kind, items, version):
                 self._changed(kind.kind, item)
@@ -120,10 +126,25 @@ class Engine:
     async def sample(self) -> None:
         """See again and again what waits in the topics of all MailTopics."""
         while True:
-            await self._sample_once()
+            for key in await self._backlog.sample(self._wanted()):
+                self._queue.add(key)
             await asyncio.sleep(self._sample_s)
 
-    async def _sample_once(self) -> None:
+    async def sample_relays(self) -> None:
+        """Ask again and again the senders of all MailTopics for their relays."""
+        while True:
+            try:
+                async with asyncio.timeout(_SAMPLE_S):
+                    changed = await self._relays.sample(self._wanted())
+            except (KubeError, TimeoutError) as error:
+                self._log.warning("relays.unknown", reason=str(error) or "senders are slow")
+                changed = set()
+            for key in changed:
+                self._queue.add(key)
+            await asyncio.sleep(self._sample_s)
+
+    def _wanted(self) -> dict[Key, Desired]:
+        """Return what every MailTopic that can be understood asks for."""
         wanted: dict[Key, Desired] = {}
         for key in self._store.keys(MAIL_TOPIC.kind):
             body = self._store.get(*key)
@@ -132,8 +153,7 @@ class Engine:
                     wanted[key] = Desired.parse(body, self._defaults)
             except ValidationError:
                 continue  # its own reconcile says so
-        for key in await self._backlog.sample(wanted):
-            self._queue.add(key)
+        return wanted
 
     async def work(self) -> None:
         """Reconcile batch after batch, until stopped."""
@@ -150,20 +170,24 @@ class Engine:
         meta = item["metadata"]
         if kind not in _OWN:
             owner = owner_of(item)
-            if owner is not None:
-                self._queue.add(Key(MAIL_TOPIC.kind, meta["namespace"], owner))
+            if owner is not None and owner.kind in _OWN:
+                self._queue.add(owner)
             return
         key = Key(kind, meta["namespace"], meta["name"])
         body = self._store.get(*key)
         concerned: set[Key] = set()
-        if kind == MAIL_TOPIC.kind:
+        if kind == MAIL_REPLAY.kind:
+            concerned = self._replays.put(key, body)
+        else:
             concerned = (
                 self._claims.put(key, body, self._defaults) if body else self._claims.drop(key)
             )
+            concerned |= self._replays.of(key)
         for other in concerned | {key}:
             self._queue.add(other)
         if body is None:
             self._backlog.forget(key)
+            self._relays.forget(key)
         self._metrics.managed_topics.set(self._claims.topics)
 
 

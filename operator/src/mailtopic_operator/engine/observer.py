@@ -13,9 +13,10 @@ from mailtopic_operator.engine.backlog import BacklogSampler
 from mailtopic_operator.engine.claims import Claims
 from mailtopic_operator.engine.endings import Endings
 from mailtopic_operator.engine.failures import Failures
+from mailtopic_operator.engine.relay_sampler import RelaySampler
 from mailtopic_operator.engine.store import Key, Store
 from mailtopic_operator.errors import KubeError, KubeNotFound, KubeUnavailable
-from mailtopic_operator.kinds import CHILD_KINDS
+from mailtopic_operator.kinds import OPTIONAL_KINDS
 from mailtopic_operator.ports import Apis, KafkaAdmin, Objects
 from mailtopic_runtime import Clock
 
@@ -42,6 +43,7 @@ class Observer:
         claims: Claims,
         failures: Failures,
         backlog: BacklogSampler,
+        relays: RelaySampler,
         endings: Endings,
         clock: Clock,
         concurrency: int,
@@ -53,6 +55,7 @@ class Observer:
         self._claims = claims
         self._failures = failures
         self._backlog = backlog
+        self._relays = relays
         self._endings = endings
         self._clock = clock
         self._limit = asyncio.Semaphore(concurrency)
@@ -80,11 +83,10 @@ class Observer:
         return await self._admin.describe(topics)
 
     async def served(self) -> frozenset[str]:
-        """Return the kinds that come with somebody else's CRD and are there."""
+        """Return the kinds that come with a CRD of their own and are there."""
         now_s = self._clock.monotonic_s()
         if self._served is None or now_s - self._served[0] > _APIS_S:
-            optional = [kind.kind for kind in CHILD_KINDS if kind.is_optional]
-            found = [kind for kind in optional if await self._apis.serves(kind)]
+            found = [kind for kind in OPTIONAL_KINDS if await self._apis.serves(kind)]
             self._served = (now_s, frozenset(found))
         return self._served[1]
 
@@ -111,6 +113,7 @@ class Observer:
             claimants=self._claims.against(key),
             lag=backlog.lag,
             dead_letters=backlog.dead_letters,
+            relays=self._relays.of(key),
             failures=self._failures.of(key),
             is_namespace_terminating=key.namespace in terminating,
         )

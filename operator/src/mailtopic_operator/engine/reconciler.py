@@ -1,23 +1,21 @@
-"""Reconciles a batch of MailTopics: observe, plan, do, look again, report."""
+"""Reconciles a batch of resources: observe, plan, do, look again, report."""
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from pydantic import ValidationError
 
 from mailtopic_operator.domain.actions import CreateTopic, Plan, target
-from mailtopic_operator.domain.defaults import OperatorDefaults
-from mailtopic_operator.domain.desired import Desired
 from mailtopic_operator.domain.kafka import KafkaProblem, ProblemKind, TopicState
-from mailtopic_operator.domain.observed import Observed
+from mailtopic_operator.engine.deciders import Decide, Decider
 from mailtopic_operator.engine.executor import BetweenActions, Executor, Guard
 from mailtopic_operator.engine.failures import Failures
-from mailtopic_operator.engine.observer import Observer
 from mailtopic_operator.engine.queue import BatchQueue
 from mailtopic_operator.engine.recorder import EventRecorder
+from mailtopic_operator.engine.replay_index import ReplayIndex
 from mailtopic_operator.engine.store import Key, Store
 from mailtopic_operator.engine.work import Work
 from mailtopic_operator.errors import KubeConflict, KubeError, KubeNotFound, KubeUnavailable
@@ -33,52 +31,51 @@ _SEEN_POLL_S: Final = 0.05
 _BUG_S: Final = 60.0
 
 
-class Planner(Protocol):
-    """What decides; domain.planning, or a test's own."""
+class Describes(Protocol):
+    """Looks at topics."""
 
-    def plan(self, desired: Desired, observed: Observed, now: datetime) -> Plan:
-        """Return what to do about a MailTopic."""
-        ...
-
-    def plan_invalid(self, body: Mapping[str, Any], problem: str, now: datetime) -> Plan:
-        """Return what to do about one that can't be understood."""
+    async def describe(self, topics: Collection[str]) -> Mapping[str, TopicState | KafkaProblem]:
+        """Look at some topics again."""
         ...
 
 
 class Reconciler:
-    """Brings the world to what MailTopics ask for, as far as it goes; never raises for one.
+    """Brings the world to what resources ask for, as far as it goes; never raises for one.
 
     Raises only LeadershipLost: then nothing may be done any more.
+
+    Args:
+        deciders: by kind, in the order in which kinds are reconciled.
     """
 
     def __init__(
         self,
         *,
-        planner: Planner,
-        observer: Observer,
+        deciders: Mapping[str, Decider],
+        topics: Describes,
         executor: Executor,
         resources: Resources,
         store: Store,
+        replays: ReplayIndex,
         failures: Failures,
         recorder: EventRecorder,
         queue: BatchQueue,
         metrics: OperatorMetrics,
-        defaults: OperatorDefaults,
         clock: Clock,
         guard: Guard,
         between_actions: BetweenActions,
         concurrency: int,
     ) -> None:
-        self._planner = planner
-        self._observer = observer
+        self._deciders = deciders
+        self._topics = topics
         self._executor = executor
         self._resources = resources
         self._store = store
+        self._replays = replays
         self._failures = failures
         self._recorder = recorder
         self._queue = queue
         self._metrics = metrics
-        self._defaults = defaults
         self._clock = clock
         self._guard = guard
         self._between_actions = between_actions
@@ -86,20 +83,23 @@ class Reconciler:
         self._log = get_logger(__name__)
 
     async def reconcile(self, keys: Sequence[Key]) -> None:
-        """Reconcile these MailTopics; those that are no more are let go of."""
+        """Reconcile these resources; those that are no more are let go of."""
         started_s = time.perf_counter()
-        batch = [work for key in keys if (work := self._open(key)) is not None]
-        try:
-            await self._work_off(batch)
-        except KubeUnavailable as error:
-            self._log.warning("reconcile.postponed", resources=len(batch), reason=str(error))
-            for work in batch:
-                self._queue.failed(work.key)
-                self._count(work, "failed")
-        self._metrics.batch_size.observe(len(batch))
+        for kind, decider in self._deciders.items():
+            own = [key for key in keys if key.kind == kind]
+            # Opened late: what is decided about one kind may depend on the status of another.
+            batch = [work for key in own if (work := self._open(key, decider)) is not None]
+            try:
+                await self._work_off(batch, decider)
+            except KubeError as error:
+                self._log.warning("reconcile.postponed", resources=len(batch), reason=str(error))
+                for work in batch:
+                    self._queue.failed(work.key)
+                    self._count(work, "failed")
+        self._metrics.batch_size.observe(len(keys))
         self._metrics.reconcile_seconds.observe(time.perf_counter() - started_s)
 
-    def _open(self, key: Key) -> Work | None:
+    def _open(self, key: Key, decider: Decider) -> Work | None:
         body = self._store.get(*key)
         if body is None:
             self._failures.forget(key)
@@ -107,41 +107,41 @@ class Reconciler:
             return None
         work = Work(key, body, None)
         try:
-            work.desired = Desired.parse(body, self._defaults)
+            work.desired = decider.parse(body)
         except ValidationError as error:
             problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
             where = ".".join(str(part) for part in problem["loc"])
-            work.begin(self._planner.plan_invalid(body, f"{where}: {problem['msg']}", self._now()))
+            work.begin(decider.plan_invalid(body, f"{where}: {problem['msg']}", self._now()))
         return work
 
-    async def _work_off(self, batch: Sequence[Work]) -> None:
+    async def _work_off(self, batch: Sequence[Work], decider: Decider) -> None:
         rest = list(batch)
         for _ in range(_ROUNDS):
-            await self._plan(rest)
+            await self._plan(rest, decider)
             if not any(work.todo for work in rest):
                 break
             rest = [work for work in rest if work.todo]
             await self._executor.execute(rest)
             await self._until_seen(rest)
-            rest = [work for work in rest if self._reopen(work)]
+            rest = [work for work in rest if self._reopen(work, decider)]
         else:
             # What the last plan still asks for comes next time; say how it stands.
-            await self._plan(rest)
+            await self._plan(rest, decider)
         await asyncio.gather(*(self._report(work) for work in batch))
 
-    async def _plan(self, batch: Sequence[Work]) -> None:
+    async def _plan(self, batch: Sequence[Work], decider: Decider) -> None:
         wanted = {work.key: work.desired for work in batch if work.desired is not None}
         if not wanted:
             return
-        observed = await self._observer.observe(wanted)
+        decisions = await decider.observe(wanted)
         now = self._now()
         for work in batch:
             if work.desired is not None:
-                work.begin(self._decide(work.key, work.desired, observed[work.key], now))
+                work.begin(self._decide(work.key, decisions[work.key], now))
 
-    def _decide(self, key: Key, desired: Desired, observed: Observed, now: datetime) -> Plan:
+    def _decide(self, key: Key, decide: Decide, now: datetime) -> Plan:
         try:
-            plan = self._planner.plan(desired, observed, now)
+            plan = decide(now)
         except Exception:  # noqa: BLE001 - logged, with where it happened
             # A mistake of ours about one resource is no reason to let the others wait.
             self._log.exception("plan.failed", namespace=key.namespace, name=key.name)
@@ -159,12 +159,12 @@ class Reconciler:
         }
         deadline_s = time.monotonic() + _SEEN_S
         while made and time.monotonic() < deadline_s:
-            seen = await self._observer.describe(made)
+            seen = await self._topics.describe(made)
             made = {name for name, state in seen.items() if _is_unseen(state)}
             if made:
                 await asyncio.sleep(_SEEN_POLL_S)
 
-    def _reopen(self, work: Work) -> bool:
+    def _reopen(self, work: Work, decider: Decider) -> bool:
         """Take in what the actions have made of a resource; tell whether to look at it again."""
         body = self._store.get(*work.key)
         if body is None or work.desired is None:
@@ -173,7 +173,7 @@ class Reconciler:
             work.begin(Plan())
             return False
         work.body = body
-        work.desired = Desired.parse(body, self._defaults)
+        work.desired = decider.parse(body)
         return True
 
     async def _report(self, work: Work) -> None:
@@ -196,6 +196,8 @@ class Reconciler:
                     self._count(work, "failed" if not is_passing else "postponed")
                     return
                 self._store.put(work.key.kind, patched)
+                for replay in self._replays.concerned(work.key):
+                    self._queue.add(replay)
                 for event in plan.status.events:
                     self._recorder.record(patched, event, "Report")
             work.is_changed = True

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mailtopic_operator.domain.actions import Event
+from mailtopic_operator.domain.findings import listing
 from mailtopic_operator.ports import Resources
 
 _WRITERS: Final = 2
@@ -17,7 +18,8 @@ class _Pending:
     resource: Mapping[str, Any]
     event: Event
     action: str
-    messages: list[str] = field(default_factory=list)
+    messages: dict[str, dict[str, None]] = field(default_factory=dict)
+    """What each message is about, in the order in which it came."""
 
 
 class EventRecorder:
@@ -37,7 +39,9 @@ class EventRecorder:
         """Take an Event about a resource."""
         key = (str(resource["metadata"]["uid"]), event.reason)
         pending = self._pending.setdefault(key, _Pending(resource, event, action))
-        pending.messages.append(event.message)
+        abouts = pending.messages.setdefault(event.message, {})
+        if event.about:
+            abouts[event.about] = None
         self._arrived.set()
 
     async def write(self) -> None:
@@ -69,7 +73,10 @@ class EventRecorder:
 
 
 def _merged(pending: _Pending) -> Event:
-    messages = list(dict.fromkeys(pending.messages))
+    messages = [
+        f"{listing(abouts)}: {message}" if abouts else message
+        for message, abouts in pending.messages.items()
+    ]
     shown = "; ".join(messages[:_SHOWN])
     more = len(messages) - _SHOWN
     text = f"{shown}; and {more} more" if more > 0 else shown

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from mailtopic_operator.kinds import OWNER_LABEL
+from mailtopic_operator.kinds import MAIL_TOPIC, OWNER_LABEL
 
 Json = dict[str, Any]
 
@@ -127,11 +127,13 @@ class Store:
                 del self._children[known.owner]
 
 
-def owner_of(item: Mapping[str, Any]) -> str | None:
-    """Return the name of the MailTopic that a child belongs to."""
-    controller = _controller(item)
-    name = controller["name"] if controller else _label(item)
-    return str(name) if name else None
+def owner_of(item: Mapping[str, Any]) -> Key | None:
+    """Return the MailTopic or MailReplay that a child belongs to."""
+    controller, namespace = _controller(item), item["metadata"]["namespace"]
+    if controller is not None:
+        return Key(controller["kind"], namespace, controller["name"])
+    name = _label(item)
+    return Key(MAIL_TOPIC.kind, namespace, name) if name else None
 
 
 def _controller(item: Mapping[str, Any]) -> Mapping[str, Any] | None:

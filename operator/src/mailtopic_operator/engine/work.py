@@ -6,7 +6,11 @@ from typing import Any
 
 from mailtopic_operator.domain.actions import Action, AddFinalizer, Plan, side, target
 from mailtopic_operator.domain.desired import Desired
+from mailtopic_operator.domain.replays import DesiredReplay
 from mailtopic_operator.engine.store import Key
+
+Wanted = Desired | DesiredReplay
+"""What one of the operator's own resources asks for."""
 
 
 @dataclass(slots=True)
@@ -23,7 +27,7 @@ class Work:
 
     key: Key
     body: Mapping[str, Any]
-    desired: Desired | None
+    desired: Wanted | None
     plan: Plan = field(default_factory=Plan)
     todo: list[Action] = field(default_factory=list)
     done: list[Action] = field(default_factory=list)

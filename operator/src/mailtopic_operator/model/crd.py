@@ -135,7 +135,7 @@ class _Dumper(yaml.SafeDumper):
 def files() -> dict[Path, str]:
     """Return every generated file, by its path in the repository."""
     made: dict[Path, str] = {}
-    for crd in (mailtopic_crd(),):
+    for crd in (mailtopic_crd(), mailreplay_crd()):
         text = "# Generated: python -m mailtopic_operator.model.crd\n" + _text(crd)
         name = f"{crd['metadata']['name']}.yaml"
         made[_PLAIN / name] = text

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 
 from mailtopic_operator.model.base import API_VERSION, Model, checked, rule
 from mailtopic_operator.model.conditions import Condition
+from mailtopic_operator.model.mailtopic import MAX_NAME_LENGTH
 from mailtopic_operator.model.mailtopic_status import Moment
 from mailtopic_operator.model.references import ObjectName
 
@@ -93,7 +94,7 @@ class MailReplaySpec(Model):
 
 
 class ReplayProgress(Model):
-    """How far the replay is."""
+    """What the run that ended last has counted."""
 
     matched: int = 0
     """Dead letters that fit the filter."""
@@ -118,7 +119,7 @@ class MailReplayStatus(Model):
     """When it ended, one way or the other."""
 
     progress: ReplayProgress | None = None
-    """How far the replay is."""
+    """What has been counted; known when the Job's pod has ended."""
 
     conditions: Annotated[
         tuple[Condition, ...],
@@ -142,8 +143,17 @@ class MailReplayStatus(Model):
 class MailReplay(Model):
     """Gives dead letters of a MailTopic another attempt, once.
 
-    Delete it when you have seen how it went; nothing else is deleted with it.
+    Delete it when you have seen how it went; nothing but its Job is deleted with it.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra=checked(
+            rule(
+                f"size(self.metadata.name) <= {MAX_NAME_LENGTH}",
+                f"write a name of at most {MAX_NAME_LENGTH} characters: the Job is named after it",
+            ),
+        )
+    )
 
     kind: ClassVar[str] = "MailReplay"
     api_version: ClassVar[str] = API_VERSION

@@ -14,6 +14,9 @@ MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 OWNER_LABEL: Final = "mailtopic.dev/mailtopic"
 """Its value is the MailTopic's name."""
 
+NAME_LABEL: Final = "app.kubernetes.io/name"
+SENDER_NAME: Final = "mailtopic-sender"
+
 KAFKA_CLIENT: Final = "mailtopic.dev/kafka-client"
 SMTP_CLIENT: Final = "mailtopic.dev/smtp-client"
 
@@ -28,7 +31,7 @@ def child_name(desired: Desired) -> str:
 def selector(desired: Desired) -> dict[str, str]:
     """Return the labels that select the senders' pods; a Deployment can't change them."""
     return {
-        "app.kubernetes.io/name": "mailtopic-sender",
+        NAME_LABEL: SENDER_NAME,
         "app.kubernetes.io/instance": desired.meta.name,
     }
 

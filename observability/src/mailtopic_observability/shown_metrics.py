@@ -1,7 +1,6 @@
-"""What the agent in Kafka's pods shows, kept as a broker showed it.
+"""Metrics that the code here doesn't declare, as they were shown in Prometheus' text format.
 
-`kafka_metrics.json` is checked against a real broker by tests/integration/test_kafka_chart_agent.py
-and written by it with MAILTOPIC_UPDATE_GOLDEN=1.
+Tests hold what is kept against what is shown now, and with MAILTOPIC_UPDATE_GOLDEN=1 keep that.
 """
 
 import json
@@ -9,8 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from prometheus_client.parser import text_string_to_metric_families
-
-FILE: Final = Path(__file__).with_name("kafka_metrics.json")
 
 _BY_TOPIC: Final = "kafka_server_brokertopicmetrics_"
 """Metrics that have a series for each topic as soon as that topic has something to count."""
@@ -40,12 +37,25 @@ def shape_of(exposition: str) -> Shape:
     return sorted(shapes, key=lambda shape: str(shape["name"]))
 
 
-def kept() -> Shape:
-    """Return what a broker showed."""
-    shapes: Shape = json.loads(FILE.read_text(encoding="utf-8"))
-    return shapes
+class Kept:
+    """What was shown once, so that it can be listed without a broker and on every system."""
+
+    def __init__(self, file_name: str) -> None:
+        self._file = Path(__file__).with_name(file_name)
+
+    @property
+    def shape(self) -> Shape:
+        """What is kept."""
+        shapes: Shape = json.loads(self._file.read_text(encoding="utf-8"))
+        return shapes
+
+    def keep(self, shape: Shape) -> None:
+        """Write it down anew."""
+        self._file.write_text(json.dumps(shape, indent=2) + "\n", encoding="utf-8")
 
 
-def keep(shape: Shape) -> None:
-    """Write it down anew."""
-    FILE.write_text(json.dumps(shape, indent=2) + "\n", encoding="utf-8")
+KAFKA: Final = Kept("kafka_metrics.json")
+"""Of the agent in Kafka's pods; tests/integration/test_kafka_chart_agent.py asks a real broker."""
+
+LIBRARIES: Final = Kept("library_metrics.json")
+"""Of prometheus-client on Linux: of the process, and of the interpreter."""

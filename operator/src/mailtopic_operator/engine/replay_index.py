@@ -1,0 +1,51 @@
+"""Which MailReplays are about which MailTopic."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mailtopic_operator.engine.store import Key
+from mailtopic_operator.kinds import MAIL_TOPIC
+
+
+class ReplayIndex:
+    """Every MailReplay by the MailTopic that it names, whether there is one or not."""
+
+    def __init__(self) -> None:
+        self._topics: dict[Key, Key] = {}
+        self._replays: dict[Key, set[Key]] = {}
+
+    def put(self, key: Key, body: Mapping[str, Any] | None) -> set[Key]:
+        """Note a MailReplay as it is now, None: it is no more; return those beside it."""
+        ref = ((body or {}).get("spec") or {}).get("mailTopicRef") or {}
+        name = ref.get("name")
+        if name and key not in self._topics:
+            # What a MailReplay names never changes.
+            topic = Key(MAIL_TOPIC.kind, key.namespace, name)
+            self._topics[key] = topic
+            self._replays.setdefault(topic, set()).add(key)
+        beside = self.beside(key)
+        if body is None:
+            self._drop(key)
+        return beside
+
+    def of(self, topic: Key) -> set[Key]:
+        """Return the MailReplays that name a MailTopic."""
+        return set(self._replays.get(topic, ()))
+
+    def beside(self, replay: Key) -> set[Key]:
+        """Return the other MailReplays of the same MailTopic."""
+        topic = self._topics.get(replay)
+        return self.of(topic) - {replay} if topic is not None else set()
+
+    def concerned(self, key: Key) -> set[Key]:
+        """Return the MailReplays that the status of a MailTopic or MailReplay matters to."""
+        return self.of(key) | self.beside(key)
+
+    def _drop(self, key: Key) -> None:
+        topic = self._topics.pop(key, None)
+        if topic is None:
+            return
+        named = self._replays[topic]
+        named.discard(key)
+        if not named:
+            del self._replays[topic]

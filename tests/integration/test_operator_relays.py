@@ -1,0 +1,134 @@
+"""Whether relays take mails, as an operator hears it from pods; the pods are the tests' own."""
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from prometheus_client import CollectorRegistry, Gauge, start_http_server
+
+from support.conditions import until
+from support.operators import Operators
+
+RELAY = "main"
+
+
+class Sender:
+    """Shows a sender's metrics on the loopback interface."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        self.breaker = Gauge("mailtopic_breaker_open", "x", ("topic", "relay"), registry=registry)
+        self.server, self._thread = start_http_server(0, addr="127.0.0.1", registry=registry)
+        self.port: int = self.server.server_port
+        self.keep_away(False)
+
+    def keep_away(self, is_open: bool) -> None:  # noqa: FBT001 - reads as it is meant
+        self.breaker.labels("mails", RELAY).set(is_open)
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self._thread.join()
+
+
+@contextmanager
+def deaf() -> Iterator[int]:
+    """Return a port that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def senders() -> Iterator[list[Sender]]:
+    found = [Sender(), Sender()]
+    yield found
+    for sender in found:
+        sender.close()
+
+
+def add_pod(operators: Operators, topic: str, port: int) -> str:
+    """Make a sender's pod that runs, as the kubelet would; return its name."""
+    name = f"{topic}-{port}"
+    labels = {"app.kubernetes.io/name": "mailtopic-sender", "mailtopic.dev/mailtopic": topic}
+    ports = [{"name": "metrics", "containerPort": port}]
+    operators.server.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": operators.namespace, "labels": labels},
+            "spec": {"containers": [{"name": "sender", "image": "x", "ports": ports}]},
+        }
+    )
+    patch_status(operators, f"pod/{name}", phase="Running", podIP="127.0.0.1")
+    return name
+
+
+def patch_status(operators: Operators, what: str, **status: object) -> None:
+    patch = json.dumps({"status": status})
+    operators.kubectl("patch", what, "--subresource=status", "--type=merge", "-p", patch)
+
+
+async def with_senders(operators: Operators, topic: str) -> None:
+    """Make a MailTopic whose Deployment says that it has senders."""
+    await operators.started(reconcile__sample_s="0.3")
+    operators.create(topic, consumers={"replicas": 2})
+    what = f"deployment/{topic}-sender"
+    await until(
+        lambda: operators.kubectl("get", what, "--ignore-not-found", "-o", "name"),
+        "there is a Deployment",
+    )
+    counts = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
+    patch_status(operators, what, observedGeneration=1, **dict.fromkeys(counts, 2))
+    await operators.is_ready(topic)
+
+
+async def health(operators: Operators, topic: str, status: str, reason: str) -> None:
+    await until(
+        lambda: operators.condition(topic, "RelayHealthy") == (status, reason),
+        f"RelayHealthy is {status}, {reason}",
+    )
+
+
+async def test_a_relay_is_ill_when_every_sender_keeps_away_from_it(
+    mail_operators: Operators, topic: str, senders: list[Sender]
+) -> None:
+    await with_senders(mail_operators, topic)
+    await health(mail_operators, topic, "Unknown", "NotMeasured")
+    pods = [add_pod(mail_operators, topic, sender.port) for sender in senders]
+    await health(mail_operators, topic, "True", "Healthy")
+    senders[0].keep_away(True)
+    senders[1].keep_away(True)
+    await health(mail_operators, topic, "False", "RelayUnavailable")
+    (told,) = [
+        condition["message"]
+        for condition in mail_operators.status(topic)["conditions"]
+        if condition["type"] == "RelayHealthy"
+    ]
+    assert told == f"{RELAY}: every sender's breaker is open: it takes no mails, or refuses logins"
+    assert mail_operators.condition(topic)[0] == "True"
+    senders[1].keep_away(False)
+    await health(mail_operators, topic, "True", "Healthy")
+    mail_operators.kubectl("delete", "pods", *pods, "--force", "--grace-period=0")
+    await health(mail_operators, topic, "Unknown", "NotMeasured")
+    reasons = [event["reason"] for event in mail_operators.get("events")["items"]]
+    assert reasons.count("RelayUnavailable") == 1
+
+
+async def test_a_sender_that_never_answers_holds_nothing_up(
+    mail_operators: Operators, topic: str, senders: list[Sender]
+) -> None:
+    await with_senders(mail_operators, topic)
+    senders[0].keep_away(True)
+    with deaf() as port:
+        add_pod(mail_operators, topic, port)
+        add_pod(mail_operators, topic, senders[0].port)
+        budget = f"pdb/{topic}-sender"
+        wanted = mail_operators.get(budget)["spec"]
+        patch = json.dumps({"spec": {"maxUnavailable": 9}})
+        mail_operators.kubectl("patch", budget, "--type=merge", "-p", patch)
+        await until(
+            lambda: mail_operators.get(budget)["spec"] == wanted, "it is put back", timeout_s=2.5
+        )
+        await health(mail_operators, topic, "False", "RelayUnavailable")

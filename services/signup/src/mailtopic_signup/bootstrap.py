@@ -180,8 +180,9 @@ async def run(settings: SignupSettings) -> int:
     broker = KafkaClient(
         kafka,
         client_id="mailtopic-signup",
-        # Longer than the producer's own limit: after that it has given the record up itself.
-        publish_timeout_s=kafka.request_timeout_s + 5,
+        # However long Kafka is away: the producer repeats a record under its sequence number, so it
+        # is stored once. Given up and published again, it could be stored twice.
+        publish_timeout_s=None,
     )
     tracer = open_tracer(
         settings.tracing, service="mailtopic-signup", version=version("mailtopic-signup")

@@ -127,6 +127,12 @@ def test_dead_letters_are_counted_and_replayed_once_their_cause_is_mended(
     figure(f"all in the inbox {arrived_s:.1f} s later")
 
     _deleted_replays_take_their_jobs(mailtopics)
+    # Through the NetworkPolicies of the operator and of the senders.
+    mailtopics.cluster.until(
+        lambda: mailtopics.condition(_NAME, "RelayHealthy")[:2] == ("True", "Healthy"),
+        "the operator has heard from senders that the relay takes mails",
+        timeout_s=30,
+    )
 
 
 def _deleted_replays_take_their_jobs(mailtopics: MailTopics) -> None:

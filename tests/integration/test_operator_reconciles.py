@@ -15,6 +15,7 @@ from support.conditions import until
 from support.operators import OperatorProcess, Operators, mail_topic
 
 Figure = Callable[[str], None]
+MAILTOPICS = "mailtopic_operator_mailtopics"
 TIERS = (".retry.10s", ".retry.1m", ".retry.5m")
 
 
@@ -80,6 +81,11 @@ async def test_what_is_as_it_should_be_is_never_written_again(
     before = writes(replica)
     await unchanged_again(replica, times=3)
     assert writes(replica) == before
+    ready = {"condition": "Ready"}
+    counted = {
+        s: replica.metric(MAILTOPICS, **ready, status=s) for s in ("True", "False", "Unknown")
+    }
+    assert counted == {"True": 1, "False": 0, "Unknown": 0}
 
 
 async def unchanged_again(replica: OperatorProcess, *, times: int) -> None:

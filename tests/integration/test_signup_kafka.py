@@ -129,6 +129,9 @@ async def test_a_signup_reaches_kafka_its_code_verifies_and_its_outcome_comes_ba
             return bool((await client.get(challenge)).json()["delivery"] == "sent")
 
         await until(is_sent, "the delivery is known", timeout_s=60)
+        metrics = (await client.get("/metrics")).text
+        assert 'mailtopic_delivery_states_total{state="sent"} 1.0' in metrics
+        assert 'mailtopic_build_info{component="signup"' in metrics
     check_log(signup, code)
 
 

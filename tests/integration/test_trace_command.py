@@ -101,6 +101,10 @@ async def test_a_mail_deferred_twice_and_then_delivered_tells_its_story_in_order
         "attempt 3: delivered to the relay",
     ]
     assert re.search(r"final: delivered to the relay after [0-9.]+ s, in 3 attempts", told)
+    # By the address, which is no argument.
+    code, of_address, err = await trace(bench, "--recipient", stdin=f"{ADDRESS}\n")
+    assert (code, err) == (0, "")
+    assert of_address == told
     nothing_personal(bench, logs + out + told)
 
 

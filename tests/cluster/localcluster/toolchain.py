@@ -107,6 +107,7 @@ OPTIONAL_MODULES: dict[str, tuple[Program, ...]] = {
             "keda-adapter", "github.com/kedacore/keda/v2/cmd/adapter", image=KEDA_ADAPTER_IMAGE
         ),
     ),
+    "kube-state-metrics": (Program("kube-state-metrics", "k8s.io/kube-state-metrics/v2"),),
 }
 _ALL_MODULES = {**MODULES, **OPTIONAL_MODULES}
 

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from mailtopic_operator.domain.children import wanted_children
+from mailtopic_operator.domain.observed import Observed
 from support.chart_cases import ChartCase, chart_cases
 from support.helm import Helm, Manifest, containers, find, pod_templates
+from support.mailtopic_world import World
 
 CASES = chart_cases()
 CLUSTER_WIDE = {
@@ -141,6 +144,8 @@ def test_selectors_are_the_labels_that_never_change(objects: list[Manifest]) -> 
 
 def test_services_and_policies_select_pods_that_are_there(objects: list[Manifest]) -> None:
     pods = [template["metadata"].get("labels", {}) for template in pod_templates(objects).values()]
+    # What an operator makes is there as well, though no chart has it.
+    pods.append(labels_of_senders())
     for each in objects:
         selected = {
             "Service": lambda spec: spec["selector"],
@@ -151,6 +156,12 @@ def test_services_and_policies_select_pods_that_are_there(objects: list[Manifest
         if selected:
             wanted = selected(each["spec"])
             assert any(wanted.items() <= labels.items() for labels in pods), name_of(each)
+
+
+def labels_of_senders() -> dict[str, str]:
+    children = wanted_children(World().desired, Observed(topics={}))
+    senders = next(child for child in children if child["kind"] == "Deployment")
+    return dict(senders["spec"]["template"]["metadata"]["labels"])
 
 
 def test_deployments_say_how_they_are_replaced(objects: list[Manifest]) -> None:

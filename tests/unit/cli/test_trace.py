@@ -28,6 +28,7 @@ from mailtopic_contract import (
     TopicNames,
     decode_record,
     new_record,
+    parse_address,
     signup_tag,
 )
 from mailtopic_runtime import ManualClock
@@ -160,6 +161,19 @@ async def test_a_mail_of_the_original_payload_is_found_by_the_id_that_it_got(
     assert not await search(topics, uuid4())
 
 
+async def test_an_address_leads_to_its_mails_and_to_no_others(topics: MemoryTopics) -> None:
+    put_mail(topics, headers=MailHeaders(mail_id=MAIL))
+    original = json.dumps({"email": "somebody@EXAMPLE.com", "code": "482913"}).encode()
+    topics.put(NewRecord(NAMES.main, 2, None, original))
+    topics.put(NewRecord(NAMES.main, 2, None, original.replace(b"somebody", b"nobody")))
+    topics.put(NewRecord(NAMES.main, 0, b"k", b"somebody@example.com, but no mail"))
+    reader = KafkaTopics(NAMES, LEGACY, topics, Progress(io.StringIO()))
+    found = await reader.mails_to(parse_address("somebody@example.com"))
+    assert MAIL in found
+    assert len(found) == 2
+    assert not await reader.mails_to(parse_address("Somebody@example.com"))
+
+
 async def test_a_topic_that_is_missing_is_told() -> None:
     with pytest.raises(TopicMissing):
         await search(MemoryTopics(ManualClock(), frozenset()))
@@ -279,6 +293,7 @@ def test_an_id_of_which_nothing_is_known_is_told_with_code_1() -> None:
         (["--offline"], "--offline: needs --logs"),
         (["--offline", "--logs", "/nowhere/x.log"], "can't be read: No such file"),
         (["--since", "yesterday"], "--since"),
+        (["--recipient"], "ID: is needed, or --recipient instead"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_code_2(options: list[str], problem: str) -> None:
@@ -286,3 +301,22 @@ def test_a_wrong_option_is_one_line_and_code_2(options: list[str], problem: str)
     assert answer.exit_code == 2
     assert problem in answer.stderr
     assert "Traceback" not in answer.output
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "problem"),
+    [
+        ([], "", "ID: is needed"),
+        (["--recipient", "--offline", "--logs", "x"], "a@example.com", "not with --offline"),
+        (["--recipient", "--logs", "-"], "a@example.com", "not with --offline or --logs -"),
+        (["--recipient"], "somebody 482913", "--recipient: "),
+    ],
+)
+def test_a_recipient_is_no_argument_and_never_echoed(
+    options: list[str], given: str, problem: str
+) -> None:
+    answer = CliRunner().invoke(app, ["trace", *options], input=given)
+    assert answer.exit_code == 2
+    assert problem in answer.stderr
+    assert "somebody" not in answer.output
+    assert "482913" not in answer.output

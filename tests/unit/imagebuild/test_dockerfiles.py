@@ -103,7 +103,8 @@ def needed(folder: Path) -> set[Path]:
     found = {folder}
     for dependency in project["dependencies"]:
         if dependency.startswith("mailtopic-"):
-            found |= needed(member_folder(dependency.removeprefix("mailtopic-")))
+            name = dependency.removeprefix("mailtopic-").partition("[")[0]
+            found |= needed(member_folder(name))
     return found
 
 

@@ -32,8 +32,13 @@ def test_every_module_is_there_and_every_program_in_it_once() -> None:
         assert (TOOL_MODULES / module / "go.mod").exists()
 
 
-def test_keda_is_pinned_and_is_no_part_of_a_cluster() -> None:
-    assert set(OPTIONAL_MODULES) == {"keda"}
+def test_what_single_tests_ask_for_is_no_part_of_a_cluster() -> None:
+    assert set(OPTIONAL_MODULES) == {"keda", "kube-state-metrics"}
+    for module in OPTIONAL_MODULES:
+        assert (TOOL_MODULES / module / "go.sum").exists()
+
+
+def test_keda_is_pinned_under_its_own_version() -> None:
     assert not set(OPTIONAL_MODULES) & set(MODULES)
     version = required_version(TOOL_MODULES / "keda", "github.com/kedacore/keda/v2")
     for program in OPTIONAL_MODULES["keda"]:

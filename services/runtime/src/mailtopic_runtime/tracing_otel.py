@@ -2,12 +2,14 @@
 
 It never waits for the collector: spans go into a bounded queue, a thread takes them from there, and
 what the collector doesn't take in time is dropped. That is said once, when it begins and when it is
-over. The SDK's own words and its environment variables are left out of it, but for
-OTEL_RESOURCE_ATTRIBUTES, by which clusters name pods.
+over. The SDK's own words are left out. Of its environment variables OTEL_RESOURCE_ATTRIBUTES
+matters, by which clusters tell more of a pod.
 """
 
 import asyncio
 import logging
+import os
+import socket
 import threading
 from collections.abc import Sequence
 from contextvars import Token
@@ -60,7 +62,7 @@ class OtelSpans:
         self._provider = TracerProvider(
             sampler=ALWAYS_ON,  # who is recorded was decided before
             id_generator=self._ids,
-            resource=Resource.create({"service.name": service, "service.version": version}),
+            resource=_resource(service, version),
             shutdown_on_exit=False,
         )
         self._processor = BatchSpanProcessor(
@@ -218,6 +220,13 @@ class _ToldOnce(SpanExporter):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return self._exporter.force_flush(timeout_millis)
+
+
+def _resource(service: str, version: str) -> Resource:
+    # A pod's name is its host's; elsewhere several may share a host.
+    instance = f"{socket.gethostname()}-{os.getpid()}"
+    named = {"name": service, "version": version, "instance.id": instance}
+    return Resource.create({f"service.{name}": value for name, value in named.items()})
 
 
 def _traces_url(endpoint: str) -> str:

@@ -4,8 +4,8 @@ import logging
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, NoReturn
@@ -16,8 +16,9 @@ import typer
 if TYPE_CHECKING:
     from mailtopic_cli.dlq.settings import DlqSettings
     from mailtopic_cli.trace.log_lines import Wanted
-    from mailtopic_cli.trace.reading import Known
+    from mailtopic_cli.trace.reading import KafkaTopics
     from mailtopic_cli.trace.story import Story
+    from mailtopic_contract import Address
 
 PROGRAM = "mailtopic trace"
 _IN_MEMORY_BYTES = 16_777_216
@@ -27,12 +28,22 @@ _WRONG = 2
 
 def trace_command(
     which: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            metavar="ID", help="A mail's id; with --logs also a signup's id or a trace's."
+            metavar="ID",
+            help="A mail's id; with --logs also a signup's id or a trace's.",
+            show_default=False,
         ),
-    ],
+    ] = None,
     *,
+    recipient: Annotated[
+        bool,
+        typer.Option(
+            "--recipient",
+            help="Tell of all mails to an address instead. It is asked for, or read from standard "
+            "input: as an argument it would stay in the shell's history.",
+        ),
+    ] = False,
     logs: Annotated[
         list[str] | None,
         typer.Option(
@@ -85,11 +96,15 @@ def trace_command(
     from mailtopic_cli.trace.log_lines import parse_wanted  # noqa: PLC0415
     from mailtopic_runtime import SettingError, SystemClock, run_program  # noqa: PLC0415
 
-    wanted = parse_wanted(which)
-    if wanted is None:
-        _end("ID: must be a mail's id, such as 0b7e9a52-7d43-4f0e-9d8c-1f6b2a3c4d5e")
+    if recipient == (which is not None):
+        _end("ID: is needed, or --recipient instead of it")
+    if recipient and (offline or "-" in (logs or ())):
+        _end("--recipient: asks Kafka and reads standard input: not with --offline or --logs -")
     if offline and not logs:
         _end("--offline: needs --logs")
+    wanted = parse_wanted(which) if which is not None else _ask_address()
+    if wanted is None:
+        _end("ID: must be a mail's id, such as 0b7e9a52-7d43-4f0e-9d8c-1f6b2a3c4d5e")
     try:
         since_ms = parse_moment("--since", since, now_ms=SystemClock().now_ms())
     except SettingError as error:
@@ -105,7 +120,7 @@ def trace_command(
             except DlqError as error:
                 typer.echo(f"{PROGRAM}: {error}", err=True)
                 return _UNKNOWN
-        return _print(which, stories, as_json=as_json)
+        return _print(which or "this address", stories, as_json=as_json)
 
     run_program(PROGRAM, run)
 
@@ -126,9 +141,8 @@ class _Kafka:
             PROGRAM, topic=self.topic, bootstrap_servers=self.bootstrap_servers
         )
 
-    async def search(
-        self, settings: "DlqSettings", mail_ids: frozenset[UUID]
-    ) -> "dict[UUID, Known]":
+    @asynccontextmanager
+    async def topics(self, settings: "DlqSettings") -> "AsyncIterator[KafkaTopics]":
         from mailtopic_cli.dlq.kafka import KafkaTopicReader  # noqa: PLC0415
         from mailtopic_cli.dlq.progress import Progress  # noqa: PLC0415
         from mailtopic_cli.trace.reading import KafkaTopics  # noqa: PLC0415
@@ -140,28 +154,30 @@ class _Kafka:
             async with KafkaTopicReader(
                 settings.kafka.client_kwargs(), timeout_s=self.timeout_s, progress=progress
             ) as reader:
-                topics = KafkaTopics(
-                    settings.names, settings.legacy, reader, progress, self.since_ms
-                )
-                return await topics.search(mail_ids)
+                yield KafkaTopics(settings.names, settings.legacy, reader, progress, self.since_ms)
         finally:
             progress.clear()
 
 
 async def _tell(
-    wanted: "Wanted",
+    wanted: "Wanted | Address",
     files: Sequence[IO[str]],
     kafka: _Kafka | None,
     settings: "DlqSettings | None",
 ) -> "list[Story]":
     """Return the stories of the mails of which anything is known, the oldest first."""
-    from mailtopic_cli.trace.log_lines import mails_of, moments_of  # noqa: PLC0415
+    from mailtopic_cli.trace.log_lines import Wanted, mails_of, moments_of  # noqa: PLC0415
     from mailtopic_cli.trace.reading import Known  # noqa: PLC0415
     from mailtopic_cli.trace.story import Story, in_order  # noqa: PLC0415
 
-    mail_ids = mails_of(_lines(files), wanted)
+    mail_ids = mails_of(_lines(files), wanted) if isinstance(wanted, Wanted) else frozenset()
+    found: dict[UUID, Known] = {}
+    if kafka is not None and settings is not None:
+        async with kafka.topics(settings) as topics:
+            if not isinstance(wanted, Wanted):
+                mail_ids = await topics.mails_to(wanted)
+            found = await topics.search(mail_ids)
     told = moments_of(_lines(files), mail_ids)
-    found = await kafka.search(settings, mail_ids) if kafka and settings else {}
     stories: list[Story] = []
     for mail_id in mail_ids:
         known = found.get(mail_id, Known())
@@ -172,6 +188,17 @@ async def _tell(
                 Story(mail_id, topic, moments, known.accepted_at_ms, known.expires_at_ms)
             )
     return sorted(stories, key=lambda story: story.moments[0].at_ms)
+
+
+def _ask_address() -> "Address":
+    from mailtopic_contract import ContractError, parse_address  # noqa: PLC0415
+
+    is_terminal = sys.stdin.isatty()
+    text = typer.prompt("Address", err=True) if is_terminal else sys.stdin.readline()
+    try:
+        return parse_address(text.strip())
+    except ContractError as error:
+        _end(f"--recipient: {error}")
 
 
 def _print(which: str, stories: "Sequence[Story]", *, as_json: bool) -> int:

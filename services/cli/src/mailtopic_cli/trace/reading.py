@@ -12,6 +12,7 @@ from mailtopic_cli.dlq.progress import Progress
 from mailtopic_cli.trace.details import Details
 from mailtopic_cli.trace.story import Moment, Source, moment_of
 from mailtopic_contract import (
+    Address,
     LegacyDefaults,
     MailRecord,
     RecordError,
@@ -40,6 +41,25 @@ class KafkaTopics:
     reader: TopicReader
     progress: Progress
     since_ms: int | None = None
+
+    async def mails_to(self, address: Address) -> frozenset[UUID]:
+        """Return the mails to an address that the main topic still holds.
+
+        Those of producers that don't key their records by the recipient are found as well.
+
+        Raises:
+            TopicMissing: there is no such MailTopic.
+            BrokerAway: no broker answers in time.
+        """
+        found: set[UUID] = set()
+        domain = address.domain.encode()
+        async for record in self._records(self.names.main):
+            # Read as text first: a domain that isn't ASCII may stand there in another form.
+            if record.key == address.partition_key or domain in (record.value or b"").lower():
+                mail = read_letter(record, self.legacy).mail
+                if mail is not None and mail.address == address:
+                    found.add(mail.id)
+        return frozenset(found)
 
     async def search(self, mail_ids: frozenset[UUID]) -> dict[UUID, Known]:
         """Return what is known of these mails, without those of which nothing is.

@@ -1,1 +1,0 @@
-"""Draws dashboards from their committed JSON and a Prometheus' answers, as pages for Chromium."""

@@ -20,6 +20,7 @@ from mailtopic_signup.adapters.sql_database import Database
 from mailtopic_signup.adapters.sql_tables import metadata
 from mailtopic_signup.bootstrap import assemble
 from mailtopic_signup.settings import (
+    ClientsSettings,
     DatabaseSettings,
     PepperSettings,
     SealingSettings,
@@ -55,6 +56,8 @@ async def signup(url: str, tmp_path: Path) -> AsyncIterator[Signup]:
         pepper=PepperSettings(keys_file=tmp_path / "peppers.json"),
         sealing=SealingSettings(keys_file=tmp_path / "keys.json"),
         database=DatabaseSettings(url=SecretStr(url), migrate=False),
+        # All of a test's people are one client.
+        clients=ClientsSettings(signups_per_minute=0, verifies_per_five_minutes=0),
     )
     clock, broker = ManualClock(), MemoryBroker()
     parts = assemble(settings, clock, broker)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from mailtopic_operator.domain.actions import CreateTopic, Plan, target
 from mailtopic_operator.domain.kafka import KafkaProblem, ProblemKind, TopicState
+from mailtopic_operator.domain.observed import Failure
 from mailtopic_operator.engine.deciders import Decide, Decider
 from mailtopic_operator.engine.executor import BetweenActions, Executor, Guard
 from mailtopic_operator.engine.failures import Failures
@@ -26,8 +27,9 @@ from mailtopic_runtime import Clock, get_logger
 _ROUNDS: Final = 3
 """How often a plan may follow from what the one before has done."""
 _SEEN_S: Final = 2.0
-"""For so long a topic that was just made may be unseen before it counts as missing again."""
+"""For so long a topic that was just made is waited for."""
 _SEEN_POLL_S: Final = 0.05
+_UNSEEN: Final = "it was made, but the brokers don't know it yet"
 _BUG_S: Final = 60.0
 
 
@@ -150,19 +152,30 @@ class Reconciler:
         return plan
 
     async def _until_seen(self, batch: Sequence[Work]) -> None:
-        """Wait for the brokers to know topics that the controller has just made."""
-        made = {
-            action.topic.name
+        """Wait for the brokers to know topics that the controller has just made.
+
+        Brokers that are too busy to learn of them aren't asked for them again at once, which
+        would keep them busy: such a topic counts as failed, and is looked at again later.
+        """
+        made = [
+            (work, action)
             for work in batch
             for action in work.done
             if isinstance(action, CreateTopic)
-        }
+        ]
+        unseen = {action.topic.name for _, action in made}
         deadline_s = time.monotonic() + _SEEN_S
-        while made and time.monotonic() < deadline_s:
-            seen = await self._topics.describe(made)
-            made = {name for name, state in seen.items() if _is_unseen(state)}
-            if made:
-                await asyncio.sleep(_SEEN_POLL_S)
+        while unseen:
+            seen = await self._topics.describe(unseen)
+            unseen = {name for name, state in seen.items() if _is_unseen(state)}
+            if not unseen or time.monotonic() > deadline_s:
+                break
+            await asyncio.sleep(_SEEN_POLL_S)
+        for work, action in made:
+            if action.topic.name in unseen:
+                work.fail(action)
+                failure = Failure(target(action), ProblemKind.UNAVAILABLE, _UNSEEN)
+                self._failures.failed(work.key, failure)
 
     def _reopen(self, work: Work, decider: Decider) -> bool:
         """Take in what the actions have made of a resource; tell whether to look at it again."""

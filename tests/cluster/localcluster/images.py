@@ -5,6 +5,7 @@ import io
 import json
 import platform
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,16 @@ def go_architecture() -> str:
     return _ARCHITECTURES.get(machine, machine)
 
 
-def write_image(archive: Path, *, name: str, program: Path) -> None:
-    """Write an OCI archive with one statically linked program as its entrypoint.
+def write_image(archive: Path, *, name: str, program: Path, libraries: Sequence[Path] = ()) -> None:
+    """Write an OCI archive with one program as its entrypoint.
 
     Args:
         archive: the file to write.
         name: the image's name with its tag.
         program: goes into the image's root, under its own name.
+        libraries: what it is linked with, if not statically; each keeps its absolute path.
     """
-    layer = _layer(program)
+    layer = _layer(program, libraries)
     layer_digest = _digest(layer)
     # Layers are not compressed: they go from this disk to this disk.
     config = _encoded(
@@ -68,10 +70,12 @@ def write_image(archive: Path, *, name: str, program: Path) -> None:
         _add(tar, "index.json", index)
 
 
-def _layer(program: Path) -> bytes:
+def _layer(program: Path, libraries: Sequence[Path]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         _add(tar, program.name, program.read_bytes(), mode=0o755)
+        for library in libraries:
+            _add(tar, str(library).removeprefix("/"), library.read_bytes(), mode=0o755)
     return buffer.getvalue()
 
 

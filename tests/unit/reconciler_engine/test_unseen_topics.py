@@ -1,15 +1,21 @@
 """Brokers that are too busy to learn of new topics aren't kept busy by asking for them again."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 
 from mailtopic_operator.adapters.kafka_memory import MemoryAdmin
-from mailtopic_operator.domain.actions import CreateTopic, Plan
+from mailtopic_operator.domain.actions import Action, AlterConfig, CreateTopic, Plan
 from mailtopic_operator.domain.desired import Desired
-from mailtopic_operator.domain.kafka import KafkaProblem, NewTopic, ProblemKind, TopicState
+from mailtopic_operator.domain.kafka import (
+    ConfigChange,
+    KafkaProblem,
+    NewTopic,
+    ProblemKind,
+    TopicState,
+)
 from mailtopic_operator.engine.deciders import Decide
 from mailtopic_operator.engine.executor import Executor
 from mailtopic_operator.engine.failures import Failures
@@ -24,42 +30,55 @@ from mailtopic_operator.metrics import OperatorMetrics
 from mailtopic_runtime import ManualClock
 from support.mailtopic_world import DEFAULTS, World
 
-TOPIC = NewTopic("mails", 1, 1)
+TOPIC = "mails"
 KEY = Key(MAIL_TOPIC.kind, "shop", "mails")
 # The cluster has no part in it: whoever asks it for something fails.
 CLUSTER: Any = None
 
 
 class BusyAdmin(MemoryAdmin):
-    """A cluster whose brokers are `behind` its controller."""
+    """A cluster whose brokers may be behind its controller."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.is_behind = False
+        self._known: Mapping[str, TopicState] | None = None
+
+    def fall_behind(self) -> None:
+        self._known = self.topics
+
+    def catch_up(self) -> None:
+        self._known = None
 
     async def describe(self, topics: Collection[str]) -> Mapping[str, TopicState | KafkaProblem]:
-        if self.is_behind:
-            return {name: KafkaProblem(ProblemKind.MISSING, "unknown") for name in topics}
-        return await super().describe(topics)
+        known = self.topics if self._known is None else self._known
+        missing = KafkaProblem(ProblemKind.MISSING, "unknown topic")
+        return {name: known.get(name, missing) for name in topics}
 
 
 class TopicAlone:
-    """Decides on nothing but whether the topic is there."""
+    """Decides on nothing but the topic: that it is there, with its config."""
 
     def __init__(self, admin: MemoryAdmin) -> None:
         self._admin = admin
+        self.retention_ms = "1000"
 
     def parse(self, body: Mapping[str, Any]) -> Desired:
         return Desired.parse(body, DEFAULTS)
 
     async def observe(self, batch: Mapping[Key, Wanted]) -> Mapping[Key, Decide]:
-        state = (await self._admin.describe([TOPIC.name]))[TOPIC.name]
-        is_there = isinstance(state, TopicState)
-        plan = Plan(() if is_there else (CreateTopic(TOPIC),))
+        state = (await self._admin.describe([TOPIC]))[TOPIC]
+        plan = Plan(tuple(self._due(state)))
         return dict.fromkeys(batch, lambda _now: plan)
 
     def plan_invalid(self, body: Mapping[str, Any], problem: str, now: datetime) -> Plan:
         raise AssertionError((body, problem, now))
+
+    def _due(self, state: TopicState | KafkaProblem) -> Iterator[Action]:
+        config = {"retention.ms": self.retention_ms}
+        if isinstance(state, KafkaProblem):
+            yield CreateTopic(NewTopic(TOPIC, 1, 1, config))
+        elif state.config != config:
+            yield AlterConfig(ConfigChange(TOPIC, set=config))
 
 
 class Bench:
@@ -67,6 +86,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.admin, self.clock, self.failures = BusyAdmin(), ManualClock(), Failures()
+        self.decider = TopicAlone(self.admin)
         self.queue = BatchQueue(self.clock, batch_size=10, linger_s=0)
         metrics = OperatorMetrics(CollectorRegistry())
         store, body = Store(), World().body
@@ -75,7 +95,7 @@ class Bench:
         )
         recorder = EventRecorder(CLUSTER)
         self._reconciler = Reconciler(
-            deciders={MAIL_TOPIC.kind: TopicAlone(self.admin)},
+            deciders={MAIL_TOPIC.kind: self.decider},
             topics=self.admin,
             executor=Executor(
                 admin=self.admin,
@@ -112,18 +132,30 @@ async def nothing() -> None:
 
 async def test_a_topic_that_brokers_are_slow_to_learn_of_is_asked_for_once_a_pass() -> None:
     bench = Bench()
-    bench.admin.is_behind = True
+    bench.admin.fall_behind()
     await bench.reconcile()
     assert bench.admin.requests["create"] == 1
     assert [failure.kind for failure in bench.failures.of(KEY)] == [ProblemKind.UNAVAILABLE]
     assert len(bench.queue) == 1
 
 
-async def test_once_brokers_know_the_topic_nothing_is_left_of_it() -> None:
+async def test_a_config_that_brokers_are_slow_to_show_is_changed_once_a_pass() -> None:
     bench = Bench()
-    bench.admin.is_behind = True
     await bench.reconcile()
-    bench.admin.is_behind = False
+    bench.admin.fall_behind()
+    bench.decider.retention_ms = "2000"
+    await bench.reconcile()
+    assert bench.admin.requests["alter"] == 1
+    assert [failure.kind for failure in bench.failures.of(KEY)] == [ProblemKind.UNAVAILABLE]
+    assert len(bench.queue) == 1
+
+
+async def test_once_brokers_know_nothing_is_left_to_be_done() -> None:
+    bench = Bench()
+    bench.admin.fall_behind()
+    await bench.reconcile()
+    bench.admin.catch_up()
     await bench.reconcile()
     assert bench.admin.requests["create"] == 1
+    assert bench.admin.requests["alter"] == 0
     assert bench.failures.of(KEY) == ()

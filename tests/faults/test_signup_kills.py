@@ -39,9 +39,10 @@ from support.signup_process import SignupProcess
 RATE_PER_S = 50
 BETWEEN = 150
 """Signups that are accepted between two kills."""
-# Ten digits: what looks like a code by chance is then none.
+# Ten digits: what looks like a code by chance is then none. But for ids and MACs in hexadecimal:
+# one in a hundred places holds ten digits there, and among 16,000 codes one is hit by chance.
 CODE_LENGTH = 10
-_NUMBER = re.compile(rb"(?<![0-9])[0-9]{10}(?![0-9])")
+_NUMBER = re.compile(rb"(?<![0-9a-f])[0-9]{10}(?![0-9a-f])")
 
 
 @dataclass

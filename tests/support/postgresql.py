@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,10 +59,18 @@ class PostgreSQL:
         server.wait(_STOP_TIMEOUT_S)
 
     def kill(self) -> None:
-        """Kill all of its processes at once (SIGKILL), as a crash of the machine would."""
+        """Kill all of its processes (SIGKILL), as a crash of the machine would."""
         server = self._running()
-        os.killpg(server.pid, signal.SIGKILL)
+        # Held still it starts no other child, and none's number is given to somebody else. The
+        # children lead sessions of their own: its process group is the server alone.
+        server.send_signal(signal.SIGSTOP)
+        _wait(lambda: _state(server.pid)[0] == "T", "the server is held still")
+        children = _children(server.pid)
+        for pid in (server.pid, *children):
+            os.kill(pid, signal.SIGKILL)
         server.wait(_STOP_TIMEOUT_S)
+        # Whoever is left holds the shared memory, and no server starts beside it.
+        _wait(lambda: all(_state(pid)[0] in "ZX" for pid in children), "its children are gone")
 
     @property
     def is_running(self) -> bool:
@@ -122,6 +130,27 @@ def _programs() -> Path | None:
     found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     complete = [folder for folder in found if (folder / "postgres").exists()]
     return complete[0] if complete else None
+
+
+def _children(pid: int) -> list[int]:
+    everybody = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    return [each for each in everybody if _state(each)[1] == pid]
+
+
+def _state(pid: int) -> tuple[str, int]:
+    """Return the state of a process (proc(5); X: there is none), and its parent."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return "X", 0
+    return fields[0], int(fields[1])
+
+
+def _wait(condition: Callable[[], bool], what: str) -> None:
+    deadline_s = time.monotonic() + _STOP_TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline_s, f"not in time: {what}"
+        time.sleep(_POLL_S)
 
 
 @contextmanager

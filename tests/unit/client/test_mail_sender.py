@@ -3,7 +3,13 @@
 import pytest
 from pydantic import ValidationError
 
-from mailtopic_client import BrokerUnavailable, KafkaSettings, MailSender, MemoryBroker
+from mailtopic_client import (
+    BrokerUnavailable,
+    KafkaSettings,
+    MailSender,
+    MemoryBroker,
+    OutgoingRecord,
+)
 from mailtopic_contract import (
     BadAddress,
     KeyRing,
@@ -78,3 +84,18 @@ def test_a_ca_file_that_cannot_be_read_names_the_setting() -> None:
     )
     with pytest.raises(SettingError, match="MAILTOPIC_KAFKA__CA_FILE"):
         settings.client_kwargs()
+
+
+async def test_the_shipped_fake_takes_batches_as_it_takes_records() -> None:
+    broker = MemoryBroker()
+    batch = [OutgoingRecord(b"a", b"1"), OutgoingRecord(b"b", None, (("name", b"x"),), 5)]
+    await broker.publish("mails.status", key=b"0", value=b"0", partition=2)
+    last = await broker.publish_batch("mails.status", 2, batch)
+    assert (last.partition, last.offset) == (2, 2)
+    assert [
+        OutgoingRecord(stored.key, stored.value, stored.headers, stored.timestamp_ms)
+        for stored in broker.stored("mails.status")[1:]
+    ] == batch
+    broker.available = False
+    with pytest.raises(BrokerUnavailable):
+        await broker.publish_batch("mails.status", 2, batch)

@@ -12,7 +12,7 @@ from mailtopic_client.adapters.kafka import KafkaClient
 from mailtopic_client.adapters.memory import MemoryBroker, StoredRecord
 from mailtopic_client.errors import BrokerUnavailable, PublishError, RecordRefused
 from mailtopic_client.mail_sender import MailSender
-from mailtopic_client.ports import BrokerClient, HeaderList, RecordMetadata
+from mailtopic_client.ports import BrokerClient, HeaderList, OutgoingRecord, RecordMetadata
 from mailtopic_client.settings import KafkaSettings
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "KafkaSettings",
     "MailSender",
     "MemoryBroker",
+    "OutgoingRecord",
     "PublishError",
     "RecordMetadata",
     "RecordRefused",

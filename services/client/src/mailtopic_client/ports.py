@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 HeaderList = Sequence[tuple[str, bytes]]
 
@@ -14,6 +14,15 @@ class RecordMetadata:
     topic: str
     partition: int
     offset: int
+
+
+class OutgoingRecord(NamedTuple):
+    """A record of a batch; a key or a value at least."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: HeaderList = ()
+    timestamp_ms: int | None = None
 
 
 class BrokerClient(Protocol):
@@ -44,6 +53,25 @@ class BrokerClient(Protocol):
         Raises:
             BrokerUnavailable: no acknowledgement in time.
             RecordRefused: the broker refuses this record, or there is no such topic.
+        """
+        ...
+
+    async def publish_batch(
+        self, topic: str, partition: int, records: Sequence[OutgoingRecord]
+    ) -> RecordMetadata:
+        """Store records in this order in one partition; returns where the last one is.
+
+        It costs a fraction of as many calls of `publish`. After an error, any number of them may
+        have been stored, always from the first one on.
+
+        Args:
+            topic: where to.
+            partition: one that the topic has.
+            records: at least one.
+
+        Raises:
+            BrokerUnavailable: no acknowledgement in time.
+            RecordRefused: the broker refuses one of them, or there is no such topic.
         """
         ...
 

@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import math
-from typing import NoReturn
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import replace
+from typing import Any, NoReturn
 
 import aiokafka
 from aiokafka import errors
 
+from mailtopic_client.adapters.kafka_batch import fill
 from mailtopic_client.errors import BrokerUnavailable, RecordRefused
-from mailtopic_client.ports import HeaderList, RecordMetadata
+from mailtopic_client.ports import HeaderList, OutgoingRecord, RecordMetadata
 from mailtopic_client.settings import KafkaSettings
 from mailtopic_runtime import StateLog, get_logger
 
@@ -19,6 +22,9 @@ SILENCE_S = 2.0
 
 CLOSE_TIMEOUT_S = 4.0
 """How long `close` waits for what is on its way; without a broker that would be for ever."""
+
+MAX_BATCH_BYTES = 131_072
+"""How much of one partition goes into one request: some 600 outcomes; brokers take 1 MiB."""
 
 _RETRY_S = 1.0
 _REFUSED = {
@@ -41,6 +47,9 @@ _SPOILED = (
     errors.ProducerFenced,
     errors.ProducerClosed,
 )
+
+
+_Send = Callable[[aiokafka.AIOKafkaProducer], Coroutine[Any, Any, aiokafka.structs.RecordMetadata]]
 
 
 class KafkaClient:
@@ -97,18 +106,36 @@ class KafkaClient:
         """See `BrokerClient.publish`."""
         if key is None and value is None:
             raise RecordRefused("invalid", "a record needs a key or a value")
-        try:
-            async with asyncio.timeout(self._publish_timeout_s):
-                return await self._publish(
-                    topic,
-                    key=key,
-                    value=value,
-                    headers=list(headers),
-                    partition=partition,
-                    timestamp_ms=timestamp_ms,
-                )
-        except TimeoutError:
-            raise BrokerUnavailable("the broker did not acknowledge the record in time") from None
+        record = {
+            "key": key,
+            "value": value,
+            "headers": list(headers),
+            "partition": partition,
+            "timestamp_ms": timestamp_ms,
+        }
+        async with self._in_time():
+            return await self._repeat(lambda producer: producer.send_and_wait(topic, **record))
+
+    async def publish_batch(
+        self, topic: str, partition: int, records: Sequence[OutgoingRecord]
+    ) -> RecordMetadata:
+        """See `BrokerClient.publish_batch`."""
+        if not records:
+            raise ValueError("a batch holds a record at least")
+        done, most = 0, len(records)
+        async with self._in_time():
+            while done < len(records):
+                next_ones = records[done : done + most]
+                try:
+                    stored, count = await self._publish_some(topic, partition, next_ones)
+                except RecordRefused as refused:
+                    # The topic may allow less than a full batch, and still each of its records.
+                    if refused.reason != "too-large" or len(next_ones) == 1:
+                        raise
+                    most = len(next_ones) // 2
+                else:
+                    done += count
+        return stored
 
     async def close(self) -> None:
         """Wait a few seconds for what is on its way, then disconnect.
@@ -120,13 +147,21 @@ class KafkaClient:
         if producer is not None:
             await _stop_in_time(producer)
 
-    async def _publish(self, topic: str, **record: object) -> RecordMetadata:
+    @contextlib.asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._publish_timeout_s):
+                yield
+        except TimeoutError:
+            raise BrokerUnavailable("the broker did not acknowledge the record in time") from None
+
+    async def _repeat(self, send: _Send) -> RecordMetadata:
         while True:
             producer = await self._connected()
             try:
-                stored = await self._acknowledged(producer, topic, record)
+                stored = await self._acknowledged(send(producer))
             except _SPOILED:
-                # Nothing of this record was stored, so it may be sent again under a new id.
+                # Nothing of it was stored, so it may be sent again under a new id.
                 await self._replace(producer)
             except errors.KafkaError as error:
                 if _is_dead(producer):
@@ -137,10 +172,26 @@ class KafkaClient:
                 self._state.up()
                 return RecordMetadata(stored.topic, stored.partition, stored.offset)
 
+    async def _publish_some(
+        self, topic: str, partition: int, records: Sequence[OutgoingRecord]
+    ) -> tuple[RecordMetadata, int]:
+        """Store as many of them as one batch takes; return where the last is, and how many."""
+        count = 0
+
+        async def send(producer: aiokafka.AIOKafkaProducer) -> aiokafka.structs.RecordMetadata:
+            # Filled for each attempt: a batch keeps the sequence number that it was sent under.
+            nonlocal count
+            batch = producer.create_batch()
+            count = fill(batch, records, max_record_bytes=self._max_request_bytes)
+            return await (await producer.send_batch(batch, topic, partition=partition))
+
+        first = await self._repeat(send)
+        return replace(first, offset=first.offset + count - 1), count
+
     async def _acknowledged(
-        self, producer: aiokafka.AIOKafkaProducer, topic: str, record: dict[str, object]
+        self, send: Coroutine[Any, Any, aiokafka.structs.RecordMetadata]
     ) -> aiokafka.structs.RecordMetadata:
-        sending = asyncio.ensure_future(producer.send_and_wait(topic, **record))
+        sending = asyncio.ensure_future(send)
         try:
             await asyncio.wait({sending}, timeout=SILENCE_S)
             if not sending.done():
@@ -166,6 +217,7 @@ class KafkaClient:
                 enable_idempotence=True,
                 linger_ms=0,
                 max_request_size=self._max_request_bytes,
+                max_batch_size=MAX_BATCH_BYTES,
             )
             if self._publish_timeout_s is None:
                 _keep_for_ever(producer)

@@ -1,10 +1,11 @@
 """The shipped fake of the BrokerClient port."""
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mailtopic_client.errors import BrokerUnavailable
-from mailtopic_client.ports import HeaderList, RecordMetadata
+from mailtopic_client.ports import HeaderList, OutgoingRecord, RecordMetadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,14 @@ class MemoryBroker:
             StoredRecord(topic, partition, offset, key, value, tuple(headers), timestamp_ms)
         )
         return RecordMetadata(topic, partition, offset)
+
+    async def publish_batch(
+        self, topic: str, partition: int, records: Sequence[OutgoingRecord]
+    ) -> RecordMetadata:
+        """See `BrokerClient.publish_batch`."""
+        for record in records:
+            stored = await self.publish(topic, partition=partition, **record._asdict())
+        return stored
 
     async def close(self) -> None:
         """Mark the fake as disconnected."""

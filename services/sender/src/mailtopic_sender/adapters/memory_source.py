@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from mailtopic_client import BrokerUnavailable, HeaderList, RecordMetadata
+from mailtopic_client import BrokerUnavailable, HeaderList, OutgoingRecord, RecordMetadata
 from mailtopic_contract import RecordError, StatusEvent, decode_status
 from mailtopic_sender.ports import (
     AssignmentListener,
@@ -69,6 +69,14 @@ class MemoryKafka:
         )
         self.written.set()
         return RecordMetadata(topic, partition or 0, offset)
+
+    async def publish_batch(
+        self, topic: str, partition: int, records: Sequence[OutgoingRecord]
+    ) -> RecordMetadata:
+        """See `BrokerClient.publish_batch`."""
+        for record in records:
+            stored = await self.publish(topic, partition=partition, **record._asdict())
+        return stored
 
     async def close(self) -> None:
         """Nothing to close."""

@@ -120,6 +120,26 @@ async def test_a_batch_of_nothing_is_a_mistake(kafka: KafkaNode, topic: str) -> 
             await client.publish_batch(topic, PARTITION, [])
 
 
+async def test_keys_choose_their_partitions_as_single_records_do(
+    kafka: KafkaNode, topic: str
+) -> None:
+    keys = [b"%016x" % number for number in range(20)]
+    async with client_of(kafka, topic) as client:
+        told = await client.partitions_for(topic, keys)
+        found = [await client.publish(topic, key=key, value=b"") for key in keys]
+    assert told == [metadata.partition for metadata in found]
+    assert set(told) == {0, 1}
+
+
+async def test_a_topic_that_does_not_exist_has_no_partitions(kafka: KafkaNode, topic: str) -> None:
+    quick = KafkaSettings(bootstrap_servers=(kafka.bootstrap_servers,), request_timeout_s=1)
+    client = KafkaClient(quick)
+    with pytest.raises(RecordRefused) as refused:
+        await client.partitions_for(topic, [b"key"])
+    await client.close()
+    assert refused.value.reason == "unknown-topic"
+
+
 async def test_a_batch_and_a_single_record_share_a_partition(kafka: KafkaNode, topic: str) -> None:
     async with client_of(kafka, topic) as client:
         single = [

@@ -96,6 +96,10 @@ async def test_the_shipped_fake_takes_batches_as_it_takes_records() -> None:
         OutgoingRecord(stored.key, stored.value, stored.headers, stored.timestamp_ms)
         for stored in broker.stored("mails.status")[1:]
     ] == batch
+    (chosen,) = await broker.partitions_for("mails", [b"key"])
+    assert chosen == (await broker.publish("mails", key=b"key", value=b"")).partition
     broker.available = False
+    with pytest.raises(BrokerUnavailable):
+        await broker.partitions_for("mails", [b"key"])
     with pytest.raises(BrokerUnavailable):
         await broker.publish_batch("mails.status", 2, batch)

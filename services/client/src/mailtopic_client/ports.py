@@ -75,6 +75,15 @@ class BrokerClient(Protocol):
         """
         ...
 
+    async def partitions_for(self, topic: str, keys: Sequence[bytes]) -> list[int]:
+        """Return the partition that `publish` would choose by each of these keys.
+
+        Raises:
+            BrokerUnavailable: nobody tells in time how many partitions there are.
+            RecordRefused: there is no such topic.
+        """
+        ...
+
     async def close(self) -> None:
         """Wait for what is on its way, then disconnect. May be called twice."""
         ...

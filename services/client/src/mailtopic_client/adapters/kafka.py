@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import aiokafka
 from aiokafka import errors
+from aiokafka.partitioner import DefaultPartitioner
 
 from mailtopic_client.adapters.kafka_batch import fill
 from mailtopic_client.errors import BrokerUnavailable, RecordRefused
@@ -136,6 +137,17 @@ class KafkaClient:
                 else:
                     done += count
         return stored
+
+    async def partitions_for(self, topic: str, keys: Sequence[bytes]) -> list[int]:
+        """See `BrokerClient.partitions_for`."""
+        async with self._in_time():
+            producer = await self._connected()
+            try:
+                partitions = sorted(await producer.partitions_for(topic))
+            except errors.KafkaError as error:
+                _raise_ours(error)
+        choose = DefaultPartitioner()
+        return [choose(key, partitions, partitions) for key in keys]
 
     async def close(self) -> None:
         """Wait a few seconds for what is on its way, then disconnect.

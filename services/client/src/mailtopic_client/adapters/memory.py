@@ -51,7 +51,7 @@ class MemoryBroker:
         if not self.available:
             raise BrokerUnavailable("the broker is away")
         if partition is None:
-            partition = zlib.crc32(key or b"") % self.partitions
+            partition = self._partition(key)
         offset = sum(1 for r in self.records if (r.topic, r.partition) == (topic, partition))
         self.records.append(
             StoredRecord(topic, partition, offset, key, value, tuple(headers), timestamp_ms)
@@ -65,6 +65,16 @@ class MemoryBroker:
         for record in records:
             stored = await self.publish(topic, partition=partition, **record._asdict())
         return stored
+
+    async def partitions_for(self, topic: str, keys: Sequence[bytes]) -> list[int]:
+        """See `BrokerClient.partitions_for`."""
+        del topic
+        if not self.available:
+            raise BrokerUnavailable("the broker is away")
+        return [self._partition(key) for key in keys]
+
+    def _partition(self, key: bytes | None) -> int:
+        return zlib.crc32(key or b"") % self.partitions
 
     async def close(self) -> None:
         """Mark the fake as disconnected."""

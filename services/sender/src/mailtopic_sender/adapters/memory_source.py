@@ -78,6 +78,11 @@ class MemoryKafka:
             stored = await self.publish(topic, partition=partition, **record._asdict())
         return stored
 
+    async def partitions_for(self, topic: str, keys: Sequence[bytes]) -> list[int]:
+        """See `BrokerClient.partitions_for`; whatever has no partition of its own goes to 0."""
+        del topic
+        return [0 for _ in keys]
+
     async def close(self) -> None:
         """Nothing to close."""
 

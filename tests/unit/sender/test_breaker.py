@@ -1,6 +1,7 @@
 """The breaker: opened by what blames the relay, closed by proof that it works again."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -25,6 +26,7 @@ class Breaking:
         self.clock = ManualClock()
         self.refusal: Answer | None = None
         self.probes = 0
+        self.is_deaf = False
         self.breaker = RelayBreaker(
             self._probe,
             state_log=StateLog(get_logger("test"), "relay"),
@@ -36,6 +38,10 @@ class Breaking:
 
     async def _probe(self) -> Answer | None:
         self.probes += 1
+        if self.is_deaf:
+            # As asyncio.wait_for does it if the result comes together with the cancellation.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.get_running_loop().create_future()
         await asyncio.sleep(0)
         return self.refusal
 
@@ -115,3 +121,14 @@ async def test_what_does_not_blame_the_relay_keeps_it_closed(kind: ReplyClass) -
     breaking.report(Answer(kind, "rcpt"))
     assert breaking.stands_at(Gate.ALL)
     assert breaking.probes == 0
+
+
+async def test_stopping_ends_a_probe_that_did_not_hear_of_it() -> None:
+    breaking = Breaking()
+    breaking.refusal = AWAY
+    breaking.is_deaf = True
+    breaking.report(AWAY)
+    await until(lambda: breaking.probes == 1, "a probe under way")
+    stopping = asyncio.create_task(breaking.breaker.stop())
+    await asyncio.wait_for(stopping, 10)
+    assert breaking.probes == 1

@@ -158,6 +158,10 @@ class RelayBreaker:
         while self._last is not None:
             await asyncio.sleep(self._backoff.pause_s(self._failures, self._last.reply_class))
             refused = await self._probe()
+            # Before Python 3.12, asyncio.wait_for loses a cancellation that comes together with
+            # the result, and the library that opens sessions uses it.
+            if self._is_stopped:
+                return
             if refused is None:
                 break
             self._failures += 1

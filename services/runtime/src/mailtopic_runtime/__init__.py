@@ -2,7 +2,8 @@
 
 from mailtopic_runtime.clock import Clock, ManualClock, SystemClock
 from mailtopic_runtime.errors import EXIT_CONFIG, EXIT_OK, EXIT_WEDGED, SettingError
-from mailtopic_runtime.logs import Logger, configure_logging, get_logger, redact_addresses
+from mailtopic_runtime.log_lines import redact_addresses
+from mailtopic_runtime.logs import Logger, configure_logging, flush_logs, get_logger
 from mailtopic_runtime.metrics import BUILD_INFO, OTHER, Family, Kind, Label, process_registry
 from mailtopic_runtime.probes import Check, ProbeServer
 from mailtopic_runtime.process import run_program, stop_on_signals
@@ -60,6 +61,7 @@ __all__ = [
     "configure_logging",
     "current_span",
     "describe_settings",
+    "flush_logs",
     "get_logger",
     "load_settings",
     "now_ns",

@@ -3,95 +3,153 @@
 A line's event is a dotted name (``relay.unavailable``); everything else is key and value. Callers
 never hand over an address, a code or a password; what looks like an address is cut out all the
 same, as a last defence.
+
+A sender writes a line for each mail, thousands a second, so a line has one short way of its own.
+What libraries log comes through `logging` and joins it there.
 """
 
 import logging
-import re
 import sys
-from collections.abc import MutableMapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import structlog
-from structlog.typing import EventDict, Processor
 
+from mailtopic_runtime.log_lines import LineRenderer, json_line, now, text_line
+from mailtopic_runtime.log_output import LineOutput
 from mailtopic_runtime.settings import LogSettings
 
-_ADDRESS_LIKE = re.compile(r"[^\s@<>\"'=:,;(){}\[\]]+@(?=[^\s@])")
-Logger = structlog.stdlib.BoundLogger
+_ROOT: Final = logging.getLogger()
+_OUTPUT: Final = LineOutput()
+_render: LineRenderer | None = None
+"""None until logs are configured: as long, lines go to structlog as it comes."""
+
+
+class Logger:
+    """Writes lines of one module; what is bound is in each of them.
+
+    Fields are texts, numbers or None; anything else is written as its text. ``exc_info`` takes an
+    error, of which the line tells the type and the place.
+    """
+
+    __slots__ = ("_fields", "_name")
+
+    def __init__(self, name: str, fields: dict[str, Any] | None = None) -> None:
+        self._name = name
+        self._fields = fields or {}
+
+    def bind(self, **fields: Any) -> "Logger":
+        """Return a logger that has these fields in each line as well."""
+        return Logger(self._name, self._fields | fields)
+
+    def debug(self, event: str, /, **fields: Any) -> None:
+        """Write what only somebody who looks for a mistake wants to know."""
+        self._write(logging.DEBUG, "debug", event, fields)
+
+    def info(self, event: str, /, **fields: Any) -> None:
+        """Write what happened."""
+        self._write(logging.INFO, "info", event, fields)
+
+    def warning(self, event: str, /, **fields: Any) -> None:
+        """Write what somebody may have to look at."""
+        self._write(logging.WARNING, "warning", event, fields)
+
+    def error(self, event: str, /, **fields: Any) -> None:
+        """Write what somebody must look at."""
+        self._write(logging.ERROR, "error", event, fields)
+
+    def exception(self, event: str, /, **fields: Any) -> None:
+        """Write an error that is being handled."""
+        self._write(logging.ERROR, "error", event, {"exc_info": True} | fields)
+
+    def _write(self, severity: int, level: str, event: str, fields: dict[str, Any]) -> None:
+        render = _render
+        if render is None:
+            getattr(structlog.get_logger().bind(**self._fields), level)(event, **fields)
+        elif severity >= _ROOT.level:
+            line = self._fields | fields
+            line["event"] = event
+            line["logger"] = self._name
+            line["level"] = level
+            line["time"] = now()
+            if "exc_info" in fields:
+                _tell_error(line)
+            _OUTPUT.write(render(line))
 
 
 def get_logger(name: str) -> Logger:
     """Return a logger; bind what stays the same with ``.bind(...)``."""
-    logger: Logger = structlog.stdlib.get_logger(name)
-    return logger
+    return Logger(name)
 
 
 def configure_logging(settings: LogSettings) -> None:
-    """Send all logs, structlog's and the libraries', as one line each to standard output."""
+    """Send all logs, ours and the libraries', as one line each to standard output.
+
+    Lines that are written in one turn of an event loop leave together at its end.
+    """
+    global _render  # noqa: PLW0603 - a process has one log, as `logging` has one root
     as_json = settings.format == "json" or (settings.format == "auto" and not sys.stdout.isatty())
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-        _format_error,
-        _redact,
-    ]
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            structlog.stdlib.PositionalArgumentsFormatter(),
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
-    renderer: Processor = (
-        structlog.processors.JSONRenderer(ensure_ascii=False)
-        if as_json
-        else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
-    )
-    handler = logging.StreamHandler(sys.stdout)
-    handler.addFilter(_is_ours_or_serious)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-        )
-    )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(settings.level.upper())
+    _render = json_line if as_json else text_line(colours=sys.stdout.isatty())
+    _ROOT.handlers[:] = [_OfLibraries(_render)]
+    _ROOT.setLevel(settings.level.upper())
     # aiokafka writes records' values at debug level and a line a second while a broker is away;
     # what a person needs to know of that, a StateLog says once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
-def _is_ours_or_serious(record: logging.LogRecord) -> bool:
-    # Libraries may log what they handle, and they handle mails.
-    return record.name.startswith("mailtopic") or record.levelno >= logging.WARNING
+def reset_logging() -> None:
+    """Make logs what they were before they were configured; for tests."""
+    global _render  # noqa: PLW0603 - see configure_logging
+    flush_logs()
+    _render = None
 
 
-def redact_addresses(text: str) -> str:
-    """Return a text in which every address has lost its local part."""
-    return _ADDRESS_LIKE.sub("***@", text)
+def flush_logs(*, timeout_s: float = 1.0) -> None:
+    """Write lines that still wait for the end of the loop's turn.
+
+    For who ends the process by force; any other end does it by itself. It gives up after the
+    timeout, because nobody may be reading.
+    """
+    _OUTPUT.flush_in_time(timeout_s)
 
 
-def _format_error(
-    _logger: Any, _method: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+class _OfLibraries(logging.Handler):
+    """Takes what libraries log, if it is serious: they may log what they handle, which is mails."""
+
+    def __init__(self, render: LineRenderer) -> None:
+        super().__init__()
+        self._render_line: Callable[[dict[str, Any]], str] = render
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        if not record.name.startswith("mailtopic") and record.levelno < logging.WARNING:
+            return
+        try:
+            text = record.getMessage()
+        except Exception:  # noqa: BLE001 - a library's mistake in a log call must not stop ours
+            text = str(record.msg)
+        line: dict[str, Any] = {
+            "event": text,
+            "logger": record.name,
+            "level": record.levelname.lower(),
+            "time": now(),
+        }
+        if record.exc_info:
+            line["exc_info"] = record.exc_info
+            _tell_error(line)
+        _OUTPUT.write(self._render_line(line))
+
+
+def _tell_error(line: dict[str, Any]) -> None:
     # A traceback is kept to where it happened: locals and messages can hold a mail.
-    error = event.pop("exc_info", None)
+    error = line.pop("exc_info")
     if error is True:
         error = sys.exc_info()
     if isinstance(error, tuple):
         error = error[1]
     if isinstance(error, BaseException):
-        event["error"] = type(error).__name__
-        event["where"] = _where(error)
-    return event
+        line["error"] = type(error).__name__
+        line["where"] = _where(error)
 
 
 def _where(error: BaseException) -> str:
@@ -102,13 +160,3 @@ def _where(error: BaseException) -> str:
         frames.append(f"{module}:{trace.tb_lineno}")
         trace = trace.tb_next
     return " > ".join(frames[-6:])
-
-
-def _redact(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    for key, value in event.items():
-        if isinstance(value, str):
-            if "@" in value:
-                event[key] = redact_addresses(value)
-        elif not isinstance(value, int | float | None) and not key.startswith("_"):
-            event[key] = redact_addresses(str(value))
-    return event

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
-from mailtopic_runtime import EXIT_WEDGED, Clock
+from mailtopic_runtime import EXIT_WEDGED, Clock, flush_logs
 
 _TICK_S = 0.5
 _LOOP = "event loop"
@@ -181,6 +181,7 @@ def end_process(problem: str) -> NoReturn:
     """End the process at once, with the problem and a dump of its stacks on standard error."""
     sys.stderr.write(f"mailtopic-sender: {problem}; it ends itself\n{stacks()}")
     sys.stderr.flush()
+    flush_logs()
     os._exit(EXIT_WEDGED)
 
 

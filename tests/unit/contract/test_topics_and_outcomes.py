@@ -1,5 +1,6 @@
 """Topic names, outcomes and key rings."""
 
+import hmac
 from pathlib import Path
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from mailtopic_contract import (
     StatusEvent,
     TopicNames,
     decode_status,
+    parse_address,
     parse_tier,
 )
 
@@ -134,3 +136,17 @@ def test_a_key_file_that_is_not_one_is_refused_in_one_line(tmp_path: Path, text:
 def test_a_key_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(KeyRingError, match="No such file"):
         KeyRing.load(tmp_path / "keys.json")
+
+
+@given(
+    key=st.binary(min_size=32, max_size=32), local=st.from_regex(r"[a-zя]{1,60}", fullmatch=True)
+)
+def test_a_recipients_tag_is_hmac_under_a_key_that_derives_from_the_sealing_key(
+    key: bytes, local: str
+) -> None:
+    address = parse_address(f"{local}@b.test")
+    derived = hmac.digest(key, b"mailtopic: tags of recipients", "sha256")
+    expected = hmac.digest(derived, address.normalised.encode(), "sha256").hex()[:12]
+    ring = KeyRing(active="k1", keys={"k1": key, "k2": bytes(32)})
+    assert ring.recipient_tag(address) == expected
+    assert expected in ring.recipient_tags(address)

@@ -7,6 +7,7 @@ reader the new key first, then make it active at the writers.
 
 import base64
 import binascii
+import hashlib
 import hmac
 import json
 import secrets
@@ -26,6 +27,7 @@ KEY_BYTES = 32
 NONCE_BYTES = 12
 _TAG = b"mailtopic: tags of recipients"
 _TAG_DIGITS = 12
+_BLOCK_BYTES = 64  # of SHA-256, which no key here is longer than
 
 
 class Sealed(BaseModel):
@@ -53,7 +55,9 @@ class KeyRing:
         self._keys = dict(keys)
         self._ciphers = {kid: AESGCM(key) for kid, key in keys.items()}
         # Derived, so that one key does one thing (NIST SP 800-57 Part 1 §5.2).
-        self._tag_keys = {kid: hmac.digest(key, _TAG, "sha256") for kid, key in keys.items()}
+        self._taggers = {
+            kid: _Tagger(hmac.digest(key, _TAG, "sha256")) for kid, key in keys.items()
+        }
 
     @classmethod
     def generate(cls, kid: str = "k1") -> Self:
@@ -138,11 +142,11 @@ class KeyRing:
         A plain hash of an address can be guessed by hashing addresses; this one only by who holds
         the keys. Two recipients in 2^48 share a tag, so it finds mails and proves nothing.
         """
-        return _recipient_tag(self._tag_keys[self.active], address)
+        return self._taggers[self.active].tag(address)
 
     def recipient_tags(self, address: Address) -> frozenset[str]:
         """Return an address's tags under all keys, for who looks for it after a rotation."""
-        return frozenset(_recipient_tag(key, address) for key in self._tag_keys.values())
+        return frozenset(tagger.tag(address) for tagger in self._taggers.values())
 
     def __repr__(self) -> str:
         return f"KeyRing(active={self.active!r}, ids={sorted(self._keys)!r})"
@@ -152,5 +156,21 @@ def _associated_data(mail_id: UUID) -> bytes:
     return str(mail_id).encode("ascii")
 
 
-def _recipient_tag(key: bytes, address: Address) -> str:
-    return hmac.digest(key, address.normalised.encode(), "sha256").hex()[:_TAG_DIGITS]
+class _Tagger:
+    """HMAC-SHA-256 (RFC 2104) under one key.
+
+    The key's own two blocks are hashed once and not for each mail, which halves its cost.
+    """
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes) -> None:
+        block = key.ljust(_BLOCK_BYTES, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def tag(self, address: Address) -> str:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(address.normalised.encode())
+        outer.update(inner.digest())
+        return outer.hexdigest()[:_TAG_DIGITS]

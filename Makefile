@@ -76,6 +76,10 @@ ifeq ($(TEST_ARGS),)
 	@$(MAKE) --no-print-directory test-cluster
 endif
 
+.PHONY: mail-servers
+mail-servers: setup ## Fetch Debian's mail servers for their tests; nothing is installed
+	PYTHONPATH=tests $(BIN)/python -m support.mail_servers
+
 # By itself, after the others: a whole cluster beside them would take the time that they measure.
 .PHONY: test-cluster
 test-cluster: setup
@@ -91,7 +95,7 @@ guarantees: setup ## Repeat the large runs that the docs' figures come from (two
 
 .PHONY: clean
 clean: ## Drop what was built here; the demo's data stays
-	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis artefacts .cluster
+	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis artefacts .cluster .mailservers
 
 .uv/bin/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

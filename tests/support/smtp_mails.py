@@ -38,11 +38,13 @@ def mail(to: str = "bob@example.org", *, code: str = "123456") -> OutgoingMail:
 async def mailer_to(
     *relays: RelaySettings,
     template: Template | None = None,
+    composed_by: MessageComposer | None = None,
     start: bool = False,
     brake_s: float = 0.05,
 ) -> AsyncIterator[SmtpMailer]:
     """A mailer with fast probes; not started unless told, so that connections can be counted."""
-    mailer = SmtpMailer(relays, composer(template), backoff=FAST, brake_s=brake_s)
+    composes = composed_by or composer(template)
+    mailer = SmtpMailer(relays, composes, backoff=FAST, brake_s=brake_s)
     if start:
         await mailer.start()
     try:

@@ -1,7 +1,7 @@
 """The port through which the engine sends mails, and the values that cross it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
@@ -53,6 +53,8 @@ class DeliveryResult:
         transmit_s: time from MAIL to the last reply, seconds.
         wait_s: time from the record's reception to this attempt, seconds; the engine's to tell.
         detail: the reply in at most 200 characters, addresses and codes taken out.
+        is_final: False for a result of `Mailer.offer` after which `Mailer.send` has more to try:
+            another relay, or the same one after a pause.
     """
 
     reply_class: ReplyClass
@@ -64,10 +66,15 @@ class DeliveryResult:
     transmit_s: float = 0.0
     wait_s: float = 0.0
     detail: str = ""
+    is_final: bool = True
 
 
 class Withdrawn(Exception):  # noqa: N818 - it says what happened
     """The mail's permit ended before any relay was offered the mail: it was not sent."""
+
+
+Told = Callable[[DeliveryResult | None], None]
+"""Hears what became of a mail that was offered; None: it wasn't sent, or only half begun."""
 
 
 class Permit(Protocol):
@@ -122,17 +129,46 @@ class Mailer(Protocol):
         """
         ...
 
-    async def send(self, mail: OutgoingMail, *, permit: Permit = ALWAYS) -> DeliveryResult:
+    async def send(
+        self,
+        mail: OutgoingMail,
+        *,
+        permit: Permit = ALWAYS,
+        earlier: DeliveryResult | None = None,
+    ) -> DeliveryResult:
         """Try one mail once (a stale or refused connection: once more on a fresh one).
 
         A relay that says "too fast" is given a pause and asked again, twice at most. Until a
         relay is offered the mail, the mail holds nothing but its place in a queue.
+
+        Args:
+            mail: what to send.
+            permit: until when it may be begun.
+            earlier: what `offer` got for it, if that wasn't final: this goes on from there.
 
         Never raises for a reply, a lost link, DNS, TLS or a refused login; CancelledError
         propagates, and whether the mail was sent then is unknown.
 
         Raises:
             Withdrawn: the permit ended, or the mail expired, while it waited; it was not sent.
+            mailtopic_sender.domain.templates.TemplateError: the mail can't be rendered.
+        """
+        ...
+
+    def offer(self, mail: OutgoingMail, *, is_wanted: Callable[[], bool], told: Told) -> bool:
+        """Take a mail that needs nothing but to be sent; returns whether it was taken.
+
+        It costs a fraction of `send`, and does less: it is for when relays work and no limit
+        holds anybody back. Taken, `told` is called once, never before this returns. Told None, or
+        a result that isn't final, the caller has to `send` the mail. After `close` it may never
+        be called.
+
+        Args:
+            mail: what to send.
+            is_wanted: asked right before a relay hears of the mail, perhaps some time later.
+            told: hears the result; must not raise.
+
+        Raises:
             mailtopic_sender.domain.templates.TemplateError: the mail can't be rendered.
         """
         ...

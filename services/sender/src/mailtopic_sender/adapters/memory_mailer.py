@@ -2,10 +2,17 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from mailtopic_sender.domain.replies import ReplyClass
-from mailtopic_sender.mail_ports import ALWAYS, DeliveryResult, OutgoingMail, Permit, Withdrawn
+from mailtopic_sender.mail_ports import (
+    ALWAYS,
+    DeliveryResult,
+    OutgoingMail,
+    Permit,
+    Told,
+    Withdrawn,
+)
 
 ACCEPTED = DeliveryResult(ReplyClass.ACCEPTED, relay="memory", phase="body", smtp="250 2.0.0")
 
@@ -59,8 +66,15 @@ class MemoryMailer:
         """Note the share."""
         self.shares.append(share)
 
-    async def send(self, mail: OutgoingMail, *, permit: Permit = ALWAYS) -> DeliveryResult:
+    async def send(
+        self,
+        mail: OutgoingMail,
+        *,
+        permit: Permit = ALWAYS,
+        earlier: DeliveryResult | None = None,
+    ) -> DeliveryResult:
         """Keep the mail and return the next scripted result."""
+        del earlier
         if not permit.holds:
             raise Withdrawn
         await self.gate.wait()
@@ -72,6 +86,22 @@ class MemoryMailer:
         if result.reply_class.blames_relay and not self._stays_available:
             self._available.clear()
         return result
+
+    def offer(self, mail: OutgoingMail, *, is_wanted: Callable[[], bool], told: Told) -> bool:
+        """Take a mail for which nothing is scripted, while `gate` is set."""
+        is_scripted = self._script or self._by_address.get(mail.recipient.normalised)
+        if is_scripted or not self.is_available or not self.gate.is_set():
+            return False
+        asyncio.get_running_loop().call_soon(self._take, mail, is_wanted, told)
+        return True
+
+    def _take(self, mail: OutgoingMail, is_wanted: Callable[[], bool], told: Told) -> None:
+        if not is_wanted() or not self.gate.is_set():
+            told(None)
+            return
+        self.sent.append(mail)
+        self.accepted.append(mail)
+        told(ACCEPTED)
 
     async def wait_available(self) -> None:
         """Return once available."""

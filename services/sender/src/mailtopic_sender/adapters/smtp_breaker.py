@@ -128,12 +128,17 @@ class RelayBreaker:
         if admission.is_trial:
             self._trial_runs = False
         if answer is not None and answer.reply_class.blames_relay:
-            if admission.entered_at_s >= self._closed_at_s:  # else it tells of an outage now over
-                self.trip(answer)
+            self.note(answer, began_at_s=admission.entered_at_s)
         elif answer is not None and admission.is_trial and self._gate is Gate.ONE:
             self._close()
         if admission.is_trial:
             self._on_change()
+
+    def note(self, answer: Answer, *, began_at_s: float) -> None:
+        """Report an answer to a mail that went without an admission, begun at that time."""
+        # An older answer tells of an outage that is over.
+        if answer.reply_class.blames_relay and began_at_s >= self._closed_at_s:
+            self.trip(answer)
 
     def trip(self, answer: Answer) -> None:
         """Open, and begin to probe; nothing new if it is open already."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mailtopic_runtime import Clock, SystemClock
 from mailtopic_sender.adapters.smtp_breaker import Backoff
@@ -10,7 +10,7 @@ from mailtopic_sender.adapters.smtp_relay_client import LONGEST_BRAKE_S, RelayCl
 from mailtopic_sender.adapters.smtp_settings import RelaySettings
 from mailtopic_sender.domain.message import Message, MessageComposer
 from mailtopic_sender.domain.replies import ReplyClass
-from mailtopic_sender.mail_ports import ALWAYS, DeliveryResult, OutgoingMail, Permit
+from mailtopic_sender.mail_ports import ALWAYS, DeliveryResult, OutgoingMail, Permit, Told
 
 _NEVER_TRIED = DeliveryResult(
     ReplyClass.TRANSPORT, relay="", phase="connect", detail="no relay may be tried now"
@@ -92,9 +92,34 @@ class SmtpMailer:
         for relay in self._relays:
             relay.set_share(share)
 
-    async def send(self, mail: OutgoingMail, *, permit: Permit = ALWAYS) -> DeliveryResult:
+    async def send(
+        self,
+        mail: OutgoingMail,
+        *,
+        permit: Permit = ALWAYS,
+        earlier: DeliveryResult | None = None,
+    ) -> DeliveryResult:
         """Try one mail; see `mailtopic_sender.mail_ports.Mailer`."""
-        message = self._composer.compose(
+        message = self._compose(mail)
+        wanted = _UntilExpiry(permit, mail.expires_at_ms, self._clock)
+        result = await self._try_relays(message, wanted, earlier)
+        for _ in range(_THROTTLED_TRIES - 1):
+            asked_s = result.retry_after_s or 0.0
+            if result.reply_class is not ReplyClass.THROTTLED or asked_s > LONGEST_BRAKE_S:
+                break
+            result = await self._try_relays(message, wanted)
+        return result
+
+    def offer(self, mail: OutgoingMail, *, is_wanted: Callable[[], bool], told: Told) -> bool:
+        """Hand a mail to the preferred relay if it is free; see `Mailer.offer`."""
+        relay = self._relays[0]
+        if not relay.is_free:
+            return False
+        relay.offer(self._compose(mail), is_wanted=is_wanted, told=told)
+        return True
+
+    def _compose(self, mail: OutgoingMail) -> Message:
+        return self._composer.compose(
             mail_id=mail.mail_id,
             recipient=mail.recipient,
             purpose=mail.purpose,
@@ -102,25 +127,23 @@ class SmtpMailer:
             variables=mail.variables,
             accepted_at_ms=mail.accepted_at_ms,
         )
-        wanted = _UntilExpiry(permit, mail.expires_at_ms, self._clock)
-        result = await self._offer(message, wanted)
-        for _ in range(_THROTTLED_TRIES - 1):
-            asked_s = result.retry_after_s or 0.0
-            if result.reply_class is not ReplyClass.THROTTLED or asked_s > LONGEST_BRAKE_S:
-                break
-            result = await self._offer(message, wanted)
-        return result
 
-    async def _offer(self, message: Message, permit: "_UntilExpiry") -> DeliveryResult:
+    async def _try_relays(
+        self, message: Message, permit: "_UntilExpiry", earlier: DeliveryResult | None = None
+    ) -> DeliveryResult:
         """Offer a mail to one relay after the other until one has decided."""
         blamed: DeliveryResult | None = None
         declined: DeliveryResult | None = None
         throttled: DeliveryResult | None = None
         untried = list(self._relays)
         while untried:
-            relay = _best(untried)
+            if earlier is None:
+                relay = _best(untried)
+                result = await relay.attempt(message, permit, patience_s=permit.left_s)
+            else:
+                relay = next(each for each in untried if each.name == earlier.relay)
+                result, earlier = earlier, None
             untried.remove(relay)
-            result = await relay.attempt(message, permit, patience_s=permit.left_s)
             if result is None or result.reply_class.blames_relay:
                 blamed = result or relay.refusal or blamed
             elif result.reply_class is ReplyClass.THROTTLED:

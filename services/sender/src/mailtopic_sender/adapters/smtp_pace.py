@@ -55,6 +55,11 @@ class Pace:
         return self._wait_s(len(self._waiters))
 
     @property
+    def is_free(self) -> bool:
+        """Whether any number of mails may go just now."""
+        return self._bucket is None and not self._waiters and not self.is_braked
+
+    @property
     def is_braked(self) -> bool:
         """Whether no mail may go just now."""
         return self._clock.monotonic_s() < self._braked_until_s

@@ -56,6 +56,20 @@ class SmtpPool:
         idle = len(self._idle)
         return PoolState(busy=self._count - idle, idle=idle, limit=int(self._limit))
 
+    @property
+    def limit(self) -> int:
+        """How many connections the relay is trusted to bear just now."""
+        return int(self._limit)
+
+    def wants_back(self, session: SmtpSession) -> bool:
+        """Whether whoever streams on a session should release it before the next mail."""
+        return (
+            bool(self._waiters)
+            or self._is_closed
+            or self._count > int(self._limit)
+            or self._is_worn(session)
+        )
+
     async def acquire(self, *, fresh: bool = False) -> SmtpSession:
         """Return a session for the caller alone, who must `release` it.
 

@@ -1,7 +1,7 @@
 """One relay: its pace, its pool and its breaker, and one attempt to hand it a mail."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailtopic_runtime import Clock, Span, SpanKind, StateLog, child_span, get_logger
 from mailtopic_sender.adapters.smtp_breaker import Backoff, Gate, RelayBreaker
@@ -10,10 +10,11 @@ from mailtopic_sender.adapters.smtp_pace import Pace, Turn
 from mailtopic_sender.adapters.smtp_pool import PoolState, SmtpPool
 from mailtopic_sender.adapters.smtp_session import Answer, SmtpSession
 from mailtopic_sender.adapters.smtp_settings import RelaySettings
+from mailtopic_sender.adapters.smtp_streams import Offer, SmtpStreams
 from mailtopic_sender.domain.message import Message
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.domain.reply_text import parse_retry_hint, redact
-from mailtopic_sender.mail_ports import DeliveryResult, Permit, Withdrawn
+from mailtopic_sender.mail_ports import DeliveryResult, Permit, Told, Withdrawn
 
 LONGEST_BRAKE_S = 60.0
 """A relay that asks for a longer pause than this gets its mails back by the retry topics."""
@@ -76,6 +77,7 @@ class RelayClient:
         self._opener = SessionOpener(relay, clock=clock, log=log)
         self._pace = Pace(relay.rate_per_s, clock=clock)
         self._pool = SmtpPool(relay, self._open_for_mail, clock=clock)
+        self._streams = SmtpStreams(self._pool, clock=clock, may_send=lambda: self.is_free)
         self._breaker = RelayBreaker(
             self._probe,
             state_log=StateLog(log, "relay"),
@@ -89,6 +91,11 @@ class RelayClient:
     def admits(self) -> bool:
         """Whether a mail may be tried now."""
         return self._breaker.admits
+
+    @property
+    def is_free(self) -> bool:
+        """Whether any number of mails may be handed over: nothing is known against the relay."""
+        return self._breaker.gate is Gate.ALL and self._pace.is_free
 
     @property
     def wait_s(self) -> float:
@@ -150,12 +157,41 @@ class RelayClient:
                 return None
         finally:
             self._breaker.leave(admission, answer)
-            if answer is not None and answer.reply_class.blames_relay and not self.admits:
-                self._pool.interrupt(answer)
+            if answer is not None:
+                self._warn_waiting(answer)
+
+    def offer(self, message: Message, *, is_wanted: Callable[[], bool], told: Told) -> None:
+        """Hand a mail over while the relay `is_free`; `told` is called later, once.
+
+        It is told None if the mail wasn't sent: `attempt` does that then.
+        """
+
+        def answered(offer: Offer, answer: Answer | None) -> None:
+            told(None if answer is None else self._outcome(offer, answer))
+
+        self._streams.put(Offer(message, is_wanted, answered, self._clock.monotonic_s()))
+
+    def _outcome(self, offer: Offer, answer: Answer) -> DeliveryResult | None:
+        began_at_s = offer.begun_at_s
+        self._learn(answer, began_at_s=began_at_s)
+        if answer.stale:
+            self._pool.discard_idle()
+            return None
+        if answer.hung_up_first:
+            return None
+        self._breaker.note(answer, began_at_s=began_at_s)
+        self._warn_waiting(answer)
+        result = self._result(
+            answer,
+            connect_s=began_at_s - offer.offered_at_s,
+            transmit_s=self._clock.monotonic_s() - began_at_s,
+        )
+        return result if _is_last_word(answer) else replace(result, is_final=False)
 
     async def close(self) -> None:
         """Stop probing and close the connections."""
         await self._breaker.stop()
+        await self._streams.close()
         self._pace.interrupt()
         self._pool.close()
 
@@ -202,6 +238,11 @@ class RelayClient:
         if is_outcry and answer.reply_class is ReplyClass.THROTTLED and answer.reply is not None:
             asked_s = parse_retry_hint(answer.reply.text) or 0.0
             self._pace.brake(min(max(self._brake_s, asked_s), LONGEST_BRAKE_S))
+
+    def _warn_waiting(self, answer: Answer) -> None:
+        """Let nobody wait for a connection to a relay that was just found unusable."""
+        if answer.reply_class.blames_relay and not self.admits:
+            self._pool.interrupt(answer)
 
     async def _open_for_mail(self) -> SmtpSession:
         with child_span("smtp session open", SpanKind.CLIENT) as span:
@@ -251,6 +292,15 @@ class RelayClient:
 
     def _result(self, answer: Answer, *, connect_s: float, transmit_s: float) -> DeliveryResult:
         reply = answer.reply
+        if answer.reply_class is ReplyClass.ACCEPTED:
+            return DeliveryResult(
+                ReplyClass.ACCEPTED,
+                self.name,
+                answer.phase,
+                smtp=None if reply is None else reply.codes,
+                connect_s=connect_s,
+                transmit_s=transmit_s,
+            )
         return DeliveryResult(
             reply_class=answer.reply_class,
             relay=self.name,
@@ -261,3 +311,11 @@ class RelayClient:
             transmit_s=transmit_s,
             detail=redact(answer.problem if reply is None else reply.text),
         )
+
+
+def _is_last_word(answer: Answer) -> bool:
+    """Whether no other relay, and no second try at once, could make a difference."""
+    reply_class = answer.reply_class
+    if reply_class.blames_relay or answer.phase == "local":
+        return False
+    return reply_class not in {ReplyClass.THROTTLED, ReplyClass.REPUTATION}

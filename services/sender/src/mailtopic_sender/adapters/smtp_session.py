@@ -1,6 +1,7 @@
 """One SMTP session: mails over an open link, pipelined where the relay offers it (RFC 2920)."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from mailtopic_sender.adapters.smtp_link import (
     BadReply,
@@ -17,6 +18,7 @@ _ONE_WRITE_OCTETS = 49_152
 """A message up to this fits the transport's buffer together with its final dot."""
 _CLOSING = 421
 _SEND_IT = 354
+_ENVELOPE_PHASES = ("mail", "rcpt", "data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,24 @@ class Answer:
             and self.reply is not None
             and self.reply_class is ReplyClass.CLOSING
         )
+
+
+class MessageSource(Protocol):
+    """Where a session that streams gets its messages, and who hears what became of them."""
+
+    def pull(self) -> Message | None:
+        """Return the next message; None: the session shall stop for now. Must not block or raise.
+
+        A message that was pulled is `answered` exactly once, unless `stream` raises.
+        """
+        ...
+
+    def answered(self, message: Message, answer: Answer | None) -> None:
+        """Hear what became of a message, in any order; must not block or raise.
+
+        None: its body was never sent, because the session ended with the message before it.
+        """
+        ...
 
 
 class SmtpSession:
@@ -114,6 +134,65 @@ class SmtpSession:
             self._link.abort()
             raise
 
+    async def stream(self, source: MessageSource) -> None:
+        """Offer one message after the other until the source has none or the session ends.
+
+        Where the relay offers PIPELINING, a body and the next envelope go out in one write (RFC
+        2920 §3.1), so a mail costs one round trip. The next message is pulled when the relay has
+        asked for the body of the one before, no sooner. Never raises for what the relay does;
+        cancelled, it drops the link, and what was pulled and not answered has an unknown fate.
+        """
+        try:
+            message = self._pull(source)
+            if not self.capabilities.pipelining:
+                while message is not None:
+                    source.answered(message, await self.transmit(message))
+                    message = self._pull(source) if self.is_usable else None
+                return
+            begun = False
+            while message is not None:
+                following = await self._stream_one(message, source, begun=begun)
+                begun = following is not None
+                if not self.is_usable:
+                    if following is not None:
+                        source.answered(following, None)
+                    return
+                message = following or self._pull(source)
+        except BaseException:
+            self._link.abort()
+            raise
+
+    async def _stream_one(
+        self, message: Message, source: MessageSource, *, begun: bool
+    ) -> Message | None:
+        """Bring one message to its answer; returns the next if its envelope went out with it."""
+        reused, following = self.has_waited and not begun, None
+        self._phase = "mail"
+        try:
+            if not begun:
+                self.mails += 1
+                self._begin(message)
+            reply = await self._envelope_verdict()
+            if reply is None:
+                if len(message.content) <= _ONE_WRITE_OCTETS:
+                    following = self._pull(source)
+                reply = await self._body(message, following)
+            answer = self._judged(reply, reused=reused)
+        except LinkError as error:
+            self._link.abort()
+            answer = self._broken(error, reused=reused)
+        source.answered(message, answer)
+        return following
+
+    def _pull(self, source: MessageSource) -> Message | None:
+        """The next message that this relay can take."""
+        while (message := source.pull()) is not None:
+            refused = self._refuse_locally(message)
+            if refused is None:
+                return message
+            source.answered(message, refused)
+        return None
+
     def _refuse_locally(self, message: Message) -> Answer | None:
         """What this relay has told us that it can't take costs no traffic."""
         offered = self.capabilities
@@ -127,17 +206,24 @@ class SmtpSession:
 
     async def _pipelined(self, message: Message) -> SmtpReply:
         """MAIL, RCPT and DATA in one write; the message follows only if all three agreed."""
-        link, patience_s = self._link, self._timeouts.envelope_s
+        self._begin(message)
+        refused = await self._envelope_verdict()
+        return refused if refused is not None else await self._body(message)
+
+    def _begin(self, message: Message) -> None:
         reset = b"RSET\r\n" if self._needs_reset else b""
-        link.write(reset + b"".join(self._envelope(message)), replies=4 if reset else 3)
-        if reset:
+        self._link.write(reset + b"".join(self._envelope(message)), replies=4 if reset else 3)
+
+    async def _envelope_verdict(self) -> SmtpReply | None:
+        """Read the replies to a whole envelope; returns the one that refused it, if one did."""
+        if self._needs_reset:
             await self._confirm_reset()
         refused: tuple[str, SmtpReply] | None = None
         reply = None
-        for phase in ("mail", "rcpt", "data"):
+        for phase in _ENVELOPE_PHASES:
             if refused is None:
                 self._phase = phase
-            reply = await self._follow_up(refused, patience_s)
+            reply = await self._follow_up(refused, self._timeouts.envelope_s)
             if reply is None:
                 break
             if refused is None and not _agrees(phase, reply):
@@ -145,7 +231,7 @@ class SmtpSession:
                 if reply.code == _CLOSING:
                     break
         if refused is None:
-            return await self._body(message)
+            return None
         self._needs_reset = True
         if reply is not None and reply.code == _SEND_IT:
             await self._send_nothing(refused)
@@ -174,7 +260,7 @@ class SmtpSession:
         if self._needs_reset:
             self._link.write(b"RSET\r\n", replies=1)
             await self._confirm_reset()
-        for phase, command in zip(("mail", "rcpt", "data"), self._envelope(message), strict=True):
+        for phase, command in zip(_ENVELOPE_PHASES, self._envelope(message), strict=True):
             self._phase = phase
             self._link.write(command, replies=1)
             reply = await self._link.reply(self._timeouts.envelope_s)
@@ -202,17 +288,20 @@ class SmtpSession:
             b"DATA\r\n",
         )
 
-    async def _body(self, message: Message) -> SmtpReply:
+    async def _body(self, message: Message, following: Message | None = None) -> SmtpReply:
+        """Send a message, and the envelope of the next; return the reply to its final dot."""
         content = dot_stuffed(message.content)
-        if len(content) <= _ONE_WRITE_OCTETS:
-            self._phase = "body"
+        if following is not None:
+            self._link.write(b"".join((content, b".\r\n", *self._envelope(following))), replies=4)
+            self.mails += 1
+        elif len(content) <= _ONE_WRITE_OCTETS:
             self._link.write(content + b".\r\n", replies=1)
         else:
             # As long as the dot isn't written, a broken link can't have delivered anything.
             self._link.write(content, replies=0)
             await self._link.drain(self._timeouts.block_s)
-            self._phase = "body"
             self._link.write(b".\r\n", replies=1)
+        self._phase = "body"
         return await self._link.reply(self._timeouts.dot_s)
 
     def _judged(self, reply: SmtpReply, *, reused: bool) -> Answer:

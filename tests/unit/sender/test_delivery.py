@@ -123,7 +123,10 @@ async def test_a_mailbox_that_stays_full_bounces_at_the_third_attempt() -> None:
 class Queue(MemoryMailer):
     """A mailer at which mails wait for their turn until their permit ends."""
 
-    async def send(self, mail: OutgoingMail, *, permit: Permit = ALWAYS) -> DeliveryResult:
+    async def send(
+        self, mail: OutgoingMail, *, permit: Permit = ALWAYS, earlier: DeliveryResult | None = None
+    ) -> DeliveryResult:
+        del earlier
         self.sent.append(mail)
         await until(lambda: not permit.holds, "the permit's end")
         raise Withdrawn
@@ -320,8 +323,10 @@ async def test_a_mail_sealed_with_a_foreign_key_is_dead() -> None:
 class BuggyMailer(MemoryMailer):
     """A mailer with a bug whose text holds a secret."""
 
-    async def send(self, mail: OutgoingMail, *, permit: Permit = ALWAYS) -> DeliveryResult:
-        del permit
+    async def send(
+        self, mail: OutgoingMail, *, permit: Permit = ALWAYS, earlier: DeliveryResult | None = None
+    ) -> DeliveryResult:
+        del permit, earlier
         self.sent.append(mail)
         raise KeyError("secret 123456")
 

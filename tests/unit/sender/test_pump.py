@@ -1,7 +1,7 @@
 """The loop: what is committed, when intake pauses, and what happens to work at a rebalance."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from uuid import uuid4
 
 from mailtopic_contract import MailHeaders, Outcome
@@ -9,7 +9,7 @@ from mailtopic_sender.adapters.memory_mailer import MemoryMailer
 from mailtopic_sender.adapters.memory_source import MemoryKafka, MemorySource
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.engine.watermark import Snapshot, decode_snapshot
-from mailtopic_sender.mail_ports import ALWAYS, DeliveryResult, OutgoingMail, Permit
+from mailtopic_sender.mail_ports import ALWAYS, DeliveryResult, OutgoingMail, Permit, Told
 from mailtopic_sender.ports import Committed, TopicPartition
 from support.conditions import until
 from support.engines import NAMES, Engine
@@ -24,16 +24,28 @@ class Gates(MemoryMailer):
     def __init__(self) -> None:
         super().__init__()
         self.held: dict[str, asyncio.Event] = {}
+        self.waiting: list[asyncio.Task[bool]] = []
 
     def hold(self, address: str) -> asyncio.Event:
         return self.held.setdefault(address, asyncio.Event())
 
-    async def send(self, mail: OutgoingMail, *, permit: Permit = ALWAYS) -> DeliveryResult:
-        del permit  # a mail that is held here is under way
+    async def send(
+        self, mail: OutgoingMail, *, permit: Permit = ALWAYS, earlier: DeliveryResult | None = None
+    ) -> DeliveryResult:
+        del permit, earlier  # a mail that is held here is under way
         gate = self.held.get(mail.recipient.normalised)
         if gate is not None:
             await gate.wait()
         return await super().send(mail)
+
+    def offer(self, mail: OutgoingMail, *, is_wanted: Callable[[], bool], told: Told) -> bool:
+        gate = self.held.get(mail.recipient.normalised)
+        if gate is None or gate.is_set():
+            return super().offer(mail, is_wanted=is_wanted, told=told)
+        waiting = asyncio.create_task(gate.wait())
+        waiting.add_done_callback(lambda _: self._take(mail, lambda: True, told))
+        self.waiting.append(waiting)
+        return True
 
 
 class Pausing(MemorySource):

@@ -88,6 +88,7 @@ class Sender:
         )
         self._pumps: Sequence[Pump] = ()
         self._flood: FloodGate | None = None
+        self._delivery: Delivery | None = None
         self._log = get_logger(__name__)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -138,6 +139,8 @@ class Sender:
                     tasks.create_task(pump.run(stop))
         finally:
             await self._mailer.close()
+            if self._delivery is not None:
+                self._delivery.close()
             await broker.close()
 
     def _make_pumps(self, broker: KafkaClient) -> tuple[Pump, ...]:
@@ -148,7 +151,7 @@ class Sender:
         self._flood = FloodGate(
             settings.dlq.limits, slots=slots, metrics=self._metrics, clock=self._clock
         )
-        delivery = self._make_delivery(broker, ledger, self._flood)
+        self._delivery = delivery = self._make_delivery(broker, ledger, self._flood)
         tier_gate = TierGate(dict(zip(names.retries, names.tiers, strict=True)))
         return tuple(
             Pump(

@@ -71,12 +71,12 @@ class Assignment:
         """Return when no job of this assignment runs."""
         await self._idle.wait()
 
-    def __enter__(self) -> None:
-        """A job begins to run."""
+    def enter(self) -> None:
+        """A job begins to run; `leave` must follow."""
         self._running += 1
         self._idle.clear()
 
-    def __exit__(self, *_error: object) -> None:
+    def leave(self) -> None:
         """A job has ended."""
         self._running -= 1
         if not self._running:

@@ -1,10 +1,7 @@
 """One record: expired, superseded, sent, deferred, bounced or dead; its outcome is recorded."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from uuid import UUID
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from mailtopic_client import BrokerUnavailable
 from mailtopic_contract import (
@@ -16,20 +13,22 @@ from mailtopic_contract import (
     RecordError,
     RetryTier,
     SealingError,
-    open_variables,
 )
 from mailtopic_runtime import Clock, get_logger
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.domain.schedule import next_attempt
 from mailtopic_sender.domain.templates import TemplateError
+from mailtopic_sender.engine.batches import DeliveryBatches
+from mailtopic_sender.engine.express import Ended, Express, outgoing_mail
 from mailtopic_sender.engine.flood_gate import FloodGate
+from mailtopic_sender.engine.in_hand import MailsInHand
 from mailtopic_sender.engine.incoming import Incoming, NewestCodes, decode_incoming
 from mailtopic_sender.engine.lease import Abandoned, Lease
 from mailtopic_sender.engine.ledger import Ledger
 from mailtopic_sender.engine.permit import MailPermit
 from mailtopic_sender.engine.recorder import Recorder
 from mailtopic_sender.engine.telling import Teller
-from mailtopic_sender.mail_ports import DeliveryResult, Mailer, OutgoingMail, Withdrawn
+from mailtopic_sender.mail_ports import DeliveryResult, Mailer, Withdrawn
 from mailtopic_sender.metrics import SenderMetrics
 from mailtopic_sender.ports import ConsumedRecord
 
@@ -91,7 +90,19 @@ class Delivery:
         self._metrics = metrics
         self._clock = clock
         self._newest = NewestCodes(policy.superseding_purposes)
-        self._handled: dict[UUID, asyncio.Event] = {}
+        self._in_hand = MailsInHand()
+        self._batches = DeliveryBatches(recorder)
+        self._express = Express(
+            mailer,
+            self._batches,
+            ledger=ledger,
+            newest=self._newest,
+            in_hand=self._in_hand,
+            keyring=keyring,
+            flood=flood,
+            teller=teller,
+            clock=clock,
+        )
         self._log = get_logger(__name__)
 
     def prepare(self, record: ConsumedRecord) -> Incoming:
@@ -103,6 +114,25 @@ class Delivery:
             self._newest.note(incoming.mail)
         return incoming
 
+    def begin(self, incoming: Incoming, lease: Lease, ended: Ended) -> bool:
+        """Begin a record that needs no decision, without a task; False: it needs `handle`.
+
+        `ended` is called once, after this has returned. Told that the record isn't done, the
+        caller must `go_on` with it.
+        """
+        return self._express.begin(incoming, lease, ended)
+
+    async def go_on(self, incoming: Incoming, lease: Lease, result: DeliveryResult | None) -> None:
+        """Bring a record to its outcome that `begin` has begun; see `handle`."""
+        try:
+            if result is None or incoming.mail is None:
+                await self._judge(incoming, lease)
+            else:  # the short way has looked at everything that `_judge` looks at
+                await self._deliver_or_report(incoming, incoming.mail, lease, result)
+        finally:
+            self._flood.end()
+            self._in_hand.release(incoming.mail_id)
+
     async def handle(self, incoming: Incoming, lease: Lease) -> None:
         """Bring a record to its outcome; returns after the outcome is stored.
 
@@ -110,9 +140,13 @@ class Delivery:
             Abandoned: the lease ended while the mail waited; nothing was decided.
         """
         with self._teller.span(incoming):
-            async with self._alone(incoming.mail_id, lease):
-                with self._flood.judging():
-                    await self._judge(incoming, lease)
+            await self._in_hand.wait(incoming.mail_id, lease)
+            self._flood.begin()
+            await self.go_on(incoming, lease, None)
+
+    def close(self) -> None:
+        """Stop recording: for when the process ends and the time for draining is over."""
+        self._batches.close()
 
     async def _judge(self, incoming: Incoming, lease: Lease) -> None:
         if incoming.headers.outcomes_from is not None:
@@ -137,9 +171,16 @@ class Delivery:
             else:
                 return
 
-    async def _deliver_or_report(self, incoming: Incoming, mail: MailRecord, lease: Lease) -> None:
+    async def _deliver_or_report(
+        self,
+        incoming: Incoming,
+        mail: MailRecord,
+        lease: Lease,
+        result: DeliveryResult | None = None,
+    ) -> None:
         try:
-            result = await self._send(incoming, mail, lease)
+            if result is None or not result.is_final:
+                result = await self._send(incoming, mail, lease, result)
         except (SealingError, TemplateError) as error:
             reason = "sealing" if isinstance(error, SealingError) else "template"
             await self._bury(incoming, lease, reason, _poison(error))
@@ -157,7 +198,11 @@ class Delivery:
             await self._record(incoming, mail, lease, result)
 
     async def _send(
-        self, incoming: Incoming, mail: MailRecord, lease: Lease
+        self,
+        incoming: Incoming,
+        mail: MailRecord,
+        lease: Lease,
+        earlier: DeliveryResult | None,
     ) -> DeliveryResult | None:
         """Send until a relay has said something about the mail; None: it needn't be sent."""
         pause_s = _RELAY_PAUSE_S
@@ -177,31 +222,20 @@ class Delivery:
                     await lease.wait(None, timeout_s=_RELAY_PAUSE_S)
                 continue
             try:
-                result = await self._mailer.send(self._outgoing(mail), permit=permit)
+                result = await self._mailer.send(
+                    outgoing_mail(mail, self._keyring), permit=permit, earlier=earlier
+                )
+                earlier = None
             except Withdrawn:
                 if lease.is_over:
                     raise Abandoned from None
                 continue
-            since_received_s = self._clock.monotonic_s() - incoming.received_s
-            waited_s = since_received_s - result.connect_s - result.transmit_s
-            result = replace(result, wait_s=max(waited_s, 0.0))
-            self._teller.sent(result)
+            result = self._teller.attempted(incoming, result)
             if not result.reply_class.blames_relay:
                 return result
             # The relay's fault: the mail keeps its place and its attempt.
             await lease.wait(None, timeout_s=min(pause_s, left_s))
             pause_s = min(pause_s * 2, _LONGEST_RELAY_PAUSE_S)
-
-    def _outgoing(self, mail: MailRecord) -> OutgoingMail:
-        return OutgoingMail(
-            mail_id=mail.id,
-            recipient=mail.address,
-            purpose=mail.purpose,
-            locale=mail.locale,
-            variables=open_variables(mail, self._keyring),
-            accepted_at_ms=mail.accepted_at,
-            expires_at_ms=mail.expires_at,
-        )
 
     async def _record(
         self, incoming: Incoming, mail: MailRecord, lease: Lease, result: DeliveryResult
@@ -310,17 +344,6 @@ class Delivery:
         )
         self._flood.went_on()
         self._teller.ended(incoming, Outcome.UNKNOWN, result, reason="unknown")
-
-    @asynccontextmanager
-    async def _alone(self, mail_id: UUID, lease: Lease) -> AsyncIterator[None]:
-        """Let only one record of a mail be handled at a time: an outbox may publish one twice."""
-        while mail_id in self._handled:
-            await lease.wait(self._handled[mail_id].wait(), timeout_s=60.0)
-        self._handled[mail_id] = asyncio.Event()
-        try:
-            yield
-        finally:
-            self._handled.pop(mail_id).set()
 
 
 def _is_dead(result: DeliveryResult, attempt: int) -> bool:

@@ -1,8 +1,6 @@
 """Where dead mails wait while too many die: the backlog belongs in its topic, not in the DLQ."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from mailtopic_runtime import Clock, get_logger
 from mailtopic_sender.domain.flood import FloodBreaker, FloodLimits
@@ -44,24 +42,23 @@ class FloodGate:
         """How many mails wait for their burial. Any thread may ask."""
         return self._waiting
 
-    @contextmanager
-    def judging(self) -> Iterator[None]:
-        """Count a mail as alive while nobody knows what becomes of it."""
+    def begin(self) -> None:
+        """Count a mail as alive while nobody knows what becomes of it; `end` must follow."""
         self._under_way += 1
-        try:
-            yield
-        finally:
-            self._under_way -= 1
+
+    def end(self) -> None:
+        """Something has become of a mail, or somebody else goes on with it."""
+        self._under_way -= 1
 
     def went_on(self) -> None:
-        """Note that a mail is not dead; within `judging`."""
+        """Note that a mail is not dead; between `begin` and `end`."""
         self._breaker.note(
             is_dead=False, now_s=self._clock.monotonic_s(), under_way=self._under_way - 1
         )
         self._show()
 
     async def admit(self, reason: str, lease: Lease) -> None:
-        """Return when a dead mail may be buried; within `judging`.
+        """Return when a dead mail may be buried; between `begin` and `end`.
 
         Raises:
             Abandoned: the lease ended first.

@@ -2,27 +2,59 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterator
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 Job = TypeVar("Job")
 
+Rest = Coroutine[Any, Any, None]
+"""What is left of a job that was begun without a task and turned out to need one."""
+
+End = Callable[[Rest | None], None]
+"""Ends a job that was begun without a task; given the rest of it, that is run first."""
+
+Begin = Callable[[Job, End], bool]
+"""Begins a job without a task; returns whether it did. It must not call `End` before it returns."""
+
 
 class Slots:
-    """How many jobs may run at once, over every `Lanes` that shares it."""
+    """How many jobs may run at once, over every `Lanes` that shares it. Who waits is served first.
+
+    Attributes:
+        running: how many have a slot.
+    """
 
     def __init__(self, limit: int) -> None:
         self.running = 0
+        self._free = limit
         self._owed = 0
-        self._free = asyncio.Semaphore(limit)
+        self._waiting: deque[tuple[object, Callable[[], None]]] = deque()
 
-    async def __aenter__(self) -> None:
-        await self._free.acquire()
-        self.running += 1
+    def request(self, owner: object, start: Callable[[], None]) -> None:
+        """Call `start` with a slot taken: at once if one is free. It must be given back."""
+        if self._free > 0:
+            self._free -= 1
+            self.running += 1
+            start()
+        else:
+            self._waiting.append((owner, start))
 
-    async def __aexit__(self, *_error: object) -> None:
-        self._give_back()
+    def withdraw(self, owner: object) -> None:
+        """Forget what an owner has requested and not got."""
+        self._waiting = deque(each for each in self._waiting if each[0] is not owner)
+
+    def give_back(self) -> None:
+        """Let the next job have a slot."""
+        self.running -= 1
+        if self._owed:
+            self._owed -= 1
+        elif self._waiting:
+            self.running += 1
+            self._waiting.popleft()[1]()
+        else:
+            self._free += 1
 
     @contextmanager
     def lent(self) -> Iterator[None]:
@@ -30,19 +62,12 @@ class Slots:
 
         Taking it back never waits, so more jobs than the limit may run for a moment afterwards.
         """
-        self._give_back()
+        self.give_back()
         try:
             yield
         finally:
             self.running += 1
             self._owed += 1
-
-    def _give_back(self) -> None:
-        self.running -= 1
-        if self._owed:
-            self._owed -= 1
-        else:
-            self._free.release()
 
 
 class Lanes(Generic[Job]):
@@ -51,6 +76,12 @@ class Lanes(Generic[Job]):
     A job with the key None has a lane of its own. `run` must not raise: a job's owner decides
     what an error means. What it raises all the same is handed to `crashed`; the jobs behind it in
     its lane are dropped then, so the owner has to start anew.
+
+    Args:
+        run: does a job in a task of its own.
+        slots: bounds how many run.
+        crashed: is told what `run` raised.
+        begin: tried first. A task a mail costs more than all that most mails need.
     """
 
     def __init__(
@@ -59,12 +90,17 @@ class Lanes(Generic[Job]):
         *,
         slots: Slots,
         crashed: Callable[[BaseException], None],
+        begin: Begin[Job] | None = None,
     ) -> None:
         self._run = run
+        self._begin = begin
         self._slots = slots
         self._crashed = crashed
         self._queues: dict[Hashable, deque[Job]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._is_cancelled = False
 
     def put(self, key: Hashable | None, job: Job) -> None:
         """Queue a job behind those with the same key."""
@@ -73,35 +109,67 @@ class Lanes(Generic[Job]):
         if queue is not None:
             queue.append(job)
             return
-        self._queues[lane] = deque([job])
-        task = asyncio.create_task(self._work(lane), name="lane")
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        self._queues[lane] = deque((job,))
+        self._idle.clear()
+        self._slots.request(self, partial(self._start, lane))
 
     async def idle(self) -> None:
         """Return when no job is queued or running."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._idle.wait()
 
     async def cancel(self) -> None:
-        """Cancel what runs and drop what is queued."""
+        """Cancel the tasks that run and drop what is queued; nothing is begun any more.
+
+        It doesn't end what was begun without a task: that is its owner's.
+        """
+        self._is_cancelled = True
+        self._slots.withdraw(self)
+        for queue in self._queues.values():
+            queue.clear()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _work(self, lane: Hashable) -> None:
-        queue = self._queues[lane]
-        try:
-            while queue:
-                async with self._slots:
-                    await self._run(queue.popleft())
-        finally:
-            del self._queues[lane]
+    def _start(self, lane: Hashable) -> None:
+        job = self._queues[lane].popleft()
+        if self._begin is None or not self._begin(job, partial(self._end, lane)):
+            self._spawn(lane, self._work(job))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    async def _work(self, job: Job) -> None:
+        await self._run(job)
+
+    def _end(self, lane: Hashable, rest: Rest | None) -> None:
+        if rest is None:
+            self._go_on(lane)
+        elif self._is_cancelled:
+            rest.close()
+            self._go_on(lane)
+        else:
+            self._spawn(lane, rest)
+
+    def _spawn(self, lane: Hashable, work: Rest) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._ended, lane))
+
+    def _ended(self, lane: Hashable, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
+        if error is not None or task.cancelled():
+            self._queues[lane].clear()
+        self._go_on(lane)
         if error is not None:
             self._crashed(error)
+
+    def _go_on(self, lane: Hashable) -> None:
+        """Give the slot back, and ask for one for the next job: other lanes come first."""
+        queue = self._queues[lane]
+        if not queue:
+            del self._queues[lane]
+            if not self._queues:
+                self._idle.set()
+        self._slots.give_back()
+        if queue:
+            self._slots.request(self, partial(self._start, lane))

@@ -125,6 +125,10 @@ class Ledger:
         while len(self._recent) > self._limit:
             self._recent.popitem(last=False)
 
+    def knows(self, mail_id: UUID) -> bool:
+        """Whether anything was recorded about a mail."""
+        return self._reached(mail_id.bytes) > 0
+
     def is_settled(self, mail_id: UUID, attempt: int) -> bool:
         """Whether a record that asks for this attempt would repeat what is done."""
         return self._reached(mail_id.bytes) >= attempt
@@ -141,8 +145,12 @@ class Ledger:
         return next((event for event in found if event and event.attempt == attempt), None)
 
     def _reached(self, key: bytes) -> int:
-        tails = [*self._restored.values(), *(tail for _, tail in self._caught_up.values())]
-        return max(self._recent.get(key, 0), *(tail.reached.get(key, 0) for tail in tails), 0)
+        reached = self._recent.get(key, 0)
+        for tail in self._restored.values():
+            reached = max(reached, tail.reached.get(key, 0))
+        for _, tail in self._caught_up.values():
+            reached = max(reached, tail.reached.get(key, 0))
+        return reached
 
 
 def _reached(event: StatusEvent) -> int:

@@ -1,7 +1,7 @@
 """The loop: poll → receive → dispatch → commit; pause and resume; drain."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from mailtopic_sender.engine.assignment import Assignment, Job, Partition
 from mailtopic_sender.engine.committer import Committer
 from mailtopic_sender.engine.delivery import Delivery
 from mailtopic_sender.engine.lag import LagMeter
-from mailtopic_sender.engine.lanes import Lanes, Slots
+from mailtopic_sender.engine.lanes import End, Lanes, Slots
 from mailtopic_sender.engine.lease import Abandoned
 from mailtopic_sender.engine.ledger import Ledger
 from mailtopic_sender.engine.progress import Progress
@@ -22,6 +22,7 @@ from mailtopic_sender.engine.watermark import (
     Snapshot,
     decode_snapshot,
 )
+from mailtopic_sender.mail_ports import DeliveryResult
 from mailtopic_sender.metrics import SenderMetrics
 from mailtopic_sender.ports import (
     Committed,
@@ -97,7 +98,9 @@ class Pump:
         self._clock = clock
         self._lag = LagMeter(metrics, clock)
         self._share = share
-        self._lanes: Lanes[Job] = Lanes(self._run_job, slots=slots, crashed=self._crashed)
+        self._lanes: Lanes[Job] = Lanes(
+            self._run_job, slots=slots, crashed=self._crashed, begin=self._begin_job
+        )
         self._assignment: Assignment | None = None
         self._paused: set[TopicPartition] = set()
         self._held_records = 0
@@ -318,25 +321,61 @@ class Pump:
 
     # --- jobs --------------------------------------------------------------------------------
 
-    async def _run_job(self, job: Job) -> None:
+    def _begin_job(self, job: Job, end: End) -> bool:
+        """Begin a job without a task, if there is nothing to decide about it."""
+        lease = job.assignment.lease
+        if lease.is_over:
+            return False
+
+        def ended(is_done: bool, result: DeliveryResult | None) -> None:  # noqa: FBT001
+            if is_done:
+                self._complete(job)
+                self._let_go(job)
+                end(None)
+            else:
+                end(self._go_on(job, result))
+
+        if not self._delivery.begin(job.incoming, lease, ended):
+            return False
+        job.assignment.enter()
+        return True
+
+    async def _go_on(self, job: Job, result: DeliveryResult | None) -> None:
+        """The long way of a job that was begun without a task."""
         try:
-            if job.assignment.lease.is_over:
-                return
-            with job.assignment, suppress(Abandoned):
-                await self._handle(job)
+            with suppress(Abandoned):
+                await self._handle(
+                    job, self._delivery.go_on(job.incoming, job.assignment.lease, result)
+                )
                 self._complete(job)
         finally:
-            self._steps += 1
-            self._held_records -= 1
-            self._held_bytes -= job.incoming.record.size
-            if self._held_share() <= _HALF:
-                self._has_room.set()
+            self._let_go(job)
 
-    async def _handle(self, job: Job) -> None:
+    async def _run_job(self, job: Job) -> None:
+        job.assignment.enter()
+        try:
+            if not job.assignment.lease.is_over:
+                with suppress(Abandoned):
+                    await self._handle(
+                        job, self._delivery.handle(job.incoming, job.assignment.lease)
+                    )
+                    self._complete(job)
+        finally:
+            self._let_go(job)
+
+    def _let_go(self, job: Job) -> None:
+        job.assignment.leave()
+        self._steps += 1
+        self._held_records -= 1
+        self._held_bytes -= job.incoming.record.size
+        if self._held_share() <= _HALF:
+            self._has_room.set()
+
+    async def _handle(self, job: Job, handling: Awaitable[None]) -> None:
         pause_s = _RETRY_S
         while True:
             try:
-                await self._delivery.handle(job.incoming, job.assignment.lease)
+                await handling
             except (Abandoned, MemoryError):
                 raise
             except Exception as error:  # noqa: BLE001 - a bug must not cost the record
@@ -344,6 +383,7 @@ class Pump:
                 self._steps += 1  # a bug, but no standstill: a new process would do the same
                 await job.assignment.lease.wait(None, timeout_s=pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_RETRY_S)
+                handling = self._delivery.handle(job.incoming, job.assignment.lease)
             else:
                 return
 

@@ -4,10 +4,10 @@ Nothing is complete before its outcome is acknowledged, so every write is repeat
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from mailtopic_client import BrokerClient, PublishError, RecordMetadata
+from mailtopic_client import BrokerClient, OutgoingRecord, PublishError, RecordMetadata
 from mailtopic_contract import (
     ErrorInfo,
     MailHeaders,
@@ -64,6 +64,19 @@ class Recorder:
         """Record an outcome in N.status."""
         event = self._event(incoming, outcome, result)
         self._count(event, await self._tell(event, incoming.record.partition))
+
+    async def settle_delivered(
+        self, partition: int, delivered: Sequence[tuple[Incoming, DeliveryResult]]
+    ) -> None:
+        """Record in N.status that relays have taken these mails, all of them of one partition."""
+        events = [self._event(incoming, Outcome.ACCEPTED, result) for incoming, result in delivered]
+        records = [OutgoingRecord(event.key, event.encode()) for event in events]
+        stored = await self._until_stored(
+            self._names.status,
+            lambda: self._broker.publish_batch(self._names.status, partition, records),
+        )
+        for event in events:
+            self._count(event, stored)
 
     async def defer(
         self,
@@ -195,6 +208,16 @@ class Recorder:
         headers: list[tuple[str, bytes]],
         partition: int,
     ) -> RecordMetadata:
+        return await self._until_stored(
+            topic,
+            lambda: self._broker.publish(
+                topic, key=key, value=value, headers=headers, partition=partition
+            ),
+        )
+
+    async def _until_stored(
+        self, topic: str, publish: Callable[[], Awaitable[RecordMetadata]]
+    ) -> RecordMetadata:
         state = self._publishing.get(topic)
         if state is None:
             state = StateLog(get_logger(__name__).bind(topic=topic), "publishing")
@@ -202,9 +225,7 @@ class Recorder:
         delay_s = _FIRST_RETRY_S
         while True:
             try:
-                stored = await self._broker.publish(
-                    topic, key=key, value=value, headers=headers, partition=partition
-                )
+                stored = await publish()
             except PublishError as error:
                 if self._broker_answers():
                     state.down(f"{error}: outcomes wait")

@@ -1,0 +1,134 @@
+"""The short way of a mail about which there is nothing to decide: no task of its own, no waiting.
+
+Most mails are new, wanted, and taken by the relay at once. They are begun in the turn of the loop
+that reads them, and ended in the one that stores their outcome. Whatever turns out otherwise goes
+on by the long way (`Delivery`), which makes every decision there is.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from mailtopic_contract import KeyRing, MailRecord, Outcome, SealingError, open_variables
+from mailtopic_runtime import Clock
+from mailtopic_sender.domain.replies import ReplyClass
+from mailtopic_sender.domain.templates import TemplateError
+from mailtopic_sender.engine.batches import Delivered, DeliveryBatches
+from mailtopic_sender.engine.flood_gate import FloodGate
+from mailtopic_sender.engine.in_hand import MailsInHand
+from mailtopic_sender.engine.incoming import Incoming, NewestCodes
+from mailtopic_sender.engine.lease import Lease
+from mailtopic_sender.engine.ledger import Ledger
+from mailtopic_sender.engine.telling import Teller
+from mailtopic_sender.mail_ports import DeliveryResult, Mailer, OutgoingMail
+
+Ended = Callable[[bool, DeliveryResult | None], None]
+"""Hears that a mail's outcome is stored (True), or that it has to go on by the long way: with the
+result that it has got, or with none if it has not been sent."""
+
+
+class Express:
+    """Begins mails that need nothing but to be sent, and tells when their outcome is stored.
+
+    What it has begun holds its place in `MailsInHand` and counts as under way in the `FloodGate`
+    until its outcome is stored, or until whoever goes on with it has let go of both.
+    """
+
+    def __init__(
+        self,
+        mailer: Mailer,
+        batches: DeliveryBatches,
+        *,
+        ledger: Ledger,
+        newest: NewestCodes,
+        in_hand: MailsInHand,
+        keyring: KeyRing | None,
+        flood: FloodGate,
+        teller: Teller,
+        clock: Clock,
+    ) -> None:
+        self._mailer = mailer
+        self._batches = batches
+        self._ledger = ledger
+        self._newest = newest
+        self._in_hand = in_hand
+        self._keyring = keyring
+        self._flood = flood
+        self._teller = teller
+        self._clock = clock
+
+    def begin(self, incoming: Incoming, lease: Lease, ended: Ended) -> bool:
+        """Begin a mail; returns False, having done nothing, if it must go the long way.
+
+        `ended` is called once, after this has returned.
+        """
+        mail = incoming.mail
+        if mail is None or not self._is_plain(incoming, mail) or not self._in_hand.take(mail.id):
+            return False
+        is_begun = False
+        try:
+            is_begun = self._mailer.offer(
+                outgoing_mail(mail, self._keyring),
+                is_wanted=partial(self._is_wanted, mail, lease),
+                told=partial(self._told, incoming, mail, ended),
+            )
+        except (SealingError, TemplateError):
+            pass  # the long way meets the same error, and knows what to do
+        finally:
+            if is_begun:
+                self._flood.begin()
+            else:
+                self._in_hand.release(mail.id)
+        return is_begun
+
+    def _is_plain(self, incoming: Incoming, mail: MailRecord) -> bool:
+        return (
+            incoming.headers.outcomes_from is None
+            and not self._teller.is_tracing
+            and not self._ledger.knows(mail.id)
+            and self._is_due(mail)
+        )
+
+    def _is_due(self, mail: MailRecord) -> bool:
+        return self._clock.now_ms() < mail.expires_at and not self._newest.supersedes(mail)
+
+    def _is_wanted(self, mail: MailRecord, lease: Lease) -> bool:
+        return not lease.is_over and self._is_due(mail)
+
+    def _told(
+        self, incoming: Incoming, mail: MailRecord, ended: Ended, result: DeliveryResult | None
+    ) -> None:
+        if result is None or not result.is_final:
+            ended(False, result)
+            return
+        result = self._teller.attempted(incoming, result)
+        if result.reply_class is not ReplyClass.ACCEPTED:
+            ended(False, result)
+            return
+        seconds = (self._clock.now_ms() - mail.accepted_at) / 1000
+        self._teller.delivered(seconds)
+        stored = partial(self._stored, mail, ended)
+        self._batches.add(Delivered(incoming, result, seconds, stored))
+
+    def _stored(self, mail: MailRecord, ended: Ended, done: Delivered) -> None:
+        self._flood.went_on()
+        self._teller.ended(done.incoming, Outcome.ACCEPTED, done.result, seconds=done.seconds)
+        self._flood.end()
+        self._in_hand.release(mail.id)
+        ended(True, None)
+
+
+def outgoing_mail(mail: MailRecord, keyring: KeyRing | None) -> OutgoingMail:
+    """Return a record's mail with its variables opened.
+
+    Raises:
+        SealingError: they can't be opened.
+    """
+    return OutgoingMail(
+        mail_id=mail.id,
+        recipient=mail.address,
+        purpose=mail.purpose,
+        locale=mail.locale,
+        variables=open_variables(mail, keyring),
+        accepted_at_ms=mail.accepted_at,
+        expires_at_ms=mail.expires_at,
+    )

@@ -1,0 +1,40 @@
+"""Which mails this process is at: an outbox may publish one twice, and a replay may race it."""
+
+import asyncio
+from uuid import UUID
+
+from mailtopic_sender.engine.lease import Lease
+
+_LOOK_S = 60.0
+
+
+class MailsInHand:
+    """Lets only one record of a mail be handled at a time."""
+
+    def __init__(self) -> None:
+        # An event only where somebody waits for it: nearly nobody ever does.
+        self._taken: dict[UUID, asyncio.Event | None] = {}
+
+    def take(self, mail_id: UUID) -> bool:
+        """Take a mail; False if another of its records has it. Whoever takes it releases it."""
+        if mail_id in self._taken:
+            return False
+        self._taken[mail_id] = None
+        return True
+
+    async def wait(self, mail_id: UUID, lease: Lease) -> None:
+        """Take a mail as soon as nobody has it.
+
+        Raises:
+            Abandoned: the lease ended first.
+        """
+        while not self.take(mail_id):
+            released = self._taken[mail_id] or asyncio.Event()
+            self._taken[mail_id] = released
+            await lease.wait(released.wait(), timeout_s=_LOOK_S)
+
+    def release(self, mail_id: UUID) -> None:
+        """Let the next record of the mail be handled."""
+        released = self._taken.pop(mail_id)
+        if released is not None:
+            released.set()

@@ -27,13 +27,14 @@ PASSWORD = "a-password-that-no-log-shows"
 class PostgreSQL:
     """A server that accepts connections; ``signup`` may do everything, with PASSWORD.
 
-    Its folder survives a kill: the next start recovers what was committed. fsync is off, so it
-    would not survive a power failure.
+    Its folder survives a kill: the next start recovers what was committed. Without fsync it would
+    not survive a power failure.
     """
 
     programs: Path
     folder: Path
     port: int
+    fsync: bool = False
     _server: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
 
     @property
@@ -45,7 +46,7 @@ class PostgreSQL:
         """Start it and wait until it answers."""
         command = [str(self.programs / "postgres"), "-D", str(self.folder / "data")]
         command += ["-p", str(self.port), "-c", f"unix_socket_directories={self.folder}"]
-        command += ["-c", "fsync=off"]
+        command += ["-c", f"fsync={'on' if self.fsync else 'off'}"]
         with self.log.open("ab") as log:
             self._server = subprocess.Popen(  # noqa: S603 - PostgreSQL's own program
                 command, stdout=log, stderr=log, user=_USER, group=_USER, start_new_session=True
@@ -71,6 +72,12 @@ class PostgreSQL:
         server.wait(_STOP_TIMEOUT_S)
         # Whoever is left holds the shared memory, and no server starts beside it.
         _wait(lambda: all(_state(pid)[0] in "ZX" for pid in children), "its children are gone")
+
+    @property
+    def pids(self) -> list[int]:
+        """The server's process and those that it started."""
+        server = self._running()
+        return [server.pid, *_children(server.pid)]
 
     @property
     def is_running(self) -> bool:
@@ -108,14 +115,14 @@ class PostgreSQL:
         return self._server
 
 
-def running_postgresql(tier: str) -> Iterator[PostgreSQL]:
+def running_postgresql(tier: str, *, fsync: bool = False) -> Iterator[PostgreSQL]:
     """Start a server for as long as the iterator isn't exhausted; skips the tier without one."""
     programs = _programs()
     if programs is None:
         require(tier, "there is no PostgreSQL; on Debian: apt install postgresql")
     with _folder() as folder:
         _initialise(programs, folder)
-        server = PostgreSQL(programs, folder, free_ports(1)[0])
+        server = PostgreSQL(programs, folder, free_ports(1)[0], fsync)
         server.start()
         try:
             yield server

@@ -19,6 +19,7 @@ MODULES = [
     f"unit.signup.{name}"
     for name in (
         "test_service_mails",
+        "test_signup_group_commit",
         "test_signup_key_rotation",
         "test_signup_known_addresses",
         "test_signup_mail_caps",

@@ -4,45 +4,30 @@ Rows are locked in the order limits, users, challenges everywhere, so that no tw
 for each other on PostgreSQL.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import (
-    Boolean,
     Connection,
-    Executable,
-    Row,
     ScalarSelect,
-    String,
     Update,
     bindparam,
     case,
-    func,
     insert,
     or_,
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from mailtopic_signup.adapters.group_commit import GroupCommit
+from mailtopic_signup.adapters.sql_begin import Signup, SqlBegin
 from mailtopic_signup.adapters.sql_database import Database
-from mailtopic_signup.adapters.sql_mail_caps import (
-    TAKE_NEXT_MAIL,
-    Upsert,
-    mail_caps_values,
-    take_first_mail,
-)
+from mailtopic_signup.adapters.sql_mail_caps import take_next_mail
 from mailtopic_signup.adapters.sql_outbox import outbox_row
-from mailtopic_signup.adapters.sql_rows import challenge_of, challenge_row, shared_code
-from mailtopic_signup.adapters.sql_suppressions import divert
-from mailtopic_signup.adapters.sql_tables import (
-    address_limits,
-    challenges,
-    idempotent_answers,
-    outbox,
-    users,
-)
+from mailtopic_signup.adapters.sql_rows import challenge_of
+from mailtopic_signup.adapters.sql_suppressions import Diversion
+from mailtopic_signup.adapters.sql_tables import address_limits, challenges, outbox, users
 from mailtopic_signup.domain.challenge import DAY_MS, Challenge, Delivery, MailCaps
 from mailtopic_signup.domain.code import UNMATCHABLE, CodeMac
 from mailtopic_signup.ports import (
@@ -53,18 +38,9 @@ from mailtopic_signup.ports import (
     OutboxMail,
 )
 
-_OUTBOX_NAMES = (
-    "id",
-    "aggregatetype",
-    "aggregateid",
-    "type",
-    "payload",
-    "topic",
-    "created_at",
-    "expires_at",
-    "traceparent",
-    "attempts",
-)
+_GROUP_LIMIT = 100
+"""Signups of one transaction: a few milliseconds, for which others may have to wait."""
+
 _READ = (
     select(
         challenges,
@@ -77,39 +53,7 @@ _READ = (
     .join(address_limits, address_limits.c.address_key == challenges.c.address_key)
     .where(challenges.c.id == bindparam("challenge_id"))
 )
-_LATEST_MAIL = select(
-    *(
-        challenges.c[name]
-        for name in (
-            "mail_id",
-            "user_id",
-            "verified_at",
-            "expires_at",
-            "code_until",
-            "code_for",
-            "code_key_id",
-            "code_digest",
-            "delivery",
-            "delivery_at",
-        )
-    )
-).where(challenges.c.id == bindparam("latest_id"))
-_ADD_CHALLENGE = insert(challenges)
 _ADD_MAIL = insert(outbox)
-# An address without a grant takes the same statements as one with: this one adds nothing then.
-_ADD_MAIL_IF_GRANTED = insert(outbox).from_select(
-    list(_OUTBOX_NAMES),
-    select(*(bindparam(name, type_=outbox.c[name].type) for name in _OUTBOX_NAMES)).where(
-        bindparam("is_granted", type_=Boolean)
-    ),
-)
-# SQLite has one writer, and so nobody in flight.
-_TRY_LOCK = select(
-    func.pg_try_advisory_xact_lock(func.hashtextextended(bindparam("answer_key", type_=String), 0))
-)
-_FIND_ANSWER = select(idempotent_answers.c.fingerprint, idempotent_answers.c.body).where(
-    idempotent_answers.c.key == bindparam("answer_key")
-)
 
 
 class SqlChallenges:
@@ -117,13 +61,8 @@ class SqlChallenges:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._is_sqlite = database.is_sqlite
-        # Both databases know the same ON CONFLICT; SQLAlchemy has an insert of its own for each.
-        upsert: Upsert = sqlite_insert if database.is_sqlite else postgresql_insert
-        # Made once: to build a statement takes longer than to run it.
-        self._remember_answer = _remember_answer(upsert)
-        self._take_first_mail = take_first_mail(upsert)
-        self._find_or_add_user = _find_or_add_user(upsert)
+        self._groups: dict[MailCaps, GroupCommit[Signup, Begun]] = {}
+        self._divert = Diversion(by_person=True, is_sqlite=database.is_sqlite)
 
     async def begin(
         self,
@@ -135,31 +74,9 @@ class SqlChallenges:
         body: bytes,
     ) -> Begun:
         """See `ChallengeStore.begin`."""
-
-        def work(connection: Connection) -> Begun:
-            if answer:
-                earlier = self._remember(connection, answer, challenge.created_at)
-                if earlier:
-                    return earlier
-            latest_id = self._take_mail(connection, challenge, mails, caps)
-            is_granted = latest_id == challenge.id
-            user = self._user(connection, challenge)
-            latest = connection.execute(_LATEST_MAIL, {"latest_id": latest_id}).one_or_none()
-            is_known = user.verified_at is not None
-            mail = mails.known if is_known else mails.new
-            row = challenge_row(challenge, user.id, mail)
-            if not is_granted:
-                row |= shared_code(latest, user.id, challenge.created_at)
-            elif is_known:
-                row["code_digest"] = UNMATCHABLE
-            connection.execute(_ADD_CHALLENGE, row)
-            connection.execute(_ADD_MAIL_IF_GRANTED, outbox_row(mail) | {"is_granted": is_granted})
-            divert(connection, mail, challenge.address_key, by_person=True)
-            if not is_granted:
-                return Begun("cooling", body)
-            return Begun("known" if is_known else "started", body)
-
-        return await self._database.write(work)
+        group = self._group(caps)
+        async with self._database.in_time():
+            return await group.submit(Signup(challenge, mails, answer, body))
 
     async def read(self, challenge_id: str) -> Challenge | None:
         """See `ChallengeStore.read`."""
@@ -259,21 +176,25 @@ class SqlChallenges:
     ) -> int | None:
         """See `ChallengeStore.renew`."""
         limits = address_limits.c
-        values = mail_caps_values(caps, mail.created_at)
-        values |= {"wanted_key": challenge.address_key, "mail_id": mail.id}
-        values |= {"challenge_id": challenge.id}
+        values = {
+            "wanted_key": challenge.address_key,
+            "now": mail.created_at,
+            "mail_id": mail.id,
+            "challenge_id": challenge.id,
+        }
+        take_mail = take_next_mail(caps)
         resend_after = mail.created_at + caps.cooldown_ms
         replace_code = _replace_code(challenge, code, mail, resend_after, max_tries)
         next_free = select(limits.next_mail_at).where(limits.address_key == challenge.address_key)
 
         def work(connection: Connection) -> int | None:
-            if connection.execute(TAKE_NEXT_MAIL, values).rowcount != 1:
+            if connection.execute(take_mail, values).rowcount != 1:
                 return int(connection.execute(next_free).scalar_one())
             if connection.execute(replace_code).rowcount != 1:
                 connection.rollback()
                 return mail.created_at
             connection.execute(_ADD_MAIL, outbox_row(mail))
-            divert(connection, mail, challenge.address_key, by_person=True)
+            self._divert.run(connection, [mail], [challenge.address_key])
             return None
 
         return await self._database.write(work)
@@ -283,44 +204,20 @@ class SqlChallenges:
         ask = select(challenges.c.id).limit(1)
         await self._database.read(lambda connection: connection.execute(ask).first())
 
-    def _remember(
-        self, connection: Connection, answer: IdempotentAnswer, now_ms: int
-    ) -> Begun | None:
-        if not self._is_sqlite:
-            lock = connection.execute(_TRY_LOCK, {"answer_key": answer.key})
-            if not lock.scalar_one():
-                return Begun("in_flight", b"")
-        row = {
-            "key": answer.key,
-            "fingerprint": answer.fingerprint,
-            "body": answer.body,
-            "expires_at": answer.expires_at,
-            "now": now_ms,
-        }
-        if connection.execute(self._remember_answer, row).one_or_none():
-            return None
-        earlier = connection.execute(_FIND_ANSWER, {"answer_key": answer.key}).one()
-        if earlier.fingerprint != answer.fingerprint:
-            return Begun("mismatch", b"")
-        return Begun("replayed", earlier.body)
+    def _group(self, caps: MailCaps) -> GroupCommit[Signup, Begun]:
+        if caps not in self._groups:
+            begin = SqlBegin(caps, is_sqlite=self._database.is_sqlite)
 
-    def _take_mail(
-        self, connection: Connection, challenge: NewChallenge, mails: Mails, caps: MailCaps
-    ) -> str | None:
-        """Return whose challenge the address's latest mail is from now on."""
-        values = mail_caps_values(caps, challenge.created_at)
-        values |= {"address_key": challenge.address_key, "mail_id": mails.new.id}
-        values |= {"challenge_id": challenge.id}
-        latest: str | None = connection.execute(self._take_first_mail, values).scalar_one()
-        return latest
+            async def write(signups: Sequence[Signup]) -> Sequence[Begun]:
+                return await self._database.write(
+                    lambda connection: begin.store(connection, signups)
+                )
 
-    def _user(self, connection: Connection, challenge: NewChallenge) -> Row[Any]:
-        row = {
-            "id": challenge.user_id,
-            "address": challenge.address,
-            "created_at": challenge.created_at,
-        }
-        return connection.execute(self._find_or_add_user, row).one()
+            # Two signups of one address follow one another, as they do in two processes.
+            self._groups[caps] = GroupCommit(
+                write, key=lambda signup: signup.challenge.address_key, limit=_GROUP_LIMIT
+            )
+        return self._groups[caps]
 
 
 def _replace_code(
@@ -342,27 +239,6 @@ def _replace_code(
             delivery_at=None,
         )
     )
-
-
-def _remember_answer(upsert: Upsert) -> Executable:
-    table = idempotent_answers
-    new = upsert(table)
-    statement: Executable = new.on_conflict_do_update(
-        index_elements=["key"],
-        set_={name: new.excluded[name] for name in ("fingerprint", "body", "expires_at")},
-        where=table.c.expires_at <= bindparam("now"),
-    ).returning(table.c.key)
-    return statement
-
-
-def _find_or_add_user(upsert: Upsert) -> Executable:
-    new = upsert(users)
-    # An update that changes nothing, because only then the row is returned; known and unknown
-    # addresses take the same way.
-    statement: Executable = new.on_conflict_do_update(
-        index_elements=["address"], set_={"address": new.excluded.address}
-    ).returning(users.c.id, users.c.verified_at)
-    return statement
 
 
 def _mail_of(challenge: Challenge) -> ScalarSelect[Any]:

@@ -81,7 +81,7 @@ class Database:
             DatabaseUnavailable: it was not committed, or nobody knows.
         """
         await self._wait_until_prepared()
-        async with self._translated_errors(), self._in_time():
+        async with self.in_time():
             return await self._runner.write(work)
 
     async def read(self, work: Work[T]) -> T:
@@ -91,7 +91,7 @@ class Database:
             DatabaseUnavailable: the database doesn't answer.
         """
         await self._wait_until_prepared()
-        async with self._translated_errors(), self._in_time():
+        async with self.in_time():
             return await self._runner.read(work)
 
     async def prepare(self) -> None:
@@ -121,6 +121,18 @@ class Database:
         """Close all connections."""
         await self._runner.close()
 
+    @asynccontextmanager
+    async def in_time(self) -> AsyncIterator[None]:
+        """Bound what is done inside in time, and tell of the database's errors in our words.
+
+        Raises:
+            DatabaseUnavailable: the database doesn't answer, or not in time.
+        """
+        # SQLite has a patience of its own, busy_timeout_s, and its thread can't be cancelled.
+        limit_s = None if self.is_sqlite else ANSWER_TIMEOUT_S
+        async with self._translated_errors(), asyncio.timeout(limit_s):
+            yield
+
     async def _wait_until_prepared(self) -> None:
         if self._is_prepared.is_set():
             return
@@ -128,10 +140,6 @@ class Database:
             await asyncio.wait_for(self._is_prepared.wait(), _START_PATIENCE_S)
         except TimeoutError:
             raise DatabaseUnavailable("the database is not ready yet") from None
-
-    def _in_time(self) -> asyncio.Timeout:
-        # SQLite has a patience of its own, busy_timeout_s, and its thread can't be cancelled.
-        return asyncio.timeout(None if self.is_sqlite else ANSWER_TIMEOUT_S)
 
     async def _write(self, work: Work[T]) -> T:
         async with self._translated_errors():

@@ -1,6 +1,5 @@
 """Which address may get a mail now: one statement each, so that no two requests share a grant."""
 
-from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import (
@@ -8,92 +7,108 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Executable,
-    Table,
     bindparam,
     case,
+    literal,
     or_,
     update,
 )
 
+from mailtopic_signup.adapters.sql_bulk import Rows, upsert_into
 from mailtopic_signup.adapters.sql_tables import address_limits
 from mailtopic_signup.domain.challenge import DAY_MS, HOUR_MS, MailCaps
 
-Upsert = Callable[[Table], Any]
-
-
-def _number(name: str) -> BindParameter[int]:
-    return bindparam(name, type_=BigInteger)
-
-
 _limits = address_limits.c
-# A time so far ahead was never set by these rules: a clock was set back since.
-_IS_FREE = or_(
-    _limits.next_mail_at <= _number("now"), _limits.next_mail_at > _number("latest_next")
-)
-_HOUR = case((_limits.last_mail_at <= _number("hour_ago"), 1), else_=_limits.mails_in_hour + 1)
-_DAY = case((_limits.last_mail_at <= _number("day_ago"), 1), else_=_limits.mails_in_day + 1)
-_NEXT = case(
-    (_number("per_day") <= _DAY, _number("after_day")),
-    (_number("per_hour") <= _HOUR, _number("after_hour")),
-    else_=_number("after_cooldown"),
-)
-_TAKEN: dict[str, ColumnElement[Any]] = {
-    "next_mail_at": _NEXT,
-    "last_mail_id": bindparam("mail_id", type_=_limits.last_mail_id.type),
-    "last_challenge_id": bindparam("challenge_id", type_=_limits.last_challenge_id.type),
-    "mails_in_hour": _HOUR,
-    "mails_in_day": _DAY,
-    "last_mail_at": _number("now"),
-}
+FIRST_MAIL = {
+    name: _limits[name].type for name in ("address_key", "last_mail_id", "last_challenge_id")
+} | {"now": BigInteger()}
+"""What a signup's row says: whose mail it would be, and when."""
 
 
-def mail_caps_values(caps: MailCaps, now_ms: int) -> dict[str, object]:
-    """Return the statements' parameters that depend on the caps and the time."""
-    return {
-        "now": now_ms,
-        "hour_ago": now_ms - HOUR_MS,
-        "day_ago": now_ms - DAY_MS,
-        "per_hour": caps.per_hour,
-        "per_day": caps.per_day,
-        "after_cooldown": now_ms + caps.cooldown_ms,
-        "after_hour": now_ms + max(caps.cooldown_ms, HOUR_MS),
-        "after_day": now_ms + max(caps.cooldown_ms, DAY_MS),
-        "latest_next": now_ms + caps.cooldown_ms + 2 * DAY_MS,
-    }
+def take_first_mails(rows: Rows, caps: MailCaps, *, is_sqlite: bool) -> Executable:
+    """Return the statement of signups: from then on ``last_challenge_id`` says whose the mail is.
 
-
-def take_first_mail(upsert: Upsert) -> Executable:
-    """Return the statement of a signup: it returns whose challenge the latest mail is.
-
-    It is the same for addresses that have a row and for those that get one.
+    It is the same for addresses that have a row and for those that get one. ``rows`` are of
+    FIRST_MAIL.
     """
-    new = upsert(address_limits).values(
-        address_key=bindparam("address_key"),
-        next_mail_at=case(
-            (_number("per_day") <= 1, _number("after_day")),
-            (_number("per_hour") <= 1, _number("after_hour")),
-            else_=_number("after_cooldown"),
-        ),
-        last_mail_id=bindparam("mail_id", type_=_limits.last_mail_id.type),
-        last_challenge_id=bindparam("challenge_id", type_=_limits.last_challenge_id.type),
-        failures=0,
-        last_failure_at=0,
-        mails_in_hour=1,
-        mails_in_day=1,
-        last_mail_at=_number("now"),
-        asked_at=_number("now"),
-    )
-    taken = {name: case((_IS_FREE, value), else_=_limits[name]) for name, value in _TAKEN.items()}
-    asked = case((_limits.asked_at < _number("now"), _number("now")), else_=_limits.asked_at)
-    statement: Executable = new.on_conflict_do_update(
-        index_elements=["address_key"], set_=taken | {"asked_at": asked}
-    ).returning(_limits.last_challenge_id)
+    now = rows["now"]
+    first = {
+        "address_key": rows["address_key"],
+        "next_mail_at": now + _pause_after(caps, literal(1), literal(1)),
+        "last_mail_id": rows["last_mail_id"],
+        "last_challenge_id": rows["last_challenge_id"],
+        "failures": literal(0),
+        "last_failure_at": literal(0, BigInteger),
+        "mails_in_hour": literal(1),
+        "mails_in_day": literal(1),
+        "last_mail_at": now,
+        "asked_at": now,
+    }
+    new = upsert_into(address_limits, is_sqlite=is_sqlite)
+    new = new.from_select(list(first), rows.select(*first.values()))
+    given = new.excluded
+    now = given.asked_at
+    taken = _taken(caps, now, given.last_mail_id, given.last_challenge_id)
+    is_free = _is_free(caps, now)
+    changed = {name: case((is_free, value), else_=_limits[name]) for name, value in taken.items()}
+    changed["asked_at"] = case((_limits.asked_at < now, now), else_=_limits.asked_at)
+    statement: Executable = new.on_conflict_do_update(index_elements=["address_key"], set_=changed)
     return statement
 
 
-TAKE_NEXT_MAIL: Executable = (
-    update(address_limits)
-    .where(_limits.address_key == bindparam("wanted_key"), _IS_FREE)
-    .values(_TAKEN)
-)
-"""The statement of a resend: it changes a row if the address may get a mail now."""
+def take_next_mail(caps: MailCaps) -> Executable:
+    """Return the statement of a resend: it changes a row if the address may get a mail now.
+
+    Its parameters: ``wanted_key``, ``now``, ``mail_id`` and ``challenge_id``.
+    """
+    now: BindParameter[int] = bindparam("now", type_=BigInteger)
+    taken = _taken(
+        caps,
+        now,
+        bindparam("mail_id", type_=_limits.last_mail_id.type),
+        bindparam("challenge_id", type_=_limits.last_challenge_id.type),
+    )
+    is_wanted = _limits.address_key == bindparam("wanted_key")
+    return update(address_limits).where(is_wanted, _is_free(caps, now)).values(taken)
+
+
+def _is_free(caps: MailCaps, now: ColumnElement[int]) -> ColumnElement[bool]:
+    # A time so far ahead was never set by these rules: a clock was set back since.
+    latest_next = now + literal(caps.cooldown_ms + 2 * DAY_MS, BigInteger)
+    return or_(_limits.next_mail_at <= now, _limits.next_mail_at > latest_next)
+
+
+def _taken(
+    caps: MailCaps,
+    now: ColumnElement[int],
+    mail_id: ColumnElement[Any],
+    challenge_id: ColumnElement[Any],
+) -> dict[str, ColumnElement[Any]]:
+    """Return an address's row as it is after it got a mail."""
+    in_hour = _counted(_limits.mails_in_hour, now, HOUR_MS)
+    in_day = _counted(_limits.mails_in_day, now, DAY_MS)
+    return {
+        "next_mail_at": now + _pause_after(caps, in_hour, in_day),
+        "last_mail_id": mail_id,
+        "last_challenge_id": challenge_id,
+        "mails_in_hour": in_hour,
+        "mails_in_day": in_day,
+        "last_mail_at": now,
+    }
+
+
+def _counted(
+    count: ColumnElement[int], now: ColumnElement[int], span_ms: int
+) -> ColumnElement[int]:
+    is_over = _limits.last_mail_at <= now - literal(span_ms, BigInteger)
+    return case((is_over, literal(1)), else_=count + 1)
+
+
+def _pause_after(
+    caps: MailCaps, in_hour: ColumnElement[int], in_day: ColumnElement[int]
+) -> ColumnElement[int]:
+    return case(
+        (in_day >= caps.per_day, literal(max(caps.cooldown_ms, DAY_MS), BigInteger)),
+        (in_hour >= caps.per_hour, literal(max(caps.cooldown_ms, HOUR_MS), BigInteger)),
+        else_=literal(caps.cooldown_ms, BigInteger),
+    )

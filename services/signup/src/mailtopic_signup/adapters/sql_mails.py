@@ -11,7 +11,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from mailtopic_contract import Outcome
 from mailtopic_signup.adapters.sql_database import Database
 from mailtopic_signup.adapters.sql_outbox import outbox_row
-from mailtopic_signup.adapters.sql_suppressions import divert
+from mailtopic_signup.adapters.sql_suppressions import Diversion
 from mailtopic_signup.adapters.sql_tables import idempotent_answers, mails, outbox
 from mailtopic_signup.ports import IdempotentAnswer, OutboxMail, SentMail, Taken
 
@@ -30,6 +30,7 @@ class SqlMails:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._claim = _claim(sqlite_insert if database.is_sqlite else postgresql_insert)
+        self._divert = Diversion(by_person=False, is_sqlite=database.is_sqlite)
 
     async def take(
         self,
@@ -56,7 +57,7 @@ class SqlMails:
                 return _earlier(connection, answer, fingerprints)
             connection.execute(_ADD, row)
             connection.execute(_ADD_TO_OUTBOX, outbox_row(mail))
-            divert(connection, mail, sent.recipient_key, by_person=False)
+            self._divert.run(connection, [mail], [sent.recipient_key])
             return Taken("stored", body)
 
         return await self._database.write(work)

@@ -3,22 +3,24 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, delete, exists, select, update
 
 from mailtopic_contract import Address
+from mailtopic_signup.adapters.sql_bulk import Rows
 from mailtopic_signup.adapters.sql_database import Database
+from mailtopic_signup.adapters.sql_outbox import outbox_row
 from mailtopic_signup.adapters.sql_tables import outbox, suppressions
 from mailtopic_signup.domain.challenge import address_key
 from mailtopic_signup.outbox import suppressed_instead
 from mailtopic_signup.ports import OutboxMail
 
 _PURGE_LIMIT = 5000
-_HOLDS = (
-    select(suppressions.c.address_key)
-    .where(suppressions.c.address_key == bindparam("of"))
-    .where(suppressions.c.until > bindparam("now"))
-)
-_HOLDS_A_PERSON = _HOLDS.where(suppressions.c.bypass_after > bindparam("now"))
+_REPLACED = ("topic", "aggregateid", "type", "payload")
+_INSTEAD = {
+    "id": outbox.c.id.type,
+    "address_key": suppressions.c.address_key.type,
+    "now": outbox.c.created_at.type,
+} | {name: outbox.c[name].type for name in _REPLACED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,24 +66,32 @@ class SqlSuppressions:
         return await self._database.write(lambda connection: connection.execute(forget).rowcount)
 
 
-def divert(
-    connection: Connection, mail: OutboxMail, recipient_key: str, *, by_person: bool
-) -> None:
-    """Turn a mail that is in the outbox into the outcome "suppressed", if its recipient is.
+class Diversion:
+    """Turns mails that are in the outbox into the outcome "suppressed", if their recipients are.
 
-    It is one statement for everybody, in the transaction that stored the mail: neither an answer
+    It is one statement for everybody, in the transaction that stored the mails: neither an answer
     nor its time tells who is suppressed.
     """
-    instead = suppressed_instead(mail)
-    holds = _HOLDS_A_PERSON if by_person else _HOLDS
-    connection.execute(
-        update(outbox)
-        .where(outbox.c.id == mail.id, holds.exists())
-        .values(
-            topic=instead.topic,
-            aggregateid=instead.key,
-            type=instead.type,
-            payload=instead.payload,
-        ),
-        {"of": recipient_key, "now": mail.created_at},
-    )
+
+    def __init__(self, *, by_person: bool, is_sqlite: bool) -> None:
+        self._rows = Rows(_INSTEAD, is_sqlite=is_sqlite)
+        rows, table = self._rows, suppressions.c
+        ends = [table.until, table.bypass_after] if by_person else [table.until]
+        holds = exists().where(table.address_key == rows["address_key"])
+        self._divert = (
+            update(outbox)
+            .where(outbox.c.id == rows["id"])
+            .where(holds.where(*(end > rows["now"] for end in ends)))
+            .values({name: rows[name] for name in _REPLACED})
+        )
+
+    def run(
+        self, connection: Connection, mails: Sequence[OutboxMail], address_keys: Sequence[str]
+    ) -> None:
+        """Divert mails; their recipients' keys come in the same order."""
+        rows = []
+        for mail, key in zip(mails, address_keys, strict=True):
+            instead = outbox_row(suppressed_instead(mail))
+            row = {name: instead[name] for name in _REPLACED}
+            rows.append(row | {"id": mail.id, "address_key": key, "now": mail.created_at})
+        self._rows.run(connection, self._divert, rows)

@@ -1,0 +1,195 @@
+"""Signups in SQL: a group of them in one transaction, with as many statements as one would take.
+
+Rows are locked in the order limits, users, and among limits in the order of their keys: no two
+groups, of whatever processes, wait for each other on PostgreSQL. Whose limits are another's user's
+as well, so the order among users doesn't matter.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Boolean, ColumnElement, Connection, Executable, insert, select
+
+from mailtopic_signup.adapters.sql_answers import SqlAnswers
+from mailtopic_signup.adapters.sql_bulk import Rows, is_among, upsert_into
+from mailtopic_signup.adapters.sql_mail_caps import FIRST_MAIL, take_first_mails
+from mailtopic_signup.adapters.sql_outbox import outbox_row
+from mailtopic_signup.adapters.sql_rows import challenge_row, shared_code
+from mailtopic_signup.adapters.sql_suppressions import Diversion
+from mailtopic_signup.adapters.sql_tables import (
+    address_limits,
+    challenges,
+    outbox,
+    users,
+)
+from mailtopic_signup.domain.challenge import MailCaps
+from mailtopic_signup.domain.code import UNMATCHABLE
+from mailtopic_signup.ports import Begun, IdempotentAnswer, Mails, NewChallenge
+
+_LATEST = (
+    "id",
+    "mail_id",
+    "user_id",
+    "verified_at",
+    "expires_at",
+    "code_until",
+    "code_for",
+    "code_key_id",
+    "code_digest",
+    "delivery",
+    "delivery_at",
+)
+_USER = {name: users.c[name].type for name in ("id", "address", "created_at")}
+_CHALLENGE = {each.name: each.type for each in challenges.c if each.name != "verified_at"}
+_MAIL = {
+    column.name: column.type
+    for column in outbox.c
+    if column.name not in {"lease_until", "published_at"}
+}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Signup:
+    """What one signup stores; see `ChallengeStore.begin`."""
+
+    challenge: NewChallenge
+    mails: Mails
+    answer: IdempotentAnswer | None
+    body: bytes
+
+
+class SqlBegin:
+    """Stores groups of signups; no two of a group are of one address.
+
+    The same statements run whatever is known of the addresses.
+    """
+
+    def __init__(self, caps: MailCaps, *, is_sqlite: bool) -> None:
+        # Made once: to build a statement takes longer than to run it.
+        self._is_sqlite = is_sqlite
+        self._answers = SqlAnswers(is_sqlite=is_sqlite)
+        self._limits = Rows(FIRST_MAIL, is_sqlite=is_sqlite)
+        self._take_mails = take_first_mails(self._limits, caps, is_sqlite=is_sqlite)
+        self._find_latest_ids = select(
+            address_limits.c.address_key, address_limits.c.last_challenge_id
+        ).where(is_among(address_limits.c.address_key, "keys", is_sqlite=is_sqlite))
+        self._users = Rows(_USER, is_sqlite=is_sqlite)
+        self._add_users = _add_users(self._users, is_sqlite=is_sqlite)
+        self._find_users = select(users.c.address, users.c.id, users.c.verified_at).where(
+            is_among(users.c.address, "addresses", is_sqlite=is_sqlite)
+        )
+        self._find_latest = select(*(challenges.c[name] for name in _LATEST)).where(
+            is_among(challenges.c.id, "ids", is_sqlite=is_sqlite)
+        )
+        self._challenges = Rows(_CHALLENGE, is_sqlite=is_sqlite)
+        self._add_challenges = insert(challenges).from_select(
+            list(_CHALLENGE), self._challenges.select(*_columns(self._challenges, _CHALLENGE))
+        )
+        self._outbox = Rows(_MAIL | {"is_granted": Boolean()}, is_sqlite=is_sqlite)
+        # An address without a grant takes the same statement as one with: its row is left out here.
+        self._add_mails = insert(outbox).from_select(
+            list(_MAIL),
+            self._outbox.select(*_columns(self._outbox, _MAIL)).where(self._outbox["is_granted"]),
+        )
+        self._divert = Diversion(by_person=True, is_sqlite=is_sqlite)
+
+    def store(self, connection: Connection, signups: Sequence[Signup]) -> list[Begun]:
+        """Store signups; returns what became of each, in their order."""
+        begun = self._answered(connection, signups)
+        fresh = [each for each in signups if each.challenge.id not in begun]
+        if fresh:
+            fresh.sort(key=lambda each: each.challenge.address_key)
+            begun |= self._store(connection, fresh)
+        return [begun[each.challenge.id] for each in signups]
+
+    def _answered(self, connection: Connection, signups: Sequence[Signup]) -> dict[str, Begun]:
+        """Return the signups whose requests came before, by their challenges' ids."""
+        answers = [each.answer for each in signups if each.answer]
+        if not answers:
+            return {}
+        now_ms = max(each.challenge.created_at for each in signups)
+        found = self._answers.remember(connection, answers, now_ms=now_ms)
+        return {
+            each.challenge.id: found[each.answer.key]
+            for each in signups
+            if each.answer and each.answer.key in found
+        }
+
+    def _store(self, connection: Connection, signups: Sequence[Signup]) -> dict[str, Begun]:
+        latest_ids = self._take(connection, signups)
+        found = self._find_or_add_users(connection, signups)
+        ids = {"ids": list(latest_ids.values())}
+        latest = {row.id: row for row in connection.execute(self._find_latest, ids)}
+        begun, rows, mails, keys = {}, [], [], []
+        for each in signups:
+            challenge = each.challenge
+            latest_id, user = latest_ids[challenge.address_key], found[challenge.address]
+            is_granted, is_known = latest_id == challenge.id, user.verified_at is not None
+            mail = each.mails.known if is_known else each.mails.new
+            row = challenge_row(challenge, user.id, mail)
+            if not is_granted:
+                earlier = latest.get(latest_id) if latest_id else None
+                row |= shared_code(earlier, user.id, challenge.created_at)
+            elif is_known:
+                row["code_digest"] = UNMATCHABLE
+            rows.append(row)
+            mails.append((mail, is_granted))
+            keys.append(challenge.address_key)
+            begun[challenge.id] = _begun(each, is_granted=is_granted, is_known=is_known)
+        self._challenges.run(connection, self._add_challenges, rows)
+        queued = [outbox_row(mail) | {"is_granted": is_granted} for mail, is_granted in mails]
+        self._outbox.run(connection, self._add_mails, queued)
+        self._divert.run(connection, [mail for mail, _ in mails], keys)
+        return begun
+
+    def _take(self, connection: Connection, signups: Sequence[Signup]) -> dict[str, str | None]:
+        """Return whose challenge each address's latest mail is from now on, by address_key."""
+        rows = [
+            {
+                "address_key": each.challenge.address_key,
+                "last_mail_id": each.mails.new.id,
+                "last_challenge_id": each.challenge.id,
+                "now": each.challenge.created_at,
+            }
+            for each in signups
+        ]
+        self._limits.run(connection, self._take_mails, rows)
+        keys = {"keys": [row["address_key"] for row in rows]}
+        found = connection.execute(self._find_latest_ids, keys)
+        return {row.address_key: row.last_challenge_id for row in found}
+
+    def _find_or_add_users(
+        self, connection: Connection, signups: Sequence[Signup]
+    ) -> dict[str, Any]:
+        rows = [
+            {
+                "id": each.challenge.user_id,
+                "address": each.challenge.address,
+                "created_at": each.challenge.created_at,
+            }
+            for each in signups
+        ]
+        self._users.run(connection, self._add_users, rows)
+        addresses = {"addresses": [row["address"] for row in rows]}
+        return {row.address: row for row in connection.execute(self._find_users, addresses)}
+
+
+def _columns(rows: Rows, names: Iterable[str]) -> list[ColumnElement[Any]]:
+    return [rows[name] for name in names]
+
+
+def _begun(signup: Signup, *, is_granted: bool, is_known: bool) -> Begun:
+    if not is_granted:
+        return Begun("cooling", signup.body)
+    return Begun("known" if is_known else "started", signup.body)
+
+
+def _add_users(rows: Rows, *, is_sqlite: bool) -> Executable:
+    new = upsert_into(users, is_sqlite=is_sqlite)
+    new = new.from_select(list(_USER), rows.select(*_columns(rows, _USER)))
+    # An update that changes nothing, so that known and unknown addresses take the same way.
+    statement: Executable = new.on_conflict_do_update(
+        index_elements=["address"], set_={"address": new.excluded.address}
+    )
+    return statement

@@ -1,0 +1,87 @@
+"""Many rows in one statement: arrays on PostgreSQL, one statement run for each row on SQLite.
+
+PostgreSQL prepares a text once, however many rows there are, and each statement is one round trip.
+SQLite has no arrays and no round trips.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    CursorResult,
+    Executable,
+    Select,
+    bindparam,
+    column,
+    func,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.types import TypeEngine
+
+Row = Mapping[str, Any]
+# A parameter that is called like a column would be taken for the column's new value.
+_PREFIX = "new_"
+
+
+class Rows:
+    """Rows that a statement writes, as its source; ``rows["name"]`` is a column of it.
+
+    Args:
+        types: the columns' names and types.
+        is_sqlite: for which database.
+    """
+
+    def __init__(self, types: Mapping[str, TypeEngine[Any]], *, is_sqlite: bool) -> None:
+        self._names = tuple(types)
+        self._is_sqlite = is_sqlite
+        if is_sqlite:
+            self._columns: dict[str, ColumnElement[Any]] = {
+                name: bindparam(_PREFIX + name, type_=kind) for name, kind in types.items()
+            }
+            return
+        arrays = [bindparam(_PREFIX + name, type_=ARRAY(kind)) for name, kind in types.items()]
+        table = func.unnest(*arrays).table_valued(
+            *(column(name, kind) for name, kind in types.items()), name="new_rows"
+        )
+        self._columns = dict(table.render_derived().c.items())
+
+    def __getitem__(self, name: str) -> ColumnElement[Any]:
+        """Return a column."""
+        return self._columns[name]
+
+    def select(self, *columns: ColumnElement[Any]) -> Select[Any]:
+        """Return a query for expressions of these rows, one result for each row."""
+        # SQLite can't tell ON CONFLICT from a join's ON where there is no WHERE.
+        return select(*columns).where(true())
+
+    def run(
+        self, connection: Connection, statement: Executable, rows: Sequence[Row], **shared: Any
+    ) -> CursorResult[Any]:
+        """Run a statement whose source this is; ``shared`` are its other parameters."""
+        if self._is_sqlite:
+            given = [{_PREFIX + name: row[name] for name in self._names} | shared for row in rows]
+            return connection.execute(statement, given)
+        arrays = {_PREFIX + name: [row[name] for row in rows] for name in self._names}
+        return connection.execute(statement, arrays | shared)
+
+
+def upsert_into(table: Any, *, is_sqlite: bool) -> Any:
+    """Return an INSERT that knows ON CONFLICT; SQLAlchemy has one of its own for each database."""
+    return sqlite_insert(table) if is_sqlite else postgresql_insert(table)
+
+
+def is_among(wanted: ColumnElement[Any], name: str, *, is_sqlite: bool) -> ColumnElement[bool]:
+    """Return the condition that a column has one of the values that the parameter lists."""
+    values: BindParameter[Any]
+    if is_sqlite:
+        values = bindparam(name, expanding=True, type_=wanted.type)
+        return wanted.in_(values)
+    values = bindparam(name, type_=ARRAY(wanted.type))
+    return wanted == func.any(values)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
@@ -10,7 +10,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection
 
-from mailtopic_client import BrokerClient, MemoryBroker, RecordMetadata, RecordRefused
+from mailtopic_client import (
+    BrokerClient,
+    MemoryBroker,
+    OutgoingRecord,
+    RecordMetadata,
+    RecordRefused,
+)
 from mailtopic_client.ports import HeaderList
 from mailtopic_contract import MailHeaders, TraceContext, decode_headers
 from mailtopic_runtime import Clock
@@ -225,6 +231,11 @@ class PartlyRefusing(MemoryBroker):
             timestamp_ms=timestamp_ms,
         )
 
+    async def partitions_for(self, topic: str, keys: Sequence[bytes]) -> list[int]:
+        if not self.available:
+            raise RecordRefused("unknown-topic", "the topic does not exist")
+        return await super().partitions_for(topic, keys)
+
 
 async def test_a_topic_that_does_not_exist_yet_is_waited_for(signup: Signup) -> None:
     broker = PartlyRefusing(available=False)
@@ -240,6 +251,54 @@ async def test_a_topic_that_does_not_exist_yet_is_waited_for(signup: Signup) -> 
 
         await until(is_empty, "all mails are published")
     assert len(broker.records) == 2
+
+
+class Picky(MemoryBroker):
+    """A broker with one partition that refuses the second of all records."""
+
+    def __init__(self) -> None:
+        super().__init__(partitions=1)
+        self.refused: bytes | None = None
+        self.batches: list[int] = []
+
+    async def publish_batch(
+        self, topic: str, partition: int, records: Sequence[OutgoingRecord]
+    ) -> RecordMetadata:
+        self.batches.append(len(records))
+        if self.refused is None:
+            self.refused = records[1].value
+        if self.refused in {record.value for record in records}:
+            raise RecordRefused("too-large", "the record is larger than its topic allows")
+        return await super().publish_batch(topic, partition, records)
+
+
+async def test_what_waits_for_a_partition_is_published_together_up_to_a_size(
+    signup: Signup,
+) -> None:
+    broker = Picky()
+    broker.refused = b"nothing"
+    await begin_many(signup, 300)
+    async with running(make_publisher(signup.parts.outbox, broker, signup.clock)):
+        await empty(signup)
+    assert len(ids_of(broker)) == 300
+    assert 2 <= len(broker.batches) <= 4  # 300 mails are some 130 kB
+    sizes = [len(record.value or b"") for record in broker.records]
+    assert max(broker.batches) * sum(sizes) / 300 <= 65_536 * 1.01
+
+
+async def test_a_mail_that_is_refused_holds_up_no_other(signup: Signup) -> None:
+    broker = Picky()
+    await begin_many(signup, 5)
+    publisher = make_publisher(signup.parts.outbox, broker, signup.clock)
+    async with running(publisher):
+
+        async def is_alone() -> bool:
+            return await pending(signup) == 1
+
+        await until(is_alone, "all others are published")
+        await until(lambda: publisher.problem, "it says so")
+    assert len(set(ids_of(broker))) == 4
+    assert broker.refused not in {record.value for record in broker.records}
 
 
 class Stuck(MemoryBroker):

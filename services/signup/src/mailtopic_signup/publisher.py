@@ -1,9 +1,10 @@
 """The publisher: moves mails from the outbox to Kafka, at least once, each with its own id.
 
-It leases mails, publishes them side by side, and takes those out of the queue that Kafka
-acknowledged. Leases are renewed while Kafka lets it wait, so they can be short: what a killed
-process held is soon taken over. A process that dies between Kafka's acknowledgement and the mark
-leaves a mail that is published again, with the same id, by which the sender knows it.
+It leases mails, publishes those of a partition together, partitions side by side, and takes those
+out of the queue that Kafka acknowledged. Leases are renewed while Kafka lets it wait, so they can
+be short: what a killed process held is soon taken over. A process that dies between Kafka's
+acknowledgement and the mark leaves a mail that is published again, with the same id, by which the
+sender knows it.
 
 Expired mails are published as well: the sender records them as expired, and so every mail that was
 accepted has an outcome.
@@ -11,15 +12,36 @@ accepted has an outcome.
 
 import asyncio
 import contextlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from mailtopic_client import BrokerClient, BrokerUnavailable, RecordMetadata, RecordRefused
-from mailtopic_contract import MailHeaders, TraceContext, read_trace_context
+from mailtopic_client import (
+    BrokerClient,
+    BrokerUnavailable,
+    OutgoingRecord,
+    RecordMetadata,
+    RecordRefused,
+)
+from mailtopic_contract import MailHeaders, read_trace_context
 from mailtopic_runtime import NO_TRACER, Clock, Span, SpanKind, StateLog, Tracer, get_logger
 from mailtopic_signup.metrics import SignupMetrics
 from mailtopic_signup.ports import DatabaseUnavailable, LeasedMail, OutboxStore
 
 _FIRST_BACKOFF_S = 0.5
 _MAX_BACKOFF_S = 5.0
+_UNKNOWN = -1
+_BATCH_BYTES = 65_536
+"""Payloads that are published together: half of what the client puts into one of Kafka's batches.
+So records and headers fit as well, and what is published together gets neighbouring offsets."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Mails on their way together; _UNKNOWN is the partition of those still to be told apart."""
+
+    mails: tuple[LeasedMail, ...]
+    topic: str
+    partition: int = _UNKNOWN
 
 
 class Publisher:
@@ -62,8 +84,11 @@ class Publisher:
         log = get_logger(__name__)
         self._log = log
         self._state = StateLog(log.bind(topic=topic) if topic else log, "publisher")
-        self._in_flight: dict[asyncio.Task[None], LeasedMail] = {}
+        # A task returns what is to be sent next; nothing once its batch is stored.
+        self._in_flight: dict[asyncio.Task[list[_Batch]], _Batch] = {}
         self._wake = asyncio.Event()
+        self._has_news = True
+        self._look_at_s = 0.0
         self._stopping = asyncio.Event()
         self._backoff_s = 0.0
         self._paused_until_s = 0.0
@@ -76,6 +101,7 @@ class Publisher:
 
     def wake(self) -> None:
         """Tell that there is something new in the outbox."""
+        self._has_news = True
         self._wake.set()
 
     def stop(self) -> None:
@@ -99,70 +125,122 @@ class Publisher:
     async def _turn(self) -> None:
         await self._settle()
         await self._renew()
-        room = self._batch_size - len(self._in_flight)
-        if room <= 0 or self._stopping.is_set() or self._pause_s() > 0:
+        room = self._batch_size - sum(len(batch.mails) for batch in self._in_flight.values())
+        if room <= 0 or self._stopping.is_set() or self._pause_s() > 0 or not self._may_find():
             return
-        leased = await self._outbox.lease(
-            limit=room,
-            now_ms=self._clock.now_ms(),
-            lease_ms=self._lease_ms,
-            topic=self._topic,
-        )
+        self._has_news = False
+        leased = await self._lease(room)
+        # There may be more than what was asked for.
+        self._has_news = self._has_news or len(leased) == room
         if not self._in_flight:
             self._renew_at_s = self._clock.monotonic_s() + self._lease_ms / 3000
-        for each in leased:
-            # Tasks begin in the order in which they are made: mails of one key stay in order.
-            task = asyncio.create_task(self._publish(each))
-            task.add_done_callback(lambda _: self._wake.set())
-            self._in_flight[task] = each
+        for topic in dict.fromkeys(each.mail.topic for each in leased):
+            self._send(_Batch(tuple(each for each in leased if each.mail.topic == topic), topic))
 
-    async def _publish(self, leased: LeasedMail) -> None:
+    def _may_find(self) -> bool:
+        # Others' mails, such as those of a dead process, are looked for now and then.
+        now_s = asyncio.get_running_loop().time()
+        if not self._has_news and now_s < self._look_at_s:
+            return False
+        self._look_at_s = now_s + self._poll_s
+        return True
+
+    async def _lease(self, limit: int) -> Sequence[LeasedMail]:
+        try:
+            return await self._outbox.lease(
+                limit=limit,
+                now_ms=self._clock.now_ms(),
+                lease_ms=self._lease_ms,
+                topic=self._topic,
+            )
+        except DatabaseUnavailable:
+            self._has_news = True
+            raise
+
+    def _send(self, batch: _Batch) -> None:
+        # Tasks begin in the order in which they are made: mails of one key stay in order.
+        work = self._tell_apart(batch) if batch.partition == _UNKNOWN else self._publish(batch)
+        task = asyncio.create_task(work)
+        task.add_done_callback(lambda _: self._wake.set())
+        self._in_flight[task] = batch
+
+    async def _tell_apart(self, batch: _Batch) -> list[_Batch]:
+        """Return a batch's mails by partition, in parts that are not too long."""
+        keys = [each.mail.key.encode() for each in batch.mails]
+        partitions = await self._broker.partitions_for(batch.topic, keys)
+        by_partition: dict[int, list[LeasedMail]] = {}
+        for each, partition in zip(batch.mails, partitions, strict=True):
+            by_partition.setdefault(partition, []).append(each)
+        return [
+            _Batch(part, batch.topic, partition)
+            for partition, mails in by_partition.items()
+            for part in _parts(mails)
+        ]
+
+    async def _publish(self, batch: _Batch) -> list[_Batch]:
+        with contextlib.ExitStack() as stack:
+            spans = [stack.enter_context(self._span(each)) for each in batch.mails]
+            records = [_record(*each) for each in zip(batch.mails, spans, strict=True)]
+            try:
+                last = await self._broker.publish_batch(batch.topic, batch.partition, records)
+            except RecordRefused:
+                if len(batch.mails) == 1:
+                    raise
+                # One that is refused holds up no other.
+                return [_Batch((each,), batch.topic, batch.partition) for each in batch.mails]
+            first_offset = last.offset - len(batch.mails) + 1
+            for index, (leased, span) in enumerate(zip(batch.mails, spans, strict=True)):
+                stored = RecordMetadata(last.topic, last.partition, first_offset + index)
+                self._tell_published(leased, span, stored)
+        return []
+
+    def _span(self, leased: LeasedMail) -> Span:
         mail = leased.mail
         trace = read_trace_context([mail.traceparent]) if mail.traceparent else None
-        with self._tracer.span(
+        return self._tracer.span(
             f"send {mail.topic}", SpanKind.PRODUCER, parent=trace, trace_id=mail.id
-        ) as span:
-            # Whoever reads the record continues this span.
-            trace = TraceContext(span.traceparent) if span.traceparent else trace
-            stored = await self._broker.publish(
-                mail.topic,
-                key=mail.key.encode(),
-                value=mail.payload,
-                headers=MailHeaders(mail_id=mail.id, trace=trace).encode(),
-                timestamp_ms=mail.created_at,
-            )
-            if span.is_recorded:
-                _describe(span, leased, stored)
-            self._log.info(
-                "mail.published",
-                topic=stored.topic,
-                id=str(mail.id),
-                partition=stored.partition,
-                offset=stored.offset,
-                waited_ms=max(0, self._clock.now_ms() - mail.created_at),
-                **({"trace_id": span.trace_id} if span.trace_id else {}),
-            )
+        )
+
+    def _tell_published(self, leased: LeasedMail, span: Span, stored: RecordMetadata) -> None:
+        mail = leased.mail
+        if span.is_recorded:
+            _describe(span, leased, stored)
+        self._log.info(
+            "mail.published",
+            topic=stored.topic,
+            id=str(mail.id),
+            partition=stored.partition,
+            offset=stored.offset,
+            waited_ms=max(0, self._clock.now_ms() - mail.created_at),
+            **({"trace_id": span.trace_id} if span.trace_id else {}),
+        )
 
     async def _settle(self) -> None:
-        """Mark what Kafka acknowledged; give back what it didn't.
+        """Mark what Kafka acknowledged; give back what it didn't; send what is to be sent next.
 
         Tasks are forgotten only afterwards: if the database fails, they are settled next time.
         """
-        done = {task: leased for task, leased in self._in_flight.items() if task.done()}
-        failed = {task: leased for task, leased in done.items() if task.exception()}
-        stored = [leased.mail.id for task, leased in done.items() if task not in failed]
+        done = {task: batch for task, batch in self._in_flight.items() if task.done()}
+        failed = {task: batch for task, batch in done.items() if task.exception()}
+        for task in done.keys() - failed.keys():
+            if following := task.result():
+                del self._in_flight[task], done[task]
+                for batch in following:
+                    self._send(batch)
+        stored = [task for task in done if task not in failed]
         if stored:
-            await self._outbox.mark_published(stored, now_ms=self._clock.now_ms())
-            for task in done.keys() - failed.keys():
+            ids = [each.mail.id for task in stored for each in done[task].mails]
+            await self._outbox.mark_published(ids, now_ms=self._clock.now_ms())
+            for task in stored:
                 del self._in_flight[task]
-            self._published.inc(len(stored))
+            self._published.inc(len(ids))
             self._backoff_s = 0.0
             self._state.up()
         if failed:
             self._report([task.exception() for task in failed])
             self._back_off()
             until_ms = self._clock.now_ms() + round(self._backoff_s * 1000)
-            await self._outbox.postpone(list(failed.values()), until_ms=until_ms)
+            await self._outbox.postpone(_mails(failed.values()), until_ms=until_ms)
             for task in failed:
                 del self._in_flight[task]
 
@@ -181,9 +259,10 @@ class Publisher:
         if not self._in_flight or self._clock.monotonic_s() < self._renew_at_s:
             return
         until_ms = self._clock.now_ms() + self._lease_ms
-        await self._outbox.postpone(list(self._in_flight.values()), until_ms=until_ms)
-        for task, leased in self._in_flight.items():
-            self._in_flight[task] = LeasedMail(leased.mail, until_ms, leased.attempts)
+        await self._outbox.postpone(_mails(self._in_flight.values()), until_ms=until_ms)
+        for task, batch in self._in_flight.items():
+            mails = tuple(replace(leased, lease_until=until_ms) for leased in batch.mails)
+            self._in_flight[task] = replace(batch, mails=mails)
         self._renew_at_s = self._clock.monotonic_s() + self._lease_ms / 3000
 
     async def _sleep(self) -> None:
@@ -210,13 +289,38 @@ class Publisher:
             task.cancel()
         await asyncio.gather(*self._in_flight, return_exceptions=True)
         unknown = [
-            leased
-            for task, leased in self._in_flight.items()
-            if task.cancelled() or task.exception()
+            batch
+            for task, batch in self._in_flight.items()
+            if task.cancelled() or task.exception() or task.result()
         ]
         if unknown:
             with contextlib.suppress(DatabaseUnavailable):
-                await self._outbox.postpone(unknown, until_ms=self._clock.now_ms())
+                await self._outbox.postpone(_mails(unknown), until_ms=self._clock.now_ms())
+
+
+def _mails(batches: Iterable[_Batch]) -> list[LeasedMail]:
+    return [each for batch in batches for each in batch.mails]
+
+
+def _parts(mails: Sequence[LeasedMail]) -> list[tuple[LeasedMail, ...]]:
+    """Cut mails into parts of _BATCH_BYTES at most; a longer mail is a part of its own."""
+    parts: list[list[LeasedMail]] = []
+    room = 0
+    for each in mails:
+        room -= len(each.mail.payload)
+        if room < 0:
+            parts.append([])
+            room = _BATCH_BYTES - len(each.mail.payload)
+        parts[-1].append(each)
+    return [tuple(part) for part in parts]
+
+
+def _record(leased: LeasedMail, span: Span) -> OutgoingRecord:
+    mail = leased.mail
+    # Whoever reads the record continues this span.
+    given = [span.traceparent or mail.traceparent or ""]
+    headers = MailHeaders(mail_id=mail.id, trace=read_trace_context(given))
+    return OutgoingRecord(mail.key.encode(), mail.payload, headers.encode(), mail.created_at)
 
 
 def _describe(span: Span, leased: LeasedMail, stored: RecordMetadata) -> None:

@@ -10,13 +10,20 @@ from mailtopic_runtime.errors import SettingError
 from mailtopic_runtime.settings import fail
 
 
-def run_program(program: str, main: Callable[[], Coroutine[Any, Any, int]]) -> NoReturn:
+def run_program(
+    program: str,
+    main: Callable[[], Coroutine[Any, Any, int]],
+    *,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> NoReturn:
     """Run a process's main coroutine and end the process with the exit code that it returns.
 
-    A SettingError becomes one line and exit code 2, also out of a task group.
+    A SettingError becomes one line and exit code 2, also out of a task group. The event loop is
+    asyncio's own, or what loop_factory makes.
     """
     try:
-        code = asyncio.run(main())
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            code = runner.run(main())
     except* SettingError as group:
         fail(program, _first_setting_error(group))
     except* KeyboardInterrupt:

@@ -4,6 +4,8 @@ import argparse
 from importlib.metadata import version
 from typing import NoReturn
 
+import uvloop
+
 from mailtopic_runtime import configure_logging, describe_settings, load_settings, run_program
 from mailtopic_sender.bootstrap import run_sender
 from mailtopic_sender.settings import SenderSettings
@@ -23,7 +25,8 @@ def main() -> NoReturn:
     parser.parse_args()
     settings = load_settings(SenderSettings, PROGRAM)
     configure_logging(settings.log)
-    run_program(PROGRAM, lambda: run_sender(settings))
+    # TLS and sockets are most of a mail's price, and cost half as much in this loop.
+    run_program(PROGRAM, lambda: run_sender(settings), loop_factory=uvloop.new_event_loop)
 
 
 def _version() -> str:

@@ -44,6 +44,11 @@ class _Relay(SettingsGroup):
     max_connections: int = Field(default=10, ge=1, le=1000)
     """Connections that one process opens to the relay; providers limit them."""
 
+    mails_per_connection: int = Field(default=100, ge=1, le=1_000_000)
+    """Mails after which a connection is closed and another opened; providers limit that, too. A
+    relay of your own may take more: opening one costs as much as dozens of mails.
+    """
+
     rate_per_s: float | None = Field(default=None, ge=0.001, le=100_000, allow_inf_nan=False)
     """Mails a second that all senders together hand to the relay; unset: as many as it takes."""
 
@@ -62,6 +67,7 @@ class _Relay(SettingsGroup):
             ca_file=self.ca_file,
             ca_setting=ca_setting,
             max_connections=self.max_connections,
+            mails_per_connection=self.mails_per_connection,
             rate_per_s=self.rate_per_s,
         )
 

@@ -173,7 +173,7 @@ class SenderSettings(_WithFrom):
     relays: SecretStr | None = None
     """Several relays in order of preference, instead of MAILTOPIC_SMTP__*: a JSON list of objects
     with name, host, port, security, username or username_file, password_file, ca_file,
-    max_connections, rate_per_s.
+    max_connections, mails_per_connection, rate_per_s.
     """
 
     sealing: SealingSettings = Field(default_factory=SealingSettings)

@@ -1,9 +1,11 @@
 """The record's headers: the course of a mail's attempts, in ASCII, without addresses and codes."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
+
+from pydantic_core import SchemaValidator, ValidationError, core_schema
 
 from mailtopic_contract.errors import HeaderError
 from mailtopic_contract.record import MAX_TIME_MS, RecordOrigin
@@ -25,10 +27,15 @@ _OUTCOMES_FROM = "mt-outcomes-from"
 _FIRST_FAILURE_AT = "mt-first-failure-at"
 _ORIGIN = "mt-origin-"
 _ERROR = "mt-error-"
+_FIRST = (_ID, (_ATTEMPT, b"1"))
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _ADDRESS_LIKE = re.compile(r"\S+@\S+")
 # Four digits or more, but not an enhanced status code or an IP address.
 _CODE_LIKE = re.compile(r"(?<![0-9.])[0-9]{4,}(?![0-9]|\.[0-9])")
+
+
+# A sixth of what UUID(text) costs.
+_uuid: Callable[[str], UUID] = SchemaValidator(core_schema.uuid_schema()).validate_python
 
 
 def redact(text: str) -> str:
@@ -112,6 +119,22 @@ def decode_headers(headers: Sequence[tuple[str, bytes | None]]) -> MailHeaders:
         HeaderError: and nothing else, whatever an ``mt-*`` header holds. A ``traceparent`` or
             ``tracestate`` that isn't valid is left out, as W3C Trace Context §4.3 asks.
     """
+    return _decode_first(headers) or _decode_any(headers)
+
+
+def _decode_first(headers: Sequence[tuple[str, bytes | None]]) -> MailHeaders | None:
+    """Decode the headers of a mail that nobody has attempted or traces; None for any others."""
+    if len(headers) == len(_FIRST):
+        (name, mail_id), attempt = headers
+        if name == _ID and attempt == _FIRST[1] and mail_id is not None and mail_id.isascii():
+            try:
+                return MailHeaders(_uuid(mail_id.decode("ascii")))
+            except ValidationError:
+                return None
+    return None
+
+
+def _decode_any(headers: Sequence[tuple[str, bytes | None]]) -> MailHeaders:
     ours: dict[str, str] = {}
     others: list[tuple[str, bytes]] = []
     tracing: dict[str, list[str]] = {TRACEPARENT: [], TRACESTATE: []}
@@ -138,7 +161,10 @@ def decode_headers(headers: Sequence[tuple[str, bytes | None]]) -> MailHeaders:
 
 
 def _to_ascii(value: object) -> bytes:
-    printable = "".join(char if char.isprintable() else " " for char in str(value))
+    text = str(value)
+    if text.isascii() and text.isprintable():  # as all but foreign errors' texts are
+        return text.encode("ascii")[:MAX_ERROR_MESSAGE_BYTES]
+    printable = "".join(char if char.isprintable() else " " for char in text)
     return printable.encode("ascii", "backslashreplace")[:MAX_ERROR_MESSAGE_BYTES]
 
 
@@ -166,6 +192,10 @@ def _mail_id(texts: dict[str, str]) -> UUID | None:
     text = texts.get(_ID)
     if text is None:
         return None
+    try:
+        return _uuid(text)
+    except ValidationError:
+        pass  # UUID takes a little more
     try:
         return UUID(text)
     except ValueError:

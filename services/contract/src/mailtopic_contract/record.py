@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Literal, NoReturn, Self
+from typing import Annotated, Literal, NamedTuple, NoReturn, Self
 from uuid import UUID, uuid4, uuid5
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -46,8 +46,7 @@ def _is_unicode(text: str) -> bool:
 Text = Annotated[str, AfterValidator(_reject_surrogates)]
 
 
-@dataclass(frozen=True, slots=True)
-class RecordOrigin:
+class RecordOrigin(NamedTuple):
     """Where a record was first stored; ``timestamp_ms`` is the record's own time."""
 
     topic: str
@@ -96,12 +95,16 @@ class MailRecord(BaseModel):
 
     def encode(self) -> bytes:
         """Return the record's value: compact UTF-8 JSON."""
-        return self.model_dump_json(exclude_none=True).encode()
+        encoded: bytes = self.__pydantic_serializer__.to_json(self, exclude_none=True)
+        return encoded
 
     def __repr__(self) -> str:
         return f"MailRecord(id={self.id}, purpose={self.purpose!r}, locale={self.locale!r})"
 
     __str__ = __repr__
+
+
+_validate_json = MailRecord.__pydantic_validator__.validate_json
 
 
 def new_record(
@@ -167,17 +170,36 @@ def decode_record(
         raise RecordError("empty", "the record has no value")
     if len(value) > MAX_VALUE_BYTES:
         raise RecordError("too-large", f"the value has more than {MAX_VALUE_BYTES} bytes")
+    record = _decode_ours(value) or _decode_any(value, origin, legacy)
+    _ = record.address  # parsed here, so that a bad one is found where records are refused
+    return record
+
+
+def _decode_ours(value: bytes) -> MailRecord | None:
+    """Decode what `MailRecord.encode` writes, in half the time; None for anything else.
+
+    pydantic's own parser takes more than `_decode_any` does: NaN, a value out of range that a
+    second one of the same name replaces, ``"v": true``. None of that is written again as it came.
+    """
+    try:
+        record = _validate_json(value)
+    except ValidationError:
+        return None
+    if record.model_extra or (record.sealed is not None and record.sealed.model_extra):
+        return None
+    return record if record.encode() == value else None
+
+
+def _decode_any(value: bytes, origin: RecordOrigin, legacy: LegacyDefaults) -> MailRecord:
     data = _parse_object(value)
     if "v" not in data and "code" in data:
         data = _from_original_payload(data, origin, legacy)
     elif data.get("v") != 1 or isinstance(data["v"], bool):
         raise RecordError("unknown-version", "the record's version is not 1")
     try:
-        record = MailRecord.model_validate(data)
+        return MailRecord.model_validate(data)
     except ValidationError as error:
         _raise_bad_field(error)
-    _ = record.address  # parsed here, so that a bad one is found where records are refused
-    return record
 
 
 def _parse_object(value: bytes) -> dict[str, object]:

@@ -1,0 +1,165 @@
+"""What is decoded by a short way is what the long way makes of it, and refuses nothing else."""
+
+import json
+from collections.abc import Callable
+from uuid import UUID
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from mailtopic_contract import (
+    HeaderError,
+    KeyRing,
+    LegacyDefaults,
+    MailHeaders,
+    MailRecord,
+    RecordError,
+    RecordOrigin,
+    decode_headers,
+    decode_record,
+    headers,
+    new_record,
+    record,
+)
+
+ORIGIN = RecordOrigin(topic="mails", partition=3, offset=42, timestamp_ms=1_790_000_000_000)
+LEGACY = LegacyDefaults(locale="ru", max_age_ms=600_000)
+ID = UUID("11111111-2222-4333-8444-555555555555")
+
+
+def mail(keyring: KeyRing | None) -> MailRecord:
+    return new_record(
+        email="someone@example.com",
+        variables={"code": "123456"},
+        purpose="signup",
+        locale="ru",
+        accepted_at_ms=1,
+        expires_at_ms=2,
+        keyring=keyring,
+        mail_id=ID,
+    )
+
+
+PLAIN = mail(None).encode()
+SEALED = mail(KeyRing.generate()).encode()
+FIELDS = {**json.loads(PLAIN), **json.loads(SEALED)}
+
+# What JSON can hold where our records hold something else, as it is written there.
+WRITTEN = r"""
+    1 true false null 0 -0 1.0 1e0 1e999 -1 NaN Infinity "1" "" [] {} 01 1_0 'v' 99999999999999
+    253402300799999 253402300800000 {"code":1} {"Code":"1"} {"code":"1","code":"2"} {"v":"v"}
+    {"code":"1"} {"kid":"k1","n":"","ct":""} {"kid":"k1","n":"","ct":"","x":NaN} [[[[[]]]]]
+    {"kid":"k1","n":"","ct":"","kid":"k2"} "\u0041" "\ud800" "a@b.test" "signup" "v" "ru-RU" "ru\n"
+    "{11111111222243338444555555555555}" "urn:uuid:11111111-2222-4333-8444-555555555555"
+    "11111111-2222-4333-8444-55555555555" "кот" "a@кот.test" {"code":"\ud83d\ude00"}
+"""
+written = st.sampled_from(WRITTEN.split())
+own = st.sampled_from([(name, json.dumps(value)) for name, value in FIELDS.items()])
+names = st.sampled_from([*FIELDS, "x", "code", "\\u0076", "V", " v"])
+
+
+@st.composite
+def changed_records(draw: st.DrawFn) -> bytes:
+    """A record of ours with some fields another value, left out, given twice, or unknown."""
+    kept = draw(st.sampled_from([json.loads(PLAIN), json.loads(SEALED)]))
+    pairs = [(name, json.dumps(value)) for name, value in kept.items()]
+    for _ in range(draw(st.integers(0, 2))):
+        new = draw(st.tuples(names, written) | own)
+        place = draw(st.integers(0, len(pairs)))
+        pairs[place : place + draw(st.integers(0, 1))] = [new]
+    space = draw(st.sampled_from(["", "", "", " ", "\n", "\x0b"]))
+    return ("{" + ",".join(f'"{n}"{space}:{v}' for n, v in pairs) + "}").encode()
+
+
+@st.composite
+def damaged_records(draw: st.DrawFn) -> bytes:
+    """A record of ours with bytes changed, put in or taken out."""
+    value = bytearray(draw(st.sampled_from([PLAIN, SEALED])))
+    for _ in range(draw(st.integers(1, 3))):
+        place = draw(st.integers(0, len(value)))
+        value[place : place + draw(st.integers(0, 2))] = draw(st.binary(max_size=2))
+    return bytes(value)
+
+
+def by_the_long_way(value: bytes) -> MailRecord | tuple[str, str]:
+    try:
+        found = record._decode_any(value, ORIGIN, LEGACY)  # noqa: SLF001 - the judge
+        _ = found.address
+    except RecordError as error:
+        return error.reason, str(error)
+    return found
+
+
+def as_told(value: bytes) -> MailRecord | tuple[str, str]:
+    try:
+        return decode_record(value, origin=ORIGIN, legacy=LEGACY)
+    except RecordError as error:
+        return error.reason, str(error)
+
+
+@given(changed_records() | damaged_records())
+@example(PLAIN)
+@example(SEALED)
+@example(PLAIN.replace(b'"v":1', b'"v":true'))
+@example(PLAIN[:-1] + b',"v":true}')
+@example(PLAIN[:-1] + b',"x":NaN}')
+@example(PLAIN[:-1] + b',"x":1e999}')
+@example(PLAIN.replace(b"someone", b"\xff"))
+def test_a_record_is_understood_and_refused_as_by_the_long_way(value: bytes) -> None:
+    told, expected = as_told(value), by_the_long_way(value)
+    assert told == expected
+    if isinstance(told, MailRecord) and isinstance(expected, MailRecord):
+        assert told.model_fields_set == expected.model_fields_set
+        assert told.address == expected.address
+        assert told.encode() == expected.encode()
+
+
+def test_our_own_records_go_the_short_way() -> None:
+    for value in (PLAIN, SEALED):
+        assert record._decode_ours(value) is not None  # noqa: SLF001 - else it would be for nothing
+    first = MailHeaders(mail_id=ID).encode()
+    assert headers._decode_first(first) is not None  # noqa: SLF001 - the same
+
+
+ids = st.one_of(
+    st.uuids().map(str),
+    st.uuids().map(lambda given: given.hex),
+    st.uuids().map(lambda given: given.urn),
+    st.uuids().map(lambda given: f"{{{str(given).upper()}}}"),
+    st.text("0123456789abcdefABCDEF-{}:uniurd ", max_size=45),
+)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["mt-id", "mt-attempt", "traceparent", "x"]),
+            st.one_of(ids.map(str.encode), st.sampled_from([b"1", b"2", b"01", b"\xff", None])),
+        ),
+        max_size=3,
+    )
+)
+def test_headers_are_understood_and_refused_as_by_the_long_way(
+    given_headers: list[tuple[str, bytes | None]],
+) -> None:
+    def outcome(decode: Callable[[list[tuple[str, bytes | None]]], MailHeaders]) -> object:
+        try:
+            return decode(given_headers)
+        except HeaderError as error:
+            return str(error)
+
+    long_way = headers._decode_any  # noqa: SLF001 - the judge
+    assert outcome(decode_headers) == outcome(long_way)
+
+
+@given(ids)
+def test_an_id_is_what_pythons_own_parser_says(text: str) -> None:
+    try:
+        expected: UUID | None = UUID(text)
+    except ValueError:
+        expected = None
+    try:
+        found = decode_headers([("mt-id", text.encode()), ("mt-attempt", b"1")]).mail_id
+    except HeaderError:
+        found = None
+    assert found == expected

@@ -2,32 +2,17 @@
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
 from typing import cast
 
-from mailtopic_sender.domain.reply_text import split_enhanced
+from mailtopic_sender.adapters.smtp_reply import (
+    MAX_REPLY_OCTETS,
+    NoReply,
+    ReplyReader,
+    SmtpReply,
+)
 
-MAX_REPLY_OCTETS = 32_768
-"""No honest reply is longer; RFC 5321 §4.5.3.1.5 limits a line to 512."""
-
-
-@dataclass(frozen=True, slots=True)
-class SmtpReply:
-    """A complete reply; `text` has its lines joined by spaces, without the codes."""
-
-    code: int
-    enhanced: str | None
-    text: str
-
-    @property
-    def codes(self) -> str:
-        """Basic and enhanced code, e.g. ``451 4.7.1``; nothing of the text."""
-        return f"{self.code} {self.enhanced}" if self.enhanced else f"{self.code}"
-
-    @property
-    def is_positive(self) -> bool:
-        """Whether the basic code is 2xx."""
-        return 200 <= self.code < 300  # noqa: PLR2004 - RFC 5321 §4.2.1
+_ENVELOPE = 3
+_SEND_IT = 354
 
 
 class LinkError(Exception):
@@ -56,13 +41,13 @@ class SmtpLink(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport = cast("asyncio.Transport", transport)
         self._buffer = bytearray()
-        self._lines: list[str] = []
-        self._code = 0
-        self._size = 0
+        self._reader = ReplyReader()
         self._replies: deque[SmtpReply] = deque()
         self._expected = 0
         self._failure: LinkError | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline_s = 0.0
         self._paused = False
         self._transport.set_protocol(self)
 
@@ -95,6 +80,17 @@ class SmtpLink(asyncio.Protocol):
             if self._failure is not None:
                 raise self._failure
 
+    def take_envelope_grant(self) -> bool:
+        """Take the replies to MAIL, RCPT and DATA if all are here and each of them agrees."""
+        replies = self._replies
+        if len(replies) < _ENVELOPE or self._failure is not None:
+            return False
+        if not (replies[0].is_positive and replies[1].is_positive and replies[2].code == _SEND_IT):
+            return False
+        for _ in range(_ENVELOPE):
+            replies.popleft()
+        return True
+
     async def reply(self, timeout_s: float) -> SmtpReply:
         """Return the next reply in order.
 
@@ -120,18 +116,36 @@ class SmtpLink(asyncio.Protocol):
         self._transport.abort()
 
     async def _wait(self, timeout_s: float) -> None:
-        # A timer per wait instead of asyncio.timeout: a third of its price, and this is the one
-        # place that every mail passes several times.
         waiter = self._waiter = self._loop.create_future()
-        timer = self._loop.call_later(timeout_s, self._time_out)
+        self._set_deadline(self._loop.time() + timeout_s)
         try:
             await waiter
         finally:
-            timer.cancel()
             self._waiter = None
 
-    def _time_out(self) -> None:
-        self._fail(ReplyTimeout("no reply in time"))
+    def _set_deadline(self, deadline_s: float) -> None:
+        """Have the clock looked at by then."""
+        # Every mail passes here, so no timer is made anew: the one that runs may go off too soon.
+        self._deadline_s = deadline_s
+        if self._timer is not None:
+            if self._timer.when() <= deadline_s:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline_s, self._look_at_clock)
+
+    def _look_at_clock(self) -> None:
+        self._timer = None
+        if self._waiter is None:
+            return
+        if self._loop.time() < self._deadline_s:
+            self._set_deadline(self._deadline_s)
+        else:
+            self._fail(ReplyTimeout("no reply in time"))
+
+    def _stop_clock(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -140,6 +154,7 @@ class SmtpLink(asyncio.Protocol):
     def _fail(self, failure: LinkError) -> None:
         if self._failure is None:
             self._failure = failure
+        self._stop_clock()
         self._wake()
 
     # asyncio.Protocol
@@ -148,53 +163,36 @@ class SmtpLink(asyncio.Protocol):
         """Cut lines, collect them into replies."""
         if self._failure is not None:
             return
+        try:
+            self._read(data)
+        except NoReply:
+            self._fail(BadReply("what came is no SMTP reply, or too long"))
+            self._transport.abort()
+        else:
+            if self._replies:
+                self._wake()
+
+    def _read(self, data: bytes) -> None:
         buffer = self._buffer
         buffer += data
         start = 0
         while (end := buffer.find(b"\n", start)) >= 0:
-            line = bytes(buffer[start:end])
+            reply = self._reader.read(bytes(buffer[start:end]))
             start = end + 1
-            if not self._take_line(line):
-                self._fail(BadReply("what came is no SMTP reply, or too long"))
-                self._transport.abort()
-                return
+            if reply is not None:
+                self._take(reply)
         del buffer[:start]
-        if len(buffer) + self._size > MAX_REPLY_OCTETS:
-            self._fail(BadReply("what came is no SMTP reply, or too long"))
-            self._transport.abort()
-            return
-        if self._replies:
-            self._wake()
+        if len(buffer) + self._reader.size > MAX_REPLY_OCTETS:
+            raise NoReply
 
-    def _take_line(self, line: bytes) -> bool:
-        """Add a line to the reply it belongs to; False if it is none (RFC 5321 §4.2)."""
-        text = line.decode("ascii", "replace").rstrip("\r")
-        self._size += len(line)
-        if self._size > MAX_REPLY_OCTETS or not line[:3].isdigit():
-            return False
-        if text[3:4] not in {"", " ", "-"}:
-            return False
-        code = int(line[:3])
-        if self._lines and code != self._code:
-            return False
-        self._code = code
-        self._lines.append(text[4:])
-        if text[3:4] != "-":
-            self._complete()
-        return True
-
-    def _complete(self) -> None:
-        enhanced, first = split_enhanced(self._lines[0])
-        rest = [split_enhanced(line)[1] for line in self._lines[1:]]
-        self._lines.clear()
-        self._size = 0
+    def _take(self, reply: SmtpReply) -> None:
         if self._expected == 0:
             # Between mails, a relay only speaks to say goodbye (421); a reply that nobody asked
             # for would be taken for the next command's.
             self._fail(LinkLost("the relay closed the connection"))
             return
         self._expected -= 1
-        self._replies.append(SmtpReply(self._code, enhanced, " ".join([first, *rest])))
+        self._replies.append(reply)
 
     def eof_received(self) -> bool:
         """Nothing more will come; let the transport close."""

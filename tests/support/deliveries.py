@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -27,7 +27,26 @@ async def one_call_each(mailer: SmtpMailer, mails: Sequence[OutgoingMail]) -> li
     return await asyncio.gather(*(mailer.send(one) for one in mails))
 
 
-WAYS: Mapping[str, Way] = {"one call each": one_call_each}
+async def offered(mailer: SmtpMailer, mails: Sequence[OutgoingMail]) -> list[DeliveryResult]:
+    """All of them `offer`ed, and what that leaves over by `send`, as the engine does it."""
+    return await asyncio.gather(*[_offered(mailer, one) for one in mails])
+
+
+def _offered(mailer: SmtpMailer, one: OutgoingMail) -> Awaitable[DeliveryResult]:
+    told: asyncio.Future[DeliveryResult | None] = asyncio.get_running_loop().create_future()
+    # Here, not in a coroutine: mails that are offered in one turn of the loop share a stream.
+    is_taken = mailer.offer(one, is_wanted=lambda: True, told=told.set_result)
+
+    async def finish() -> DeliveryResult:
+        result = await told if is_taken else None
+        if result is not None and result.is_final:
+            return result
+        return await mailer.send(one, earlier=result)
+
+    return finish()
+
+
+WAYS: Mapping[str, Way] = {"one call each": one_call_each, "offered": offered}
 
 RAW = "raw"
 """A mail with this variable has it for its content, Latin-1, instead of a template's."""

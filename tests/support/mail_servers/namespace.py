@@ -28,6 +28,7 @@ mount -t tmpfs -o mode=755 tmpfs /var/lib
 mkdir -p -m 755 /var/lib/opensmtpd/empty
 exec "$@"
 """
+_WRITTEN_AT_S = 1_600_000_000
 _STOP_TIMEOUT_S = 20
 
 
@@ -129,3 +130,5 @@ def _write(path: Path, text: str, mode: int) -> None:
     path.touch(mode=mode)
     path.write_text(text)
     path.chmod(mode)
+    # Postfix waits two seconds before it reads what was written just now.
+    os.utime(path, (_WRITTEN_AT_S, _WRITTEN_AT_S))

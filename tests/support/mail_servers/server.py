@@ -132,8 +132,6 @@ class DebianServer:
             return False
         try:
             greeting = await asyncio.wait_for(reader.readline(), _START_TIMEOUT_S)
-            writer.write(b"QUIT\r\n")
-            await reader.read()
         except OSError:
             return False
         finally:

@@ -29,6 +29,7 @@ from mailtopic_contract import (
     decode_headers,
     decode_record,
     decode_status,
+    encode_outcome,
     new_record,
     open_variables,
     parse_address,
@@ -167,10 +168,24 @@ def _event() -> StatusEvent:
 _ID = UUID("6f0b5d3c-9c55-4f3f-8b1f-5a100f6a3d0e")
 
 
+def _encoded_event() -> tuple[bytes, bytes]:
+    return encode_outcome(
+        _ID,
+        Outcome.ACCEPTED,
+        at_ms=_NOW_MS,
+        attempt=1,
+        purpose="signup",
+        relay="primary",
+        reply_class="accepted",
+        smtp="250 2.0.0",
+    )
+
+
 def _of_outcomes() -> dict[str, Callable[[], object]]:
     event = _event()
     value = event.encode()
     return {
+        "status: key and value of a delivery": _encoded_event,
         "status: make": _event,
         "status: key and value": lambda: (event.key, event.encode()),
         "status: decode": lambda: decode_status(value),

@@ -4,8 +4,10 @@ import json
 from collections.abc import Callable
 from uuid import UUID
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from mailtopic_contract import (
     HeaderError,
@@ -13,10 +15,13 @@ from mailtopic_contract import (
     LegacyDefaults,
     MailHeaders,
     MailRecord,
+    Outcome,
     RecordError,
     RecordOrigin,
+    StatusEvent,
     decode_headers,
     decode_record,
+    encode_outcome,
     headers,
     new_record,
     record,
@@ -163,3 +168,67 @@ def test_an_id_is_what_pythons_own_parser_says(text: str) -> None:
     except HeaderError:
         found = None
     assert found == expected
+
+
+texts = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=70)
+
+
+@given(
+    mail_id=st.uuids(),
+    outcome=st.sampled_from(Outcome),
+    at_ms=st.integers(-1, 253_402_300_800_000),
+    attempt=st.integers(0, 2**40),
+    purpose=texts.map(lambda text: text or ""),
+    relay=texts,
+    reply_class=texts,
+    smtp=texts,
+)
+@example(
+    mail_id=ID,
+    outcome=Outcome.ACCEPTED,
+    at_ms=5,
+    attempt=1,
+    purpose='","attempt":1',
+    relay=None,
+    reply_class='"attempt":1',
+    smtp='\\"\n',
+)
+def test_an_outcome_is_written_and_refused_as_its_event_is(
+    *,
+    mail_id: UUID,
+    outcome: Outcome,
+    at_ms: int,
+    attempt: int,
+    purpose: str,
+    relay: str | None,
+    reply_class: str | None,
+    smtp: str | None,
+) -> None:
+    def told() -> tuple[bytes, bytes]:
+        return encode_outcome(
+            mail_id,
+            outcome,
+            at_ms=at_ms,
+            attempt=attempt,
+            purpose=purpose,
+            relay=relay,
+            reply_class=reply_class,
+            smtp=smtp,
+        )
+
+    try:
+        event = StatusEvent(
+            id=mail_id,
+            outcome=outcome,
+            at=at_ms,
+            attempt=attempt,
+            purpose=purpose,
+            relay=relay,
+            reply_class=reply_class,
+            smtp=smtp,
+        )
+    except ValidationError:
+        with pytest.raises(ValidationError):
+            told()
+    else:
+        assert told() == (event.key, event.encode())

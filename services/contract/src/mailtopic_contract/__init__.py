@@ -13,7 +13,7 @@ from mailtopic_contract.errors import (
     SealingError,
 )
 from mailtopic_contract.headers import ErrorInfo, MailHeaders, decode_headers, redact
-from mailtopic_contract.outcome import Outcome, StatusEvent, decode_status
+from mailtopic_contract.outcome import Outcome, StatusEvent, decode_status, encode_outcome
 from mailtopic_contract.record import (
     MAX_VALUE_BYTES,
     UNSPECIFIED_PURPOSE,
@@ -59,6 +59,7 @@ __all__ = [
     "decode_headers",
     "decode_record",
     "decode_status",
+    "encode_outcome",
     "new_record",
     "open_variables",
     "parse_address",

@@ -1,13 +1,14 @@
 """What became of a mail: the events of N.status."""
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mailtopic_contract.errors import RecordError
-from mailtopic_contract.record import MAX_VALUE_BYTES, TimeMs
+from mailtopic_contract.record import MAX_TIME_MS, MAX_VALUE_BYTES, TimeMs
 
 
 class Outcome(StrEnum):
@@ -71,7 +72,52 @@ class StatusEvent(BaseModel):
 
     def encode(self) -> bytes:
         """Return the event's value: compact UTF-8 JSON."""
-        return self.model_dump_json(exclude_none=True).encode()
+        encoded: bytes = self.__pydantic_serializer__.to_json(self, exclude_none=True)
+        return encoded
+
+
+def encode_outcome(
+    mail_id: UUID,
+    outcome: Outcome,
+    *,
+    at_ms: int,
+    attempt: int,
+    purpose: str,
+    relay: str | None = None,
+    reply_class: str | None = None,
+    smtp: str | None = None,
+) -> tuple[bytes, bytes]:
+    """Return key and value of a StatusEvent, without making one: a sender writes one a mail.
+
+    Raises:
+        ValidationError: as StatusEvent does.
+    """
+    if not 0 <= at_ms <= MAX_TIME_MS or attempt < 1:
+        # It raises, in its own words.
+        StatusEvent(id=mail_id, outcome=outcome, at=at_ms, attempt=attempt, purpose=purpose)
+    text = str(mail_id)
+    rest = _encoded_rest(outcome, purpose, relay, reply_class, smtp)
+    value = f'{{"v":1,"id":"{text}","outcome":"{rest[0]}","at":{at_ms},"attempt":{attempt}{rest[1]}'
+    return text.encode("ascii"), value.encode()
+
+
+@lru_cache(maxsize=1024)
+def _encoded_rest(
+    outcome: Outcome, purpose: str, relay: str | None, reply_class: str | None, smtp: str | None
+) -> tuple[str, str]:
+    """Return what many events have in common: the outcome, and all after the attempt."""
+    event = StatusEvent(
+        id=UUID(int=0),
+        outcome=outcome,
+        at=0,
+        attempt=1,
+        purpose=purpose,
+        relay=relay,
+        reply_class=reply_class,
+        smtp=smtp,
+    )
+    _, _, rest = event.encode().decode().partition('"attempt":1')
+    return event.outcome.value, rest
 
 
 def decode_status(value: bytes | None) -> StatusEvent:

@@ -7,7 +7,7 @@ import pytest
 
 from mailtopic_runtime import ManualClock, StateLog, get_logger
 from mailtopic_sender.adapters.smtp_breaker import Backoff, Gate, RelayBreaker
-from mailtopic_sender.adapters.smtp_link import SmtpReply
+from mailtopic_sender.adapters.smtp_reply import SmtpReply
 from mailtopic_sender.adapters.smtp_session import Answer
 from mailtopic_sender.domain.replies import ReplyClass
 from support.conditions import until

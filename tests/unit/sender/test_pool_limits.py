@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from mailtopic_runtime import ManualClock
-from mailtopic_sender.adapters.smtp_link import SmtpReply
 from mailtopic_sender.adapters.smtp_opening import SessionRefused
 from mailtopic_sender.adapters.smtp_pool import SmtpPool
+from mailtopic_sender.adapters.smtp_reply import SmtpReply
 from mailtopic_sender.adapters.smtp_session import Answer, SmtpSession
 from mailtopic_sender.adapters.smtp_settings import RelaySettings
 from mailtopic_sender.domain.replies import ReplyClass

@@ -1,7 +1,6 @@
 """The `Mailer` of production: relays in order, the next one while one can't take mails."""
 
 import asyncio
-import dataclasses
 from collections.abc import Callable, Sequence
 
 from mailtopic_runtime import Clock, SystemClock
@@ -162,7 +161,7 @@ class SmtpMailer:
             return declined
         # The relay that might have taken it is away. Not its blame, or the caller would come back
         # at once, because the one that declined is available.
-        return dataclasses.replace(declined, reply_class=ReplyClass.TRANSIENT)
+        return declined._replace(reply_class=ReplyClass.TRANSIENT)
 
     async def wait_available(self) -> None:
         """Return when a relay may be tried."""

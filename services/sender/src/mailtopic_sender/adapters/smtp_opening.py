@@ -8,7 +8,8 @@ import ssl
 import aiosmtplib
 
 from mailtopic_runtime import Clock, Logger
-from mailtopic_sender.adapters.smtp_link import SmtpLink, SmtpReply
+from mailtopic_sender.adapters.smtp_link import SmtpLink
+from mailtopic_sender.adapters.smtp_reply import SmtpReply
 from mailtopic_sender.adapters.smtp_session import Answer, Capabilities, SmtpSession
 from mailtopic_sender.adapters.smtp_settings import RelaySettings, Security, client_tls
 from mailtopic_sender.domain.replies import ReplyClass, classify

@@ -47,6 +47,7 @@ class SmtpPool:
         self._count = 0
         self._idle: list[tuple[float, SmtpSession]] = []  # idle since; the oldest first
         self._waiters: deque[asyncio.Future[SmtpSession | None]] = deque()
+        self._single_waiters = 0
         self._reaper: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -62,19 +63,23 @@ class SmtpPool:
         return int(self._limit)
 
     def wants_back(self, session: SmtpSession) -> bool:
-        """Whether whoever streams on a session should release it before the next mail."""
+        """Whether whoever streams on a session should release it before the next mail.
+
+        Others that wait for one to stream on are no reason: they would do the same mails.
+        """
         return (
-            bool(self._waiters)
+            self._single_waiters > 0
             or self._is_closed
             or self._count > int(self._limit)
             or self._is_worn(session)
         )
 
-    async def acquire(self, *, fresh: bool = False) -> SmtpSession:
+    async def acquire(self, *, fresh: bool = False, streaming: bool = False) -> SmtpSession:
         """Return a session for the caller alone, who must `release` it.
 
         Args:
             fresh: don't take one that lay idle: the caller has just met a dead one.
+            streaming: it is for many mails, and given back when `wants_back` says so.
 
         Raises:
             SessionRefused: none could be opened, or `interrupt` was called meanwhile.
@@ -86,7 +91,7 @@ class SmtpPool:
             if session is None and self._has_room(fresh=fresh):
                 session = await self._open_one()
             elif session is None:
-                session = await self._wait()
+                session = await self._wait(streaming=streaming)
             if session is not None:
                 return session
 
@@ -189,9 +194,10 @@ class SmtpPool:
                 self._wake_one()
         return opened
 
-    async def _wait(self) -> SmtpSession | None:
+    async def _wait(self, *, streaming: bool) -> SmtpSession | None:
         waiter: asyncio.Future[SmtpSession | None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
+        self._single_waiters += not streaming
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -202,6 +208,8 @@ class SmtpPool:
                 else:
                     self.release(given)
             raise
+        finally:
+            self._single_waiters -= not streaming
 
     def _wake_one(self) -> None:
         """Let the one that waits longest look again: a place may be free."""

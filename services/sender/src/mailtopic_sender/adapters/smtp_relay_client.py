@@ -1,7 +1,7 @@
 """One relay: its pace, its pool and its breaker, and one attempt to hand it a mail."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mailtopic_runtime import Clock, Span, SpanKind, StateLog, child_span, get_logger
 from mailtopic_sender.adapters.smtp_breaker import Backoff, Gate, RelayBreaker
@@ -186,7 +186,7 @@ class RelayClient:
             connect_s=began_at_s - offer.offered_at_s,
             transmit_s=self._clock.monotonic_s() - began_at_s,
         )
-        return result if _is_last_word(answer) else replace(result, is_final=False)
+        return result if _is_last_word(answer) else result._replace(is_final=False)
 
     async def close(self) -> None:
         """Stop probing and close the connections."""

@@ -3,13 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from mailtopic_sender.adapters.smtp_link import (
-    BadReply,
-    LinkError,
-    ReplyTimeout,
-    SmtpLink,
-    SmtpReply,
-)
+from mailtopic_sender.adapters.smtp_link import BadReply, LinkError, ReplyTimeout, SmtpLink
+from mailtopic_sender.adapters.smtp_reply import SmtpReply
 from mailtopic_sender.adapters.smtp_settings import SmtpTimeouts
 from mailtopic_sender.domain.message import Message
 from mailtopic_sender.domain.replies import ReplyClass, classify
@@ -218,6 +213,8 @@ class SmtpSession:
         """Read the replies to a whole envelope; returns the one that refused it, if one did."""
         if self._needs_reset:
             await self._confirm_reset()
+        elif self._link.take_envelope_grant():
+            return None
         refused: tuple[str, SmtpReply] | None = None
         reply = None
         for phase in _ENVELOPE_PHASES:
@@ -313,6 +310,8 @@ class SmtpSession:
             reply.text,
             logged_in=self.capabilities.logged_in,
         )
+        if reply_class is ReplyClass.ACCEPTED:
+            return Answer(reply_class, phase, reply)
         if reply.code == _CLOSING or reply_class in {ReplyClass.PROTOCOL, ReplyClass.CLOSING}:
             self._link.close()
         stale = reused and phase == "mail" and reply_class is ReplyClass.CLOSING

@@ -80,7 +80,7 @@ class SmtpStreams:
         try:
             while self._offers:
                 try:
-                    session = await self._pool.acquire()
+                    session = await self._pool.acquire(streaming=True)
                 finally:
                     self._starting -= is_starting
                     is_starting = False

@@ -85,9 +85,10 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A record in its lane."""
+    """A record in its lane; `size` is its bytes."""
 
     incoming: Incoming
     assignment: Assignment
     partition: Partition
     tracker: OffsetTracker = field(repr=False)
+    size: int

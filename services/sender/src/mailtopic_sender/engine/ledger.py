@@ -122,6 +122,18 @@ class Ledger:
         key = event.id.bytes
         self._recent[key] = max(self._recent.get(key, 0), _reached(event))
         self._recent.move_to_end(key)
+        self._forget_oldest()
+
+    def note_accepted(self, mail_ids: Iterable[UUID], *, partition: int, offset: int) -> None:
+        """Remember mails that relays have taken; N.status has that stored up to this place."""
+        self._ends[partition] = max(offset + 1, self.position(partition))
+        for mail_id in mail_ids:
+            key = mail_id.bytes
+            self._recent[key] = _ALWAYS
+            self._recent.move_to_end(key)
+        self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
         while len(self._recent) > self._limit:
             self._recent.popitem(last=False)
 

@@ -285,10 +285,11 @@ class Pump:
         partition = assignment.partitions.get(record.place)
         if partition is None or assignment.lease.is_over:
             return
+        size = record.size
         self._held_records += 1
-        self._held_bytes += record.size
+        self._held_bytes += size
         incoming = self._delivery.prepare(record)
-        job = Job(incoming, assignment, partition, partition.tracker)
+        job = Job(incoming, assignment, partition, partition.tracker, size)
         self._lanes.put(record.key or None, job)
 
     async def _wait_for_room(self) -> None:
@@ -367,7 +368,7 @@ class Pump:
         job.assignment.leave()
         self._steps += 1
         self._held_records -= 1
-        self._held_bytes -= job.incoming.record.size
+        self._held_bytes -= job.size
         if self._held_share() <= _HALF:
             self._has_room.set()
 

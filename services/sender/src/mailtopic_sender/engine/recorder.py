@@ -15,6 +15,7 @@ from mailtopic_contract import (
     RetryTier,
     StatusEvent,
     TopicNames,
+    encode_outcome,
 )
 from mailtopic_runtime import Clock, StateLog, get_logger
 from mailtopic_sender.engine.incoming import Incoming
@@ -24,6 +25,7 @@ from mailtopic_sender.mail_ports import DeliveryResult
 from mailtopic_sender.metrics import SenderMetrics
 from mailtopic_sender.ports import ConsumedRecord
 
+_ACCEPTED = Outcome.ACCEPTED.value
 _FIRST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 5.0
 
@@ -69,14 +71,28 @@ class Recorder:
         self, partition: int, delivered: Sequence[tuple[Incoming, DeliveryResult]]
     ) -> None:
         """Record in N.status that relays have taken these mails, all of them of one partition."""
-        events = [self._event(incoming, Outcome.ACCEPTED, result) for incoming, result in delivered]
-        records = [OutgoingRecord(event.key, event.encode()) for event in events]
+        records = [self._accepted(incoming, result) for incoming, result in delivered]
         stored = await self._until_stored(
             self._names.status,
             lambda: self._broker.publish_batch(self._names.status, partition, records),
         )
-        for event in events:
-            self._count(event, stored)
+        mail_ids = [incoming.mail_id for incoming, _ in delivered]
+        self._ledger.note_accepted(mail_ids, partition=stored.partition, offset=stored.offset)
+        for _, result in delivered:
+            self._metrics.outcome(_ACCEPTED, result.relay)
+
+    def _accepted(self, incoming: Incoming, result: DeliveryResult) -> OutgoingRecord:
+        key, value = encode_outcome(
+            incoming.mail_id,
+            Outcome.ACCEPTED,
+            at_ms=self._clock.now_ms(),
+            attempt=incoming.attempt,
+            purpose=incoming.purpose,
+            relay=result.relay,
+            reply_class=result.reply_class.value,
+            smtp=result.smtp,
+        )
+        return OutgoingRecord(key, value)
 
     async def defer(
         self,

@@ -4,8 +4,6 @@ Nothing told here holds an address or a code: the recipient is a tag that only h
 sealing keys can compute.
 """
 
-from dataclasses import replace
-
 from mailtopic_contract import KeyRing, MailHeaders, Outcome, TraceContext
 from mailtopic_runtime import Clock, Span, SpanKind, Tracer, get_logger, now_ns
 from mailtopic_runtime.tracing import current_span
@@ -84,7 +82,7 @@ class Teller:
         """Measure one attempt's stages; returns the result with what it waited before."""
         since_received_s = self._clock.monotonic_s() - incoming.received_s
         waited_s = since_received_s - result.connect_s - result.transmit_s
-        result = replace(result, wait_s=max(waited_s, 0.0))
+        result = result._replace(wait_s=max(waited_s, 0.0))
         self._metrics.stage("wait", result.wait_s)
         self._metrics.stage("connect", result.connect_s)
         self._metrics.stage("transmit", result.transmit_s)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -40,7 +41,7 @@ async def heard(pieces: Sequence[bytes], *, expected: int = 1000) -> Heard:
 def cut(octets: bytes, places: Sequence[int]) -> list[bytes]:
     """The octets, cut at these places."""
     at = sorted({place % (len(octets) + 1) for place in places} | {0, len(octets)})
-    return [octets[start:end] for start, end in zip(at, at[1:], strict=False)]
+    return [octets[start:end] for start, end in pairwise(at)]
 
 
 def understood(octets: bytes) -> Iterator[tuple[int, int]]:

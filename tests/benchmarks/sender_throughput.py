@@ -50,7 +50,7 @@ class NoMetrics(SenderMetrics):
         super().__init__(registry, topic, relays=relays)
         nothing: Any = _Nothing()
         for name in vars(self):
-            if name not in {"topic", "of_partitions"}:
+            if name not in {"topic", "of_partitions", "_last_delivery_ms"}:
                 setattr(self, name, nothing)
         self.of_partitions = (nothing, nothing, nothing)
 

@@ -22,6 +22,8 @@ from prometheus_client import (
     ProcessCollector,
 )
 
+from mailtopic_runtime.one_writer import OneWriterCounter, OneWriterHistogram
+
 OTHER: Final = "other"
 """Stands for every value that a closed set doesn't have."""
 
@@ -64,6 +66,7 @@ class Family:
         help: what is measured, for /metrics.
         use: what to look at it for, for the guide.
         buckets: upper bounds of a histogram.
+        one_writer: only one thread ever counts or observes, and often: see `one_writer`.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Family:
     use: str
     labels: tuple[Label, ...] = ()
     buckets: tuple[float, ...] = ()
+    one_writer: bool = False
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -98,7 +102,8 @@ class Family:
         """
         # The library adds _total by itself.
         name = self.name.removesuffix("_total")
-        counter = Counter(name, self.help, self.label_names, registry=registry)
+        make = OneWriterCounter if self.one_writer else Counter
+        counter = make(name, self.help, self.label_names, registry=registry)
         for values in self._start(known):
             counter.labels(*values)
         return counter
@@ -112,7 +117,8 @@ class Family:
 
     def histogram(self, registry: CollectorRegistry, **known: Iterable[str]) -> Histogram:
         """Make the histogram; as `counter`."""
-        histogram = Histogram(
+        make = OneWriterHistogram if self.one_writer else Histogram
+        histogram = make(
             self.name, self.help, self.label_names, buckets=self.buckets, registry=registry
         )
         for values in self._start(known):

@@ -1,6 +1,7 @@
 """The sender's metrics, declared. No address, code or mail id is ever a label.
 
 One process serves one MailTopic, whose main topic is the label ``topic`` of nearly all of them.
+What happens to every mail is counted by the event loop's thread only.
 """
 
 from typing import Final
@@ -38,6 +39,7 @@ MAILS: Final = Family(
     help="Recorded outcomes.",
     use="How much goes out, by which relay, and what becomes of the rest.",
     labels=(TOPIC, RELAY, Label("outcome", tuple(Outcome))),
+    one_writer=True,
 )
 DELIVERY_SECONDS: Final = Family(
     name="mailtopic_delivery_seconds",
@@ -46,6 +48,7 @@ DELIVERY_SECONDS: Final = Family(
     use="The delivery SLO; 10 s and 30 s are bounds of buckets.",
     labels=(TOPIC,),
     buckets=(0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600),
+    one_writer=True,
 )
 LAST_DELIVERY: Final = Family(
     name="mailtopic_last_delivery_timestamp_seconds",
@@ -61,6 +64,7 @@ STAGE_SECONDS: Final = Family(
     use="Which part of the way is slow: Kafka (queue), this process (wait) or the relay.",
     labels=(TOPIC, Label("stage", ("queue", "wait", "connect", "transmit"))),
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800),
+    one_writer=True,
 )
 LAG_SECONDS: Final = Family(
     name="mailtopic_lag_seconds",

@@ -26,7 +26,10 @@ class SenderMetrics:
         self._delivery_seconds = families.DELIVERY_SECONDS.histogram(registry, **known).labels(
             topic
         )
-        self._last_delivery = families.LAST_DELIVERY.gauge(registry, **known).labels(topic)
+        self._last_delivery_ms = 0
+        families.LAST_DELIVERY.gauge(registry, **known).labels(topic).set_function(
+            lambda: self._last_delivery_ms / 1000
+        )
         self._stage_seconds = families.STAGE_SECONDS.histogram(registry, **known)
         self._outcomes: dict[tuple[str, str | None], Counter] = {}
         self._stages: dict[str, Histogram] = {}
@@ -65,7 +68,7 @@ class SenderMetrics:
             exemplar: a trace to look at.
         """
         self._delivery_seconds.observe(max(seconds, 0.0), dict(exemplar) if exemplar else None)
-        self._last_delivery.set(at_ms / 1000)
+        self._last_delivery_ms = at_ms
 
     def stage(self, stage: str, seconds: float) -> None:
         """Observe one stage of an attempt: queue, wait, connect or transmit."""

@@ -32,13 +32,27 @@ async def offered(mailer: SmtpMailer, mails: Sequence[OutgoingMail]) -> list[Del
     return await asyncio.gather(*[_offered(mailer, one) for one in mails])
 
 
+class _Offeror:
+    """Wants every mail."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.result: asyncio.Future[DeliveryResult | None] = loop.create_future()
+
+    def is_wanted(self) -> bool:
+        return True
+
+    def told(self, result: DeliveryResult | None) -> None:
+        self.result.set_result(result)
+
+
 def _offered(mailer: SmtpMailer, one: OutgoingMail) -> Awaitable[DeliveryResult]:
-    told: asyncio.Future[DeliveryResult | None] = asyncio.get_running_loop().create_future()
+    offeror = _Offeror()
     # Here, not in a coroutine: mails that are offered in one turn of the loop share a stream.
-    is_taken = mailer.offer(one, is_wanted=lambda: True, told=told.set_result)
+    is_taken = mailer.offer(one, offeror)
 
     async def finish() -> DeliveryResult:
-        result = await told if is_taken else None
+        result = await offeror.result if is_taken else None
         if result is not None and result.is_final:
             return result
         return await mailer.send(one, earlier=result)

@@ -1,15 +1,15 @@
 """The loop: what is committed, when intake pauses, and what happens to work at a rebalance."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from uuid import uuid4
 
 from mailtopic_contract import MailHeaders, Outcome
-from mailtopic_sender.adapters.memory_mailer import MemoryMailer
+from mailtopic_sender.adapters.memory_mailer import ACCEPTED, MemoryMailer
 from mailtopic_sender.adapters.memory_source import MemoryKafka, MemorySource
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.engine.watermark import Snapshot, decode_snapshot
-from mailtopic_sender.mail_ports import ALWAYS, DeliveryResult, OutgoingMail, Permit, Told
+from mailtopic_sender.mail_ports import ALWAYS, DeliveryResult, Offeror, OutgoingMail, Permit
 from mailtopic_sender.ports import Committed, TopicPartition
 from support.conditions import until
 from support.engines import NAMES, Engine
@@ -38,14 +38,19 @@ class Gates(MemoryMailer):
             await gate.wait()
         return await super().send(mail)
 
-    def offer(self, mail: OutgoingMail, *, is_wanted: Callable[[], bool], told: Told) -> bool:
+    def offer(self, mail: OutgoingMail, offeror: Offeror) -> bool:
         gate = self.held.get(mail.recipient.normalised)
         if gate is None or gate.is_set():
-            return super().offer(mail, is_wanted=is_wanted, told=told)
+            return super().offer(mail, offeror)
         waiting = asyncio.create_task(gate.wait())
-        waiting.add_done_callback(lambda _: self._take(mail, lambda: True, told))
+        waiting.add_done_callback(lambda _: self.take(mail, offeror))
         self.waiting.append(waiting)
         return True
+
+    def take(self, mail: OutgoingMail, offeror: Offeror) -> None:
+        self.sent.append(mail)
+        self.accepted.append(mail)
+        offeror.told(ACCEPTED)
 
 
 class Pausing(MemorySource):

@@ -1,7 +1,7 @@
 """The port through which the engine sends mails, and the values that cross it."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 from uuid import UUID
@@ -72,8 +72,19 @@ class Withdrawn(Exception):  # noqa: N818 - it says what happened
     """The mail's permit ended before any relay was offered the mail: it was not sent."""
 
 
-Told = Callable[[DeliveryResult | None], None]
-"""Hears what became of a mail that was offered; None: it wasn't sent, or only half begun."""
+class Offeror(Protocol):
+    """Who has offered a mail: is asked whether to begin, and told what became of it."""
+
+    def is_wanted(self) -> bool:
+        """Whether the mail may still be begun; asked right before a relay hears of it."""
+        ...
+
+    def told(self, result: DeliveryResult | None) -> None:
+        """Hear what became of the mail; None: it wasn't sent, or only half begun.
+
+        Called once. Must not raise.
+        """
+        ...
 
 
 class Permit(Protocol):
@@ -154,18 +165,13 @@ class Mailer(Protocol):
         """
         ...
 
-    def offer(self, mail: OutgoingMail, *, is_wanted: Callable[[], bool], told: Told) -> bool:
+    def offer(self, mail: OutgoingMail, offeror: Offeror) -> bool:
         """Take a mail that needs nothing but to be sent; returns whether it was taken.
 
         It costs a fraction of `send`, and does less: it is for when relays work and no limit
-        holds anybody back. Taken, `told` is called once, never before this returns. Told None, or
-        a result that isn't final, the caller has to `send` the mail. After `close` it may never
-        be called.
-
-        Args:
-            mail: what to send.
-            is_wanted: asked right before a relay hears of the mail, perhaps some time later.
-            told: hears the result; must not raise.
+        holds anybody back. Taken, the offeror is told once what became of it, never before this
+        returns. Told None, or a result that isn't final, it has to `send` the mail. After `close`
+        it may never be told.
 
         Raises:
             mailtopic_sender.domain.templates.TemplateError: the mail can't be rendered.

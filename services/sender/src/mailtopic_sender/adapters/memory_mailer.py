@@ -2,15 +2,15 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.mail_ports import (
     ALWAYS,
     DeliveryResult,
+    Offeror,
     OutgoingMail,
     Permit,
-    Told,
     Withdrawn,
 )
 
@@ -87,21 +87,21 @@ class MemoryMailer:
             self._available.clear()
         return result
 
-    def offer(self, mail: OutgoingMail, *, is_wanted: Callable[[], bool], told: Told) -> bool:
+    def offer(self, mail: OutgoingMail, offeror: Offeror) -> bool:
         """Take a mail for which nothing is scripted, while `gate` is set."""
         is_scripted = self._script or self._by_address.get(mail.recipient.normalised)
         if is_scripted or not self.is_available or not self.gate.is_set():
             return False
-        asyncio.get_running_loop().call_soon(self._take, mail, is_wanted, told)
+        asyncio.get_running_loop().call_soon(self._take, mail, offeror)
         return True
 
-    def _take(self, mail: OutgoingMail, is_wanted: Callable[[], bool], told: Told) -> None:
-        if not is_wanted() or not self.gate.is_set():
-            told(None)
+    def _take(self, mail: OutgoingMail, offeror: Offeror) -> None:
+        if not offeror.is_wanted() or not self.gate.is_set():
+            offeror.told(None)
             return
         self.sent.append(mail)
         self.accepted.append(mail)
-        told(ACCEPTED)
+        offeror.told(ACCEPTED)
 
     async def wait_available(self) -> None:
         """Return once available."""

@@ -1,7 +1,7 @@
 """The `Mailer` of production: relays in order, the next one while one can't take mails."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from mailtopic_runtime import Clock, SystemClock
 from mailtopic_sender.adapters.smtp_breaker import Backoff
@@ -9,7 +9,7 @@ from mailtopic_sender.adapters.smtp_relay_client import LONGEST_BRAKE_S, RelayCl
 from mailtopic_sender.adapters.smtp_settings import RelaySettings
 from mailtopic_sender.domain.message import Message, MessageComposer
 from mailtopic_sender.domain.replies import ReplyClass
-from mailtopic_sender.mail_ports import ALWAYS, DeliveryResult, OutgoingMail, Permit, Told
+from mailtopic_sender.mail_ports import ALWAYS, DeliveryResult, Offeror, OutgoingMail, Permit
 
 _NEVER_TRIED = DeliveryResult(
     ReplyClass.TRANSPORT, relay="", phase="connect", detail="no relay may be tried now"
@@ -109,12 +109,12 @@ class SmtpMailer:
             result = await self._try_relays(message, wanted)
         return result
 
-    def offer(self, mail: OutgoingMail, *, is_wanted: Callable[[], bool], told: Told) -> bool:
+    def offer(self, mail: OutgoingMail, offeror: Offeror) -> bool:
         """Hand a mail to the preferred relay if it is free; see `Mailer.offer`."""
         relay = self._relays[0]
         if not relay.is_free:
             return False
-        relay.offer(self._compose(mail), is_wanted=is_wanted, told=told)
+        relay.offer(self._compose(mail), offeror)
         return True
 
     def _compose(self, mail: OutgoingMail) -> Message:

@@ -9,6 +9,8 @@ from mailtopic_runtime import Clock
 from mailtopic_sender.domain.token_bucket import TokenBucket
 from mailtopic_sender.mail_ports import Permit, Withdrawn
 
+_NEVER = float("-inf")
+
 
 class Turn:
     """The right to offer one mail; to be used at that moment, and to be ended in any case."""
@@ -45,7 +47,7 @@ class Pace:
         """
         self._clock = clock
         self._bucket = TokenBucket(rate_per_s, clock=clock) if rate_per_s else None
-        self._braked_until_s = float("-inf")
+        self._braked_until_s = _NEVER
         self._waiters: deque[asyncio.Future[bool]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -57,7 +59,9 @@ class Pace:
     @property
     def is_free(self) -> bool:
         """Whether any number of mails may go just now."""
-        return self._bucket is None and not self._waiters and not self.is_braked
+        if self._bucket is not None or self._waiters:
+            return False
+        return self._braked_until_s == _NEVER or not self.is_braked
 
     @property
     def is_braked(self) -> bool:

@@ -14,7 +14,7 @@ from mailtopic_sender.adapters.smtp_streams import Offer, SmtpStreams
 from mailtopic_sender.domain.message import Message
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.domain.reply_text import parse_retry_hint, redact
-from mailtopic_sender.mail_ports import DeliveryResult, Permit, Told, Withdrawn
+from mailtopic_sender.mail_ports import DeliveryResult, Offeror, Permit, Withdrawn
 
 LONGEST_BRAKE_S = 60.0
 """A relay that asks for a longer pause than this gets its mails back by the retry topics."""
@@ -77,7 +77,12 @@ class RelayClient:
         self._opener = SessionOpener(relay, clock=clock, log=log)
         self._pace = Pace(relay.rate_per_s, clock=clock)
         self._pool = SmtpPool(relay, self._open_for_mail, clock=clock)
-        self._streams = SmtpStreams(self._pool, clock=clock, may_send=lambda: self.is_free)
+        self._streams = SmtpStreams(
+            self._pool,
+            clock=clock,
+            may_send=lambda: self.is_free,
+            answered=self._answered,
+        )
         self._breaker = RelayBreaker(
             self._probe,
             state_log=StateLog(log, "relay"),
@@ -160,33 +165,29 @@ class RelayClient:
             if answer is not None:
                 self._warn_waiting(answer)
 
-    def offer(self, message: Message, *, is_wanted: Callable[[], bool], told: Told) -> None:
-        """Hand a mail over while the relay `is_free`; `told` is called later, once.
+    def offer(self, message: Message, offeror: Offeror) -> None:
+        """Take a mail while the relay `is_free`; what wasn't sent then needs an `attempt`."""
+        self._streams.put(Offer(message, offeror, self._clock.monotonic_s()))
 
-        It is told None if the mail wasn't sent: `attempt` does that then.
-        """
-
-        def answered(offer: Offer, answer: Answer | None) -> None:
-            told(None if answer is None else self._outcome(offer, answer))
-
-        self._streams.put(Offer(message, is_wanted, answered, self._clock.monotonic_s()))
-
-    def _outcome(self, offer: Offer, answer: Answer) -> DeliveryResult | None:
+    def _answered(self, offer: Offer, answer: Answer) -> None:
         began_at_s = offer.begun_at_s
         self._learn(answer, began_at_s=began_at_s)
-        if answer.stale:
-            self._pool.discard_idle()
-            return None
-        if answer.hung_up_first:
-            return None
-        self._breaker.note(answer, began_at_s=began_at_s)
-        self._warn_waiting(answer)
-        result = self._result(
-            answer,
-            connect_s=began_at_s - offer.offered_at_s,
-            transmit_s=self._clock.monotonic_s() - began_at_s,
+        if answer.reply_class is not ReplyClass.ACCEPTED:
+            if answer.stale or answer.hung_up_first:
+                if answer.stale:
+                    self._pool.discard_idle()
+                offer.offeror.told(None)
+                return
+            self._breaker.note(answer, began_at_s=began_at_s)
+            self._warn_waiting(answer)
+        offer.offeror.told(
+            self._result(
+                answer,
+                connect_s=began_at_s - offer.offered_at_s,
+                transmit_s=self._clock.monotonic_s() - began_at_s,
+                is_final=_is_last_word(answer),
+            )
         )
-        return result if _is_last_word(answer) else result._replace(is_final=False)
 
     async def close(self) -> None:
         """Stop probing and close the connections."""
@@ -290,7 +291,9 @@ class RelayClient:
         if answer.reply_class is not ReplyClass.ACCEPTED:
             span.fail(answer.reply_class.value)
 
-    def _result(self, answer: Answer, *, connect_s: float, transmit_s: float) -> DeliveryResult:
+    def _result(
+        self, answer: Answer, *, connect_s: float, transmit_s: float, is_final: bool = True
+    ) -> DeliveryResult:
         reply = answer.reply
         if answer.reply_class is ReplyClass.ACCEPTED:
             return DeliveryResult(
@@ -310,6 +313,7 @@ class RelayClient:
             connect_s=connect_s,
             transmit_s=transmit_s,
             detail=redact(answer.problem if reply is None else reply.text),
+            is_final=is_final,
         )
 
 

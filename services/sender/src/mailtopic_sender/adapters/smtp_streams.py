@@ -11,6 +11,7 @@ from mailtopic_sender.adapters.smtp_pool import SmtpPool
 from mailtopic_sender.adapters.smtp_session import Answer, SmtpSession
 from mailtopic_sender.domain.message import Message
 from mailtopic_sender.domain.replies import ReplyClass
+from mailtopic_sender.mail_ports import Offeror
 
 
 @dataclass(slots=True)
@@ -18,15 +19,12 @@ class Offer:
     """A message that waits for a session, or is under way on one.
 
     Attributes:
-        is_wanted: whether it may still be begun.
-        told: is told the answer; None: it wasn't sent, and somebody has to begin anew.
         offered_at_s: when it was handed in, monotonic seconds.
         begun_at_s: when a session took it.
     """
 
     message: Message
-    is_wanted: Callable[[], bool]
-    told: Callable[["Offer", Answer | None], None]
+    offeror: Offeror
     offered_at_s: float
     begun_at_s: float = 0.0
 
@@ -34,20 +32,29 @@ class Offer:
 class SmtpStreams:
     """Sends offers in the order in which they came, with one task a session and none a mail.
 
-    It doesn't judge: what isn't plainly on its way is told None, and its owner goes on from there.
+    It doesn't judge answers. An offer that can't be begun is told None.
     """
 
-    def __init__(self, pool: SmtpPool, *, clock: Clock, may_send: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        pool: SmtpPool,
+        *,
+        clock: Clock,
+        may_send: Callable[[], bool],
+        answered: Callable[[Offer, Answer], None],
+    ) -> None:
         """Start without a session.
 
         Args:
             pool: lends the sessions. Who waits there for one gets it before the next offer.
             clock: tells how long an offer waited.
             may_send: whether the relay takes mails now, without a limit on how many.
+            answered: hears each answer, and tells the offeror.
         """
         self._pool = pool
         self._clock = clock
         self._may_send = may_send
+        self.answered = answered
         self._offers: deque[Offer] = deque()
         self._workers: set[asyncio.Task[None]] = set()
         self._starting = 0
@@ -63,10 +70,10 @@ class SmtpStreams:
             worker.add_done_callback(self._workers.discard)
 
     def hand_back(self) -> None:
-        """Tell every offer that hasn't begun that its owner has to go on."""
+        """Tell the offeror of each mail that hasn't begun to go on without us."""
         offers, self._offers = self._offers, deque()
         for offer in offers:
-            offer.told(offer, None)
+            offer.offeror.told(None)
 
     async def close(self) -> None:
         """End the tasks; offers that are under way are told nothing any more."""
@@ -87,7 +94,7 @@ class SmtpStreams:
                 await self._stream(session)
         except SessionRefused:
             self.hand_back()
-        except Exception as error:  # noqa: BLE001 - its owners know what to do about a bug
+        except Exception as error:  # noqa: BLE001 - the offerors know what to do about a bug
             self._log.error("smtp.bug", exc_info=error)
             self.hand_back()
         finally:
@@ -101,7 +108,7 @@ class SmtpStreams:
             self._log.error("smtp.bug", exc_info=error)
             for offer in list(run.under_way.values()):
                 answer = Answer(ReplyClass.UNKNOWN, "body", problem="the sender failed on it")
-                offer.told(offer, answer)
+                self.answered(offer, answer)
         finally:
             self._pool.release(session)
 
@@ -114,10 +121,10 @@ class SmtpStreams:
                 break
             else:
                 offer = self._offers.popleft()
-                if offer.is_wanted():
+                if offer.offeror.is_wanted():
                     offer.begun_at_s = self._clock.monotonic_s()
                     return offer
-                offer.told(offer, None)
+                offer.offeror.told(None)
         return None
 
 
@@ -138,4 +145,7 @@ class _Run:
 
     def answered(self, message: Message, answer: Answer | None) -> None:
         offer = self.under_way.pop(id(message))
-        offer.told(offer, answer)
+        if answer is None:
+            offer.offeror.told(None)
+        else:
+            self._streams.answered(offer, answer)

@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from mailtopic_runtime import get_logger
 from mailtopic_sender.engine.incoming import Incoming
@@ -17,34 +17,31 @@ _ENOUGH = 100
 _RETRY_S = 1.0
 
 
-@dataclass(slots=True)
-class Delivered:
-    """A mail that a relay has taken, and what waits for that to be written down.
-
-    Attributes:
-        seconds: from its acceptance to the relay's 250.
-        stored: is called once N.status has it; must not raise.
-    """
+class Delivered(Protocol):
+    """A mail that a relay has taken."""
 
     incoming: Incoming
     result: DeliveryResult
-    seconds: float
-    stored: Callable[["Delivered"], None]
 
 
-class DeliveryBatches:
+Mail = TypeVar("Mail", bound=Delivered)
+
+
+class DeliveryBatches(Generic[Mail]):
     """Records deliveries, one batch at a time, so that a batch grows with the load.
 
     A delivery waits a few milliseconds for others, and for the batch before its own.
     """
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, stored: Callable[[Sequence[Mail]], None]) -> None:
+        """Start empty; `stored` is told which deliveries N.status has, and must not raise."""
         self._recorder = recorder
-        self._pending: list[Delivered] = []
+        self._stored = stored
+        self._pending: list[Mail] = []
         self._writer: asyncio.Task[None] | None = None
         self._log = get_logger(__name__)
 
-    def add(self, delivered: Delivered) -> None:
+    def add(self, delivered: Mail) -> None:
         """Record a delivery soon."""
         self._pending.append(delivered)
         if self._writer is None:
@@ -61,7 +58,7 @@ class DeliveryBatches:
                 if len(self._pending) < _ENOUGH:
                     await asyncio.sleep(_GATHER_S)
                 batch, self._pending = self._pending, []
-                by_partition: defaultdict[int, list[Delivered]] = defaultdict(list)
+                by_partition: defaultdict[int, list[Mail]] = defaultdict(list)
                 for each in batch:
                     by_partition[each.incoming.record.partition].append(each)
                 parts = by_partition.items()
@@ -69,7 +66,7 @@ class DeliveryBatches:
         finally:
             self._writer = None
 
-    async def _store(self, partition: int, part: Sequence[Delivered]) -> None:
+    async def _store(self, partition: int, part: Sequence[Mail]) -> None:
         while True:
             try:
                 await self._recorder.settle_delivered(
@@ -80,5 +77,4 @@ class DeliveryBatches:
                 await asyncio.sleep(_RETRY_S)
             else:
                 break
-        for each in part:
-            each.stored(each)
+        self._stored(part)

@@ -18,7 +18,6 @@ from mailtopic_runtime import Clock, get_logger
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.domain.schedule import next_attempt
 from mailtopic_sender.domain.templates import TemplateError
-from mailtopic_sender.engine.batches import DeliveryBatches
 from mailtopic_sender.engine.express import Ended, Express, outgoing_mail
 from mailtopic_sender.engine.flood_gate import FloodGate
 from mailtopic_sender.engine.in_hand import MailsInHand
@@ -91,10 +90,9 @@ class Delivery:
         self._clock = clock
         self._newest = NewestCodes(policy.superseding_purposes)
         self._in_hand = MailsInHand()
-        self._batches = DeliveryBatches(recorder)
         self._express = Express(
             mailer,
-            self._batches,
+            recorder,
             ledger=ledger,
             newest=self._newest,
             in_hand=self._in_hand,
@@ -146,7 +144,7 @@ class Delivery:
 
     def close(self) -> None:
         """Stop recording: for when the process ends and the time for draining is over."""
-        self._batches.close()
+        self._express.close()
 
     async def _judge(self, incoming: Incoming, lease: Lease) -> None:
         if incoming.headers.outcomes_from is not None:

@@ -5,25 +5,50 @@ that reads them, and ended in the one that stores their outcome. Whatever turns 
 on by the long way (`Delivery`), which makes every decision there is.
 """
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 
 from mailtopic_contract import KeyRing, MailRecord, Outcome, SealingError, open_variables
 from mailtopic_runtime import Clock
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.domain.templates import TemplateError
-from mailtopic_sender.engine.batches import Delivered, DeliveryBatches
+from mailtopic_sender.engine.batches import DeliveryBatches
 from mailtopic_sender.engine.flood_gate import FloodGate
 from mailtopic_sender.engine.in_hand import MailsInHand
 from mailtopic_sender.engine.incoming import Incoming, NewestCodes
 from mailtopic_sender.engine.lease import Lease
 from mailtopic_sender.engine.ledger import Ledger
+from mailtopic_sender.engine.recorder import Recorder
 from mailtopic_sender.engine.telling import Teller
 from mailtopic_sender.mail_ports import DeliveryResult, Mailer, OutgoingMail
 
 Ended = Callable[[bool, DeliveryResult | None], None]
 """Hears that a mail's outcome is stored (True), or that it has to go on by the long way: with the
 result that it has got, or with none if it has not been sent."""
+
+
+class Dispatch:
+    """A mail on the short way: what the mailer asks and tells about it, and what is recorded."""
+
+    __slots__ = ("_express", "_lease", "ended", "incoming", "mail", "result", "seconds")
+
+    def __init__(
+        self, express: "Express", incoming: Incoming, mail: MailRecord, lease: Lease, ended: Ended
+    ) -> None:
+        self._express = express
+        self._lease = lease
+        self.incoming = incoming
+        self.mail = mail
+        self.ended = ended
+        self.result: DeliveryResult
+        self.seconds = 0.0
+
+    def is_wanted(self) -> bool:
+        """See `Offeror.is_wanted`."""
+        return not self._lease.is_over and self._express.is_due(self.mail)
+
+    def told(self, result: DeliveryResult | None) -> None:
+        """See `Offeror.told`."""
+        self._express.told(self, result)
 
 
 class Express:
@@ -36,7 +61,7 @@ class Express:
     def __init__(
         self,
         mailer: Mailer,
-        batches: DeliveryBatches,
+        recorder: Recorder,
         *,
         ledger: Ledger,
         newest: NewestCodes,
@@ -47,7 +72,7 @@ class Express:
         clock: Clock,
     ) -> None:
         self._mailer = mailer
-        self._batches = batches
+        self._batches: DeliveryBatches[Dispatch] = DeliveryBatches(recorder, self._stored)
         self._ledger = ledger
         self._newest = newest
         self._in_hand = in_hand
@@ -67,9 +92,7 @@ class Express:
         is_begun = False
         try:
             is_begun = self._mailer.offer(
-                outgoing_mail(mail, self._keyring),
-                is_wanted=partial(self._is_wanted, mail, lease),
-                told=partial(self._told, incoming, mail, ended),
+                outgoing_mail(mail, self._keyring), Dispatch(self, incoming, mail, lease, ended)
             )
         except (SealingError, TemplateError):
             pass  # the long way meets the same error, and knows what to do
@@ -80,41 +103,42 @@ class Express:
                 self._in_hand.release(mail.id)
         return is_begun
 
+    def is_due(self, mail: MailRecord) -> bool:
+        """Whether a mail is still of use."""
+        return self._clock.now_ms() < mail.expires_at and not self._newest.supersedes(mail)
+
+    def told(self, dispatch: Dispatch, result: DeliveryResult | None) -> None:
+        """Go on with what the mailer has told."""
+        if result is None or not result.is_final:
+            dispatch.ended(False, result)
+            return
+        result = self._teller.attempted(dispatch.incoming, result)
+        if result.reply_class is not ReplyClass.ACCEPTED:
+            dispatch.ended(False, result)
+            return
+        dispatch.result = result
+        dispatch.seconds = (self._clock.now_ms() - dispatch.mail.accepted_at) / 1000
+        self._teller.delivered(dispatch.seconds)
+        self._batches.add(dispatch)
+
+    def close(self) -> None:
+        """Stop recording."""
+        self._batches.close()
+
     def _is_plain(self, incoming: Incoming, mail: MailRecord) -> bool:
         return (
             incoming.headers.outcomes_from is None
             and not self._teller.is_tracing
             and not self._ledger.knows(mail.id)
-            and self._is_due(mail)
         )
 
-    def _is_due(self, mail: MailRecord) -> bool:
-        return self._clock.now_ms() < mail.expires_at and not self._newest.supersedes(mail)
-
-    def _is_wanted(self, mail: MailRecord, lease: Lease) -> bool:
-        return not lease.is_over and self._is_due(mail)
-
-    def _told(
-        self, incoming: Incoming, mail: MailRecord, ended: Ended, result: DeliveryResult | None
-    ) -> None:
-        if result is None or not result.is_final:
-            ended(False, result)
-            return
-        result = self._teller.attempted(incoming, result)
-        if result.reply_class is not ReplyClass.ACCEPTED:
-            ended(False, result)
-            return
-        seconds = (self._clock.now_ms() - mail.accepted_at) / 1000
-        self._teller.delivered(seconds)
-        stored = partial(self._stored, mail, ended)
-        self._batches.add(Delivered(incoming, result, seconds, stored))
-
-    def _stored(self, mail: MailRecord, ended: Ended, done: Delivered) -> None:
-        self._flood.went_on()
-        self._teller.ended(done.incoming, Outcome.ACCEPTED, done.result, seconds=done.seconds)
-        self._flood.end()
-        self._in_hand.release(mail.id)
-        ended(True, None)
+    def _stored(self, batch: Sequence[Dispatch]) -> None:
+        self._flood.went_on(len(batch))
+        for each in batch:
+            self._teller.ended(each.incoming, Outcome.ACCEPTED, each.result, seconds=each.seconds)
+            self._flood.end()
+            self._in_hand.release(each.mail.id)
+            each.ended(True, None)
 
 
 def outgoing_mail(mail: MailRecord, keyring: KeyRing | None) -> OutgoingMail:

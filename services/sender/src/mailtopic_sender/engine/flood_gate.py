@@ -50,11 +50,11 @@ class FloodGate:
         """Something has become of a mail, or somebody else goes on with it."""
         self._under_way -= 1
 
-    def went_on(self) -> None:
-        """Note that a mail is not dead; between `begin` and `end`."""
-        self._breaker.note(
-            is_dead=False, now_s=self._clock.monotonic_s(), under_way=self._under_way - 1
-        )
+    def went_on(self, mails: int = 1) -> None:
+        """Note that mails are not dead; between `begin` and `end` of each."""
+        now_s = self._clock.monotonic_s()
+        for left in range(mails):
+            self._breaker.note(is_dead=False, now_s=now_s, under_way=self._under_way - left - 1)
         self._show()
 
     async def admit(self, reason: str, lease: Lease) -> None:

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from mailtopic_contract import (
@@ -18,11 +18,10 @@ from mailtopic_contract.record import LEGACY_NAMESPACE
 from mailtopic_sender.ports import ConsumedRecord
 
 _REMEMBERED_CODES = 20_000
-"""How many newest codes are remembered: about 4 MB."""
+"""How many newest codes are remembered: about 6 MB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(NamedTuple):
     """A record and what was understood of it.
 
     Attributes:
@@ -38,7 +37,7 @@ class Incoming:
     headers: MailHeaders
     origin: RecordOrigin
     mail: MailRecord | None = None
-    error: Exception | None = field(default=None, repr=False)
+    error: Exception | None = None
 
     @property
     def mail_id(self) -> UUID:
@@ -57,6 +56,10 @@ class Incoming:
     def attempt(self) -> int:
         """The attempt that the record asks for, from 1."""
         return self.headers.attempt
+
+    def __repr__(self) -> str:
+        # Neither the headers nor an error's text: they are foreign.
+        return f"Incoming({self.record!r}, mail={self.mail!r})"
 
 
 def decode_incoming(
@@ -88,13 +91,13 @@ class NewestCodes:
     def __init__(self, purposes: Collection[str], *, limit: int = _REMEMBERED_CODES) -> None:
         self._purposes = frozenset(purposes)
         self._limit = limit
-        self._newest: OrderedDict[tuple[bytes, str], int] = OrderedDict()
+        self._newest: OrderedDict[tuple[str, str], int] = OrderedDict()
 
     def note(self, mail: MailRecord) -> None:
         """Take note of a mail that was read."""
         if mail.purpose not in self._purposes:
             return
-        key = (mail.address.partition_key, mail.purpose)
+        key = (mail.address.normalised, mail.purpose)
         self._newest[key] = max(mail.accepted_at, self._newest.get(key, 0))
         self._newest.move_to_end(key)
         while len(self._newest) > self._limit:
@@ -102,5 +105,5 @@ class NewestCodes:
 
     def supersedes(self, mail: MailRecord) -> bool:
         """Whether a mail accepted later makes this one pointless."""
-        key = (mail.address.partition_key, mail.purpose)
+        key = (mail.address.normalised, mail.purpose)
         return self._newest.get(key, 0) > mail.accepted_at

@@ -14,20 +14,18 @@ class Lease:
     What has been handed to a relay is finished all the same; what only waits gives up.
 
     Attributes:
+        is_over: nothing new may begin.
         is_lost: somebody else may own the partition by now.
     """
 
     def __init__(self) -> None:
         self._ended = asyncio.Event()
+        self.is_over = False
         self.is_lost = False
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing new may begin."""
-        return self._ended.is_set()
 
     def end(self) -> None:
         """Let nothing new begin."""
+        self.is_over = True
         self._ended.set()
 
     async def ended(self) -> None:

@@ -1,10 +1,12 @@
 """What is decoded by a short way is what the long way makes of it, and refuses nothing else."""
 
+import base64
 import json
 from collections.abc import Callable
 from uuid import UUID
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -18,6 +20,8 @@ from mailtopic_contract import (
     Outcome,
     RecordError,
     RecordOrigin,
+    Sealed,
+    SealingError,
     StatusEvent,
     decode_headers,
     decode_record,
@@ -232,3 +236,43 @@ def test_an_outcome_is_written_and_refused_as_its_event_is(
             told()
     else:
         assert told() == (event.key, event.encode())
+
+
+KEY = bytes(range(32))
+NONCE = bytes(12)
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=20),
+        st.dictionaries(st.text(max_size=5), st.text(max_size=9) | st.integers(), max_size=3).map(
+            lambda variables: json.dumps(variables, ensure_ascii=False).encode(
+                "utf-8", "surrogatepass"
+            )
+        ),
+        written.map(lambda value: f'{{"code":"1","more":{value},"code":"2"}}'.encode()),
+        written.map(str.encode),
+    )
+)
+@example('{"code":"1"}'.encode("utf-16"))
+@example(b'\xef\xbb\xbf{"code":"1"}')
+@example(b'{"code":"\\ud800"}')
+@example(b"[" * 100_000)
+def test_sealed_variables_are_what_pythons_own_parser_says(plain: bytes) -> None:
+    ciphertext = AESGCM(KEY).encrypt(NONCE, plain, str(ID).encode())
+    sealed = Sealed(
+        kid="k1", n=base64.b64encode(NONCE).decode(), ct=base64.b64encode(ciphertext).decode()
+    )
+    try:
+        expected: object = json.loads(plain)
+    except (ValueError, RecursionError):
+        expected = "can't be opened"
+    else:
+        if not isinstance(expected, dict) or any(type(v) is not str for v in expected.values()):
+            expected = "not texts by name"
+    ring = KeyRing(active="k1", keys={"k1": KEY})
+    if isinstance(expected, str):
+        with pytest.raises(SealingError, match=expected):
+            ring.open(ID, sealed)
+    else:
+        assert ring.open(ID, sealed) == expected

@@ -9,7 +9,7 @@ import hashlib
 import ipaddress
 import re
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
 import idna
@@ -47,7 +47,6 @@ class Address:
 
     local: str
     domain: str
-    _key: bytes = field(init=False, default=b"", compare=False)
 
     @property
     def normalised(self) -> str:
@@ -67,10 +66,7 @@ class Address:
     @property
     def partition_key(self) -> bytes:
         """The record's key: the first 16 hex digits of SHA-256 of the normalised address."""
-        if not self._key:
-            key = hashlib.sha256(self.normalised.encode()).hexdigest()[:16].encode()
-            object.__setattr__(self, "_key", key)  # asked for several times a mail
-        return self._key
+        return hashlib.sha256(self.normalised.encode()).hexdigest()[:16].encode()
 
     @property
     def redacted(self) -> str:

@@ -141,7 +141,7 @@ class SmtpMailer:
                 result = await relay.attempt(message, permit, patience_s=permit.left_s)
             else:
                 relay = next(each for each in untried if each.name == earlier.relay)
-                result, earlier = earlier, None
+                result, earlier = earlier._replace(is_final=True), None
             untried.remove(relay)
             if result is None or result.reply_class.blames_relay:
                 blamed = result or relay.refusal or blamed

@@ -9,6 +9,7 @@ UV_VERSION := 0.13.9
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 BIN := .venv/bin
 TEST_ARGS ?=
+BENCH_ARGS ?=
 # The local cluster and the images are built by packages of the cluster tests.
 CLUSTER := PYTHONPATH=tests/cluster $(BIN)/python -m
 
@@ -86,8 +87,10 @@ test-cluster: setup
 	$(BIN)/python -m pytest -m "cluster and not guarantees" tests/cluster
 
 .PHONY: bench
-bench: setup ## Measure what metrics cost the sender
+bench: setup ## Measure ours beside others (half an hour; BENCH_ARGS=--quick: minutes)
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.sender_throughput
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.side_by_side $(filter-out --million,$(BENCH_ARGS))
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.side_by_side.curves $(filter --quick --million,$(BENCH_ARGS))
 
 .PHONY: guarantees
 guarantees: setup ## Repeat the large runs that the docs' figures come from (two hours)

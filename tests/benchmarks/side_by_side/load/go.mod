@@ -1,0 +1,3 @@
+module mailtopic.dev/benchmarks/load
+
+go 1.21

@@ -1,0 +1,3 @@
+module mailtopic.dev/benchmarks/sink
+
+go 1.21

@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mailtopic_contract import (
+    MAX_ADDRESS_OCTETS,
+    Address,
+    BadAddress,
     HeaderError,
     KeyRing,
     LegacyDefaults,
@@ -23,11 +26,13 @@ from mailtopic_contract import (
     Sealed,
     SealingError,
     StatusEvent,
+    address,
     decode_headers,
     decode_record,
     encode_outcome,
     headers,
     new_record,
+    parse_address,
     record,
 )
 
@@ -128,6 +133,33 @@ def test_our_own_records_go_the_short_way() -> None:
         assert record._decode_ours(value) is not None  # noqa: SLF001 - else it would be for nothing
     first = MailHeaders(mail_id=ID).encode()
     assert headers._decode_first(first) is not None  # noqa: SLF001 - the same
+
+
+address_texts = st.one_of(
+    st.emails(),
+    st.text('aA1.@-_+ "[]\\кe\u0301', max_size=12),
+    st.tuples(st.integers(60, 70), st.integers(180, 200)).map(
+        lambda lengths: f"{'a' * lengths[0]}@{'.'.join(['d' * 60] * 9)[: lengths[1]]}"
+    ),
+)
+
+
+@given(address_texts)
+@example("a@XN--E1AFMKFD.xn--p1ai")
+@example("a@xn--a")
+def test_an_address_is_understood_and_refused_as_by_the_long_way(text: str) -> None:
+    try:
+        by_the_rules = address._parse_any(text)  # noqa: SLF001 - the judge
+        expected: Address | str = by_the_rules
+        if len(by_the_rules.normalised.encode()) > MAX_ADDRESS_OCTETS:
+            expected = "the address is longer than 254 octets"
+    except BadAddress as error:
+        expected = str(error)
+    try:
+        found: Address | str = parse_address(text)
+    except BadAddress as error:
+        found = str(error)
+    assert found == expected
 
 
 ids = st.one_of(

@@ -29,6 +29,8 @@ _REMEMBERED_DOMAINS = 4096
 """Most mails go to few domains; 4096 of the longest take less than 2 MB."""
 
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]"  # RFC 5322 §3.2.3, RFC 6532 §3.2
+_ASCII_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-]"
+_COMMON = re.compile(rf"({_ASCII_ATEXT}+(?:\.{_ASCII_ATEXT}+)*)@([A-Za-z0-9.-]+)")
 _DOT_ATOM = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)+)"', re.DOTALL)
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
@@ -88,6 +90,18 @@ def parse_address(text: str) -> Address:
         BadAddress: the text is no address, is too long, or holds a character that isn't printable
             (CR and LF among them, which could inject SMTP commands or header fields).
     """
+    common = _COMMON.fullmatch(text) if len(text) <= MAX_ADDRESS_OCTETS else None
+    if common is not None and len(common[1]) <= MAX_LOCAL_OCTETS:
+        address = Address(local=common[1], domain=_normalise_domain(common[2]))
+    else:
+        address = _parse_any(text)
+    if _octets(address.normalised) > MAX_ADDRESS_OCTETS:
+        # An IDN domain grows when it becomes A-labels.
+        raise BadAddress(f"the address is longer than {MAX_ADDRESS_OCTETS} octets")
+    return address
+
+
+def _parse_any(text: str) -> Address:
     # An all-ASCII text is printable throughout; a space is, too, and may stand between quotes.
     if not text.isprintable():
         raise BadAddress("the address holds a character that is not printable")
@@ -96,11 +110,7 @@ def parse_address(text: str) -> Address:
     raw_local, at, raw_domain = text.rpartition("@")
     if not at:
         raise BadAddress("the address has no @")
-    address = Address(local=_normalise_local(raw_local), domain=_normalise_domain(raw_domain))
-    if _octets(address.normalised) > MAX_ADDRESS_OCTETS:
-        # An IDN domain grows when it becomes A-labels.
-        raise BadAddress(f"the address is longer than {MAX_ADDRESS_OCTETS} octets")
-    return address
+    return Address(local=_normalise_local(raw_local), domain=_normalise_domain(raw_domain))
 
 
 def _octets(text: str) -> int:

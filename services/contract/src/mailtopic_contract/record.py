@@ -28,8 +28,10 @@ UNSPECIFIED_PURPOSE = "unspecified"
 a newer code for the same address can be for something else."""
 
 TimeMs = Annotated[int, Field(ge=0, le=MAX_TIME_MS)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
-Locale = Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$")]
+NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,63}$"
+LOCALE_PATTERN = r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Locale = Annotated[str, Field(pattern=LOCALE_PATTERN)]
 
 
 def _reject_surrogates(text: str) -> str:
@@ -171,7 +173,9 @@ def decode_record(
     if len(value) > MAX_VALUE_BYTES:
         raise RecordError("too-large", f"the value has more than {MAX_VALUE_BYTES} bytes")
     record = _decode_ours(value) or _decode_any(value, origin, legacy)
-    _ = record.address  # parsed here, so that a bad one is found where records are refused
+    # Parsed here, so that a bad one is found where records are refused; put where cached_property
+    # looks for it, without its lock.
+    record.__dict__["address"] = parse_address(record.email)
     return record
 
 

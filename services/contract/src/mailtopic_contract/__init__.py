@@ -13,6 +13,7 @@ from mailtopic_contract.errors import (
     SealingError,
 )
 from mailtopic_contract.headers import ErrorInfo, MailHeaders, decode_headers, redact
+from mailtopic_contract.mail_value import encode_mail
 from mailtopic_contract.outcome import Outcome, StatusEvent, decode_status, encode_outcome
 from mailtopic_contract.record import (
     MAX_VALUE_BYTES,
@@ -59,6 +60,7 @@ __all__ = [
     "decode_headers",
     "decode_record",
     "decode_status",
+    "encode_mail",
     "encode_outcome",
     "new_record",
     "open_variables",

@@ -93,7 +93,7 @@ async def test_one_that_cannot_be_written_fails_alone() -> None:
     assert isinstance(results[2], ValueError)
 
 
-async def test_without_a_database_all_of_a_group_are_told_and_the_next_one_is_tried() -> None:
+async def test_without_a_database_all_that_wait_are_told_and_the_next_one_is_tried() -> None:
     ledger = Ledger(is_away=True)
     commit = ledger.group_commit()
     answers = await first_group(ledger, commit)
@@ -103,6 +103,7 @@ async def test_without_a_database_all_of_a_group_are_told_and_the_next_one_is_tr
     assert [type(result) for result in results] == [DatabaseUnavailable] * 3
     # Nobody's traceback grows by another's: each has an error of its own.
     assert len({id(result) for result in results}) == 3
+    assert ledger.groups == [["first"]]
     ledger.is_away = False
     assert await commit.submit("again") == "AGAIN"
 

@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from uuid import UUID
 
 from mailtopic_contract import (
     Address,
     KeyRing,
     Outcome,
-    StatusEvent,
     TopicNames,
-    new_record,
+    encode_mail,
+    encode_outcome,
     signup_tag,
 )
 from mailtopic_runtime import get_logger
@@ -47,22 +48,22 @@ class MailMaker:
         Raises:
             RecordError: an argument contradicts the contract.
         """
-        record = new_record(
-            email=address.normalised,
-            variables=variables,
+        payload = encode_mail(
+            address,
+            variables,
+            mail_id=mail_id,
             purpose=purpose,
             locale=locale,
             accepted_at_ms=accepted_at_ms,
             expires_at_ms=expires_at_ms,
             keyring=self.keyring,
-            mail_id=mail_id,
         )
         return OutboxMail(
             id=mail_id,
             topic=topic or self.topic,
             key=address.partition_key.decode(),
             type=purpose,
-            payload=record.encode(),
+            payload=payload,
             created_at=accepted_at_ms,
             expires_at=expires_at_ms,
             traceparent=traceparent,
@@ -98,12 +99,13 @@ def suppressed_instead(mail: OutboxMail) -> OutboxMail:
 
     So it has its outcome as every accepted mail has, in the same topic.
     """
-    event = StatusEvent(
-        id=mail.id,
-        outcome=Outcome.SUPPRESSED,
-        at=mail.created_at,
-        attempt=1,
-        purpose=mail.type,
+    key, value = encode_outcome(
+        mail.id, Outcome.SUPPRESSED, at_ms=mail.created_at, attempt=1, purpose=mail.type
     )
-    topic = TopicNames(mail.topic).status
-    return replace(mail, topic=topic, key=str(mail.id), type="outcome", payload=event.encode())
+    topic = _status_topic(mail.topic)
+    return replace(mail, topic=topic, key=key.decode("ascii"), type="outcome", payload=value)
+
+
+@lru_cache
+def _status_topic(topic: str) -> str:
+    return TopicNames(topic).status

@@ -82,7 +82,9 @@ class GroupCommit(Generic[Job, Done]):
         try:
             results = await self._write([each.job for each in group])
         except DatabaseUnavailable as error:
-            for each in group:
+            # Whoever waited meanwhile has waited as long as a transaction may take.
+            waiting, self._waiting = self._waiting, []
+            for each in (*group, *waiting):
                 _fail(each, DatabaseUnavailable(str(error)), error)
         except Exception as error:  # noqa: BLE001 - whoever waits for it gets it
             await self._write_alone(group, error)

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Executable, String, bindparam, func, select
 
-from mailtopic_signup.adapters.sql_bulk import Rows, is_among, upsert_into
+from mailtopic_signup.adapters.sql_bulk import Lookup, Rows, upsert_into
 from mailtopic_signup.adapters.sql_tables import idempotent_answers
 from mailtopic_signup.ports import Begun, IdempotentAnswer
 
@@ -20,9 +20,8 @@ class SqlAnswers:
         self._rows = Rows(_ROW, is_sqlite=is_sqlite)
         self._remember = _remember(self._rows, is_sqlite=is_sqlite)
         table = idempotent_answers.c
-        self._find = select(table.key, table.fingerprint, table.body).where(
-            is_among(table.key, "keys", is_sqlite=is_sqlite)
-        )
+        columns = (table.key, table.fingerprint, table.body)
+        self._find = Lookup(table.key, columns, is_sqlite=is_sqlite)
         self._keys = Rows({"key": String()}, is_sqlite=is_sqlite)
         hashed = func.hashtextextended(self._keys["key"], 0)
         try_lock = func.pg_try_advisory_xact_lock(hashed).label("is_free")
@@ -43,8 +42,8 @@ class SqlAnswers:
             return found
         rows = [{name: getattr(each, name) for name in _ROW} for each in mine]
         self._rows.run(connection, self._remember, rows, now=now_ms)
-        keys = {"keys": [each.key for each in mine]}
-        stored = {row.key: row for row in connection.execute(self._find, keys)}
+        found_rows = self._find.run(connection, [each.key for each in mine])
+        stored = {row.key: row for row in found_rows}
         for each in mine:
             row = stored[each.key]
             # Every answer names another challenge: who finds his own was the first.

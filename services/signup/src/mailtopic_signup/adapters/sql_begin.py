@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Connection, Executable, insert, select
+from sqlalchemy import Boolean, ColumnElement, Connection, Executable, insert
 
 from mailtopic_signup.adapters.sql_answers import SqlAnswers
-from mailtopic_signup.adapters.sql_bulk import Rows, is_among, upsert_into
+from mailtopic_signup.adapters.sql_bulk import Lookup, Rows, upsert_into
 from mailtopic_signup.adapters.sql_mail_caps import FIRST_MAIL, take_first_mails
 from mailtopic_signup.adapters.sql_outbox import outbox_row
 from mailtopic_signup.adapters.sql_rows import challenge_row, shared_code
@@ -71,17 +71,14 @@ class SqlBegin:
         self._answers = SqlAnswers(is_sqlite=is_sqlite)
         self._limits = Rows(FIRST_MAIL, is_sqlite=is_sqlite)
         self._take_mails = take_first_mails(self._limits, caps, is_sqlite=is_sqlite)
-        self._find_latest_ids = select(
-            address_limits.c.address_key, address_limits.c.last_challenge_id
-        ).where(is_among(address_limits.c.address_key, "keys", is_sqlite=is_sqlite))
+        key, latest_id = address_limits.c.address_key, address_limits.c.last_challenge_id
+        self._find_latest_ids = Lookup(key, (key, latest_id), is_sqlite=is_sqlite)
         self._users = Rows(_USER, is_sqlite=is_sqlite)
         self._add_users = _add_users(self._users, is_sqlite=is_sqlite)
-        self._find_users = select(users.c.address, users.c.id, users.c.verified_at).where(
-            is_among(users.c.address, "addresses", is_sqlite=is_sqlite)
-        )
-        self._find_latest = select(*(challenges.c[name] for name in _LATEST)).where(
-            is_among(challenges.c.id, "ids", is_sqlite=is_sqlite)
-        )
+        of_user = (users.c.address, users.c.id, users.c.verified_at)
+        self._find_users = Lookup(users.c.address, of_user, is_sqlite=is_sqlite)
+        of_latest = [challenges.c[name] for name in _LATEST]
+        self._find_latest = Lookup(challenges.c.id, of_latest, is_sqlite=is_sqlite)
         self._challenges = Rows(_CHALLENGE, is_sqlite=is_sqlite)
         self._add_challenges = insert(challenges).from_select(
             list(_CHALLENGE), self._challenges.select(*_columns(self._challenges, _CHALLENGE))
@@ -119,9 +116,10 @@ class SqlBegin:
     def _store(self, connection: Connection, signups: Sequence[Signup]) -> dict[str, Begun]:
         latest_ids = self._take(connection, signups)
         found = self._find_or_add_users(connection, signups)
-        ids = {"ids": list(latest_ids.values())}
-        latest = {row.id: row for row in connection.execute(self._find_latest, ids)}
-        begun, rows, mails, keys = {}, [], [], []
+        latest = {
+            row.id: row for row in self._find_latest.run(connection, list(latest_ids.values()))
+        }
+        begun, rows, mails, grants = {}, [], [], []
         for each in signups:
             challenge = each.challenge
             latest_id, user = latest_ids[challenge.address_key], found[challenge.address]
@@ -134,13 +132,13 @@ class SqlBegin:
             elif is_known:
                 row["code_digest"] = UNMATCHABLE
             rows.append(row)
-            mails.append((mail, is_granted))
-            keys.append(challenge.address_key)
+            mails.append((challenge.address_key, mail))
+            grants.append({"is_granted": is_granted})
             begun[challenge.id] = _begun(each, is_granted=is_granted, is_known=is_known)
         self._challenges.run(connection, self._add_challenges, rows)
-        queued = [outbox_row(mail) | {"is_granted": is_granted} for mail, is_granted in mails]
+        stored = map(outbox_row, self._divert.of(connection, mails))
+        queued = [row | grant for row, grant in zip(stored, grants, strict=True)]
         self._outbox.run(connection, self._add_mails, queued)
-        self._divert.run(connection, [mail for mail, _ in mails], keys)
         return begun
 
     def _take(self, connection: Connection, signups: Sequence[Signup]) -> dict[str, str | None]:
@@ -155,8 +153,7 @@ class SqlBegin:
             for each in signups
         ]
         self._limits.run(connection, self._take_mails, rows)
-        keys = {"keys": [row["address_key"] for row in rows]}
-        found = connection.execute(self._find_latest_ids, keys)
+        found = self._find_latest_ids.run(connection, [row["address_key"] for row in rows])
         return {row.address_key: row.last_challenge_id for row in found}
 
     def _find_or_add_users(
@@ -171,8 +168,8 @@ class SqlBegin:
             for each in signups
         ]
         self._users.run(connection, self._add_users, rows)
-        addresses = {"addresses": [row["address"] for row in rows]}
-        return {row.address: row for row in connection.execute(self._find_users, addresses)}
+        found = self._find_users.run(connection, [row["address"] for row in rows])
+        return {row.address: row for row in found}
 
 
 def _columns(rows: Rows, names: Iterable[str]) -> list[ColumnElement[Any]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
-    BindParameter,
+    Column,
     ColumnElement,
     Connection,
     CursorResult,
@@ -17,6 +17,7 @@ from sqlalchemy import (
     bindparam,
     column,
     func,
+    literal_column,
     select,
     true,
 )
@@ -77,11 +78,31 @@ def upsert_into(table: Any, *, is_sqlite: bool) -> Any:
     return sqlite_insert(table) if is_sqlite else postgresql_insert(table)
 
 
-def is_among(wanted: ColumnElement[Any], name: str, *, is_sqlite: bool) -> ColumnElement[bool]:
-    """Return the condition that a column has one of the values that the parameter lists."""
-    values: BindParameter[Any]
-    if is_sqlite:
-        values = bindparam(name, expanding=True, type_=wanted.type)
-        return wanted.in_(values)
-    values = bindparam(name, type_=ARRAY(wanted.type))
-    return wanted == func.any(values)
+class Lookup:
+    """Finds rows by many values of a column that is unique.
+
+    Each by the index: a list of values looks to PostgreSQL as if it were cheaper to read the whole
+    table, as long as nobody has told it how long the table has become.
+
+    Args:
+        wanted: the unique column.
+        columns: what is to be found.
+        is_sqlite: in which database.
+    """
+
+    def __init__(
+        self, wanted: Column[Any], columns: Sequence[Column[Any]], *, is_sqlite: bool
+    ) -> None:
+        if is_sqlite:
+            values = bindparam("values", expanding=True, type_=wanted.type)
+            self._statement = select(*columns).where(wanted.in_(values))
+            return
+        given = func.unnest(bindparam("values", type_=ARRAY(wanted.type)))
+        table = given.table_valued(column("value", wanted.type), name="given").render_derived()
+        one = select(*columns).where(wanted == table.c.value).limit(literal_column("1"))
+        found = one.lateral("found")
+        self._statement = select(found).select_from(table.join(found, true()))
+
+    def run(self, connection: Connection, values: Sequence[Any]) -> CursorResult[Any]:
+        """Return the rows that there are, in no order."""
+        return connection.execute(self._statement, {"values": list(values)})

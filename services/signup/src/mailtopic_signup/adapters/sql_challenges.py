@@ -74,9 +74,7 @@ class SqlChallenges:
         body: bytes,
     ) -> Begun:
         """See `ChallengeStore.begin`."""
-        group = self._group(caps)
-        async with self._database.in_time():
-            return await group.submit(Signup(challenge, mails, answer, body))
+        return await self._group(caps).submit(Signup(challenge, mails, answer, body))
 
     async def read(self, challenge_id: str) -> Challenge | None:
         """See `ChallengeStore.read`."""
@@ -193,8 +191,8 @@ class SqlChallenges:
             if connection.execute(replace_code).rowcount != 1:
                 connection.rollback()
                 return mail.created_at
-            connection.execute(_ADD_MAIL, outbox_row(mail))
-            self._divert.run(connection, [mail], [challenge.address_key])
+            (stored,) = self._divert.of(connection, [(challenge.address_key, mail)])
+            connection.execute(_ADD_MAIL, outbox_row(stored))
             return None
 
         return await self._database.write(work)

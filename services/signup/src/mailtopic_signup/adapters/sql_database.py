@@ -13,7 +13,13 @@ from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    DisconnectionError,
+    InterfaceError,
+    OperationalError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -81,7 +87,7 @@ class Database:
             DatabaseUnavailable: it was not committed, or nobody knows.
         """
         await self._wait_until_prepared()
-        async with self.in_time():
+        async with self._in_time():
             return await self._runner.write(work)
 
     async def read(self, work: Work[T]) -> T:
@@ -91,7 +97,7 @@ class Database:
             DatabaseUnavailable: the database doesn't answer.
         """
         await self._wait_until_prepared()
-        async with self.in_time():
+        async with self._in_time():
             return await self._runner.read(work)
 
     async def prepare(self) -> None:
@@ -122,7 +128,7 @@ class Database:
         await self._runner.close()
 
     @asynccontextmanager
-    async def in_time(self) -> AsyncIterator[None]:
+    async def _in_time(self) -> AsyncIterator[None]:
         """Bound what is done inside in time, and tell of the database's errors in our words.
 
         Raises:
@@ -230,9 +236,9 @@ class _PostgresRunner:
             url,
             pool_size=settings.pool_size,
             max_overflow=0,
-            pool_pre_ping=True,
             hide_parameters=True,
         )
+        event.listen(self._engine.sync_engine, "checkout", _refuse_closed)
 
     async def write(self, work: Work[T]) -> T:
         async with self._engine.begin() as connection:
@@ -243,6 +249,13 @@ class _PostgresRunner:
 
     async def close(self) -> None:
         await self._engine.dispose()
+
+
+def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
+    # The driver hears of it at once when a server closes a connection; to ask the server each time
+    # costs three round trips. The pool makes another one then.
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 def _transact(engine: Engine, work: Work[T]) -> T:

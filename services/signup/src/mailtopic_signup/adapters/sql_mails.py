@@ -56,8 +56,8 @@ class SqlMails:
             if answer and not self._is_first(connection, answer, mail.created_at):
                 return _earlier(connection, answer, fingerprints)
             connection.execute(_ADD, row)
-            connection.execute(_ADD_TO_OUTBOX, outbox_row(mail))
-            self._divert.run(connection, [mail], [sent.recipient_key])
+            (stored,) = self._divert.of(connection, [(sent.recipient_key, mail)])
+            connection.execute(_ADD_TO_OUTBOX, outbox_row(stored))
             return Taken("stored", body)
 
         return await self._database.write(work)

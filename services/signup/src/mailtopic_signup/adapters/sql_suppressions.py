@@ -2,25 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, delete, exists, select, update
+from sqlalchemy import Connection, delete, select
 
 from mailtopic_contract import Address
-from mailtopic_signup.adapters.sql_bulk import Rows
+from mailtopic_signup.adapters.sql_bulk import Lookup
 from mailtopic_signup.adapters.sql_database import Database
-from mailtopic_signup.adapters.sql_outbox import outbox_row
-from mailtopic_signup.adapters.sql_tables import outbox, suppressions
+from mailtopic_signup.adapters.sql_tables import suppressions
 from mailtopic_signup.domain.challenge import address_key
 from mailtopic_signup.outbox import suppressed_instead
 from mailtopic_signup.ports import OutboxMail
 
 _PURGE_LIMIT = 5000
-_REPLACED = ("topic", "aggregateid", "type", "payload")
-_INSTEAD = {
-    "id": outbox.c.id.type,
-    "address_key": suppressions.c.address_key.type,
-    "now": outbox.c.created_at.type,
-} | {name: outbox.c[name].type for name in _REPLACED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,31 +61,32 @@ class SqlSuppressions:
 
 
 class Diversion:
-    """Turns mails that are in the outbox into the outcome "suppressed", if their recipients are.
+    """Replaces mails by the outcome "suppressed", if their recipients are suppressed.
 
-    It is one statement for everybody, in the transaction that stored the mails: neither an answer
+    It is one statement for everybody, in the transaction that stores the mails: neither an answer
     nor its time tells who is suppressed.
     """
 
     def __init__(self, *, by_person: bool, is_sqlite: bool) -> None:
-        self._rows = Rows(_INSTEAD, is_sqlite=is_sqlite)
-        rows, table = self._rows, suppressions.c
-        ends = [table.until, table.bypass_after] if by_person else [table.until]
-        holds = exists().where(table.address_key == rows["address_key"])
-        self._divert = (
-            update(outbox)
-            .where(outbox.c.id == rows["id"])
-            .where(holds.where(*(end > rows["now"] for end in ends)))
-            .values({name: rows[name] for name in _REPLACED})
-        )
+        self._by_person = by_person
+        table = suppressions.c
+        columns = (table.address_key, table.until, table.bypass_after)
+        self._find = Lookup(table.address_key, columns, is_sqlite=is_sqlite)
 
-    def run(
-        self, connection: Connection, mails: Sequence[OutboxMail], address_keys: Sequence[str]
-    ) -> None:
-        """Divert mails; their recipients' keys come in the same order."""
-        rows = []
-        for mail, key in zip(mails, address_keys, strict=True):
-            instead = outbox_row(suppressed_instead(mail))
-            row = {name: instead[name] for name in _REPLACED}
-            rows.append(row | {"id": mail.id, "address_key": key, "now": mail.created_at})
-        self._rows.run(connection, self._divert, rows)
+    def of(
+        self, connection: Connection, mails: Sequence[tuple[str, OutboxMail]]
+    ) -> list[OutboxMail]:
+        """Return what is to be stored of mails; each comes behind its recipient's address key."""
+        rows = self._find.run(connection, [key for key, _ in mails])
+        found = {row.address_key: row for row in rows}
+        # Made for everybody: who is suppressed takes no longer way.
+        outcomes = [suppressed_instead(mail) for _, mail in mails]
+        return [
+            outcome if self._holds(found.get(key), mail.created_at) else mail
+            for (key, mail), outcome in zip(mails, outcomes, strict=True)
+        ]
+
+    def _holds(self, found: Any, now_ms: int) -> bool:
+        if found is None or found.until <= now_ms:
+            return False
+        return not self._by_person or bool(found.bypass_after > now_ms)

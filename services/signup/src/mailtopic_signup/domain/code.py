@@ -124,9 +124,8 @@ class Peppers:
 
 
 def _digest(key: bytes, code: str, binding: CodeBinding) -> bytes:
-    mac = hmac.new(key, digestmod=hashlib.sha256)
-    for part in (binding.challenge_id, binding.purpose, binding.address, code):
-        encoded = part.encode()
-        # Lengths in front, so that no two different bindings give the same bytes.
-        mac.update(len(encoded).to_bytes(4) + encoded)
-    return mac.digest()
+    parts = (binding.challenge_id, binding.purpose, binding.address, code)
+    encoded = [part.encode() for part in parts]
+    # Lengths in front, so that no two different bindings give the same bytes.
+    message = b"".join(len(part).to_bytes(4) + part for part in encoded)
+    return hmac.digest(key, message, "sha256")

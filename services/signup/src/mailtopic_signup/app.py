@@ -1,11 +1,16 @@
 """The ASGI application, made of its parts."""
 
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.types import ASGIApp
 
 from mailtopic_runtime import NO_TRACER, Tracer
 from mailtopic_signup import mail_routes, routes, system_routes
+from mailtopic_signup.direct import Direct
 from mailtopic_signup.domain.tokens import Tokens
 from mailtopic_signup.mails import MailService
 from mailtopic_signup.observe import Observer
@@ -23,6 +28,17 @@ _DESCRIPTION = (
 )
 
 
+class _Signup(FastAPI):
+    """The application with layers of ours outside of the framework's own."""
+
+    observe: Callable[[ASGIApp], Observer]
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return all layers; the framework asks once."""
+        begin = [route for route in routes.begin_router.routes if isinstance(route, APIRoute)]
+        return self.observe(Direct(super().build_middleware_stack(), routes=begin))
+
+
 def create_app(
     settings: SignupSettings,
     service: SignupService,
@@ -34,7 +50,7 @@ def create_app(
     tracer: Tracer = NO_TRACER,
 ) -> FastAPI:
     """Return the application; it opens nothing by itself. Without tokens it takes no mails."""
-    app = FastAPI(
+    app = _Signup(
         title="MailTopic signup",
         version=version("mailtopic-signup"),
         description=_DESCRIPTION,
@@ -42,12 +58,19 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.observe = partial(
+        Observer,
+        metrics=system.metrics,
+        tracer=tracer,
+        follow_callers=settings.tracing.follow_callers,
+    )
     app.state.service = service
     app.state.system = system
     app.state.clients = clients
     app.state.max_body_bytes = settings.http.max_body_bytes
     app.state.body_timeout_s = settings.http.body_timeout_s
     app.state.default_locale = settings.default_locale
+    app.include_router(routes.begin_router)
     app.include_router(routes.router)
     if tokens is not None:
         app.state.mails = mails
@@ -58,12 +81,6 @@ def create_app(
         add_site(app, PAGES, settings.pages.inbox_url)
     for error in HANDLED:
         app.add_exception_handler(error, answer_problem)
-    app.add_middleware(
-        Observer,
-        metrics=system.metrics,
-        tracer=tracer,
-        follow_callers=settings.tracing.follow_callers,
-    )
     # The framework looks the document up on the instance; this is its documented way to change it.
     app.openapi = lambda: describe_api(app)  # type: ignore[method-assign]
     return app

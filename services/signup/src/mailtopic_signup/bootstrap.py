@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,9 @@ from mailtopic_signup.system_routes import System
 from mailtopic_signup.throttle import ClientLimits
 
 _PUBLISH_GRACE_S = 5.0
+_COLLECT_AFTER = 20_000
+"""New objects after which the garbage collector looks for cycles among them."""
+
 EXIT_INTERRUPTED = 1
 """The tables may not be up to date yet; a Job tries again."""
 
@@ -188,6 +192,7 @@ async def run(settings: SignupSettings) -> int:
         settings.tracing, service="mailtopic-signup", version=version("mailtopic-signup")
     )
     parts = assemble(settings, clock, broker, broker_problem=lambda: broker.problem, tracer=tracer)
+    _spare_the_collector()
     listener = listen(settings.http)
     server = HttpServer(parts.app, settings.http)
     get_logger(__name__).info("signup.started", port=_port_of(listener), topic=settings.topic)
@@ -202,6 +207,17 @@ async def run(settings: SignupSettings) -> int:
     await tracer.close()
     get_logger(__name__).info("signup.stopped")
     return EXIT_OK
+
+
+def _spare_the_collector() -> None:
+    """Take what lives as long as the process out of the garbage collector's work.
+
+    By itself it looks at everything there is, again and again; and what a request makes is gone by
+    the time that it is answered.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
 
 
 async def migrate(settings: MigrateSettings) -> int:

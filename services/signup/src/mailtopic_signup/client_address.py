@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 _IPV6_PREFIX = 64
 """One customer of a network gets a whole /64 at least (RFC 6177), so that is one client."""
@@ -32,6 +33,7 @@ def client_of(peer: str | None, forwarded_for: Sequence[str], trusted_proxies: i
     return _UNKNOWN
 
 
+@lru_cache(10_000)
 def _network(text: str) -> str | None:
     found = _WITH_PORT.fullmatch(text)
     if found:

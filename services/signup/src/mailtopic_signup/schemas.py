@@ -151,6 +151,14 @@ class SignupAccepted(_Body):
     resend_after: Moment = Field(description="When a resend may be asked for.")
 
 
+def accepted_json(challenge_id: str, expires_at: int, resend_after: int) -> bytes:
+    """Return the JSON of a SignupAccepted, without making one; times are epoch milliseconds."""
+    expires, resend = _rfc3339(moment(expires_at)), _rfc3339(moment(resend_after))
+    return (
+        f'{{"challenge_id":"{challenge_id}","expires_at":"{expires}","resend_after":"{resend}"}}'
+    ).encode()
+
+
 class SignupStatus(SignupAccepted):
     """Where a signup stands."""
 

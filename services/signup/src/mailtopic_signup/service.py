@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from mailtopic_contract import Address, parse_address
@@ -39,13 +40,20 @@ from mailtopic_signup.metrics import Count
 from mailtopic_signup.outbox import MailMaker
 from mailtopic_signup.ports import ChallengeStore, IdempotentAnswer, Mails, NewChallenge
 from mailtopic_signup.recipients import Recipients
-from mailtopic_signup.schemas import SignupAccepted, SignupStatus, moment
+from mailtopic_signup.schemas import SignupStatus, accepted_json, moment
 
 _RESULTS: dict[type[SignupError], str] = {
     WrongCode: "wrong_code",
     ChallengeLocked: "locked",
     ChallengeExpired: "expired",
 }
+
+
+class Accepted(NamedTuple):
+    """The answer to a signup, as JSON, and the address's domain in A-labels."""
+
+    body: bytes
+    domain: str
 
 
 class SignupService:
@@ -92,9 +100,9 @@ class SignupService:
         locale: str,
         *,
         idempotency_key: str | None = None,
-        fingerprint: str = "",
+        fingerprint: str | None = None,
         traceparent: str | None = None,
-    ) -> bytes:
+    ) -> Accepted:
         """Start a challenge; returns the JSON of the SignupAccepted.
 
         When it returns, the mail is stored and will be published, whatever happens to Kafka or to
@@ -108,21 +116,22 @@ class SignupService:
         """
         address = await self._recipients.admit(email, field="email")
         with self._keys_in_flight.enter(idempotency_key):
-            return await self._begin(address, locale, idempotency_key, fingerprint, traceparent)
+            body = await self._begin(address, locale, idempotency_key, fingerprint, traceparent)
+        return Accepted(body, address.domain)
 
     async def _begin(
         self,
         address: Address,
         locale: str,
         idempotency_key: str | None,
-        fingerprint: str,
+        fingerprint: str | None,
         traceparent: str | None,
     ) -> bytes:
         now_ms = self._clock.now_ms()
         challenge, code = self._new_challenge(address, locale, now_ms)
         # Both are made before anybody looks who it is: known addresses take no shorter way.
         mails = self._both_mails(address, code, challenge, now_ms, traceparent)
-        body = _accepted(challenge.id, challenge.expires_at, challenge.resend_after)
+        body = accepted_json(challenge.id, challenge.expires_at, challenge.resend_after)
         begun = await self._store.begin(
             challenge,
             mails,
@@ -199,7 +208,7 @@ class SignupService:
         self._count("resent")
         self._mails.tell_queued(mail, address, challenge.id)
         self._on_queued()
-        return _accepted(challenge.id, mail.expires_at, now_ms + self._limits.mails.cooldown_ms)
+        return accepted_json(challenge.id, mail.expires_at, now_ms + self._limits.mails.cooldown_ms)
 
     def _new_challenge(
         self, address: Address, locale: str, now_ms: int
@@ -320,23 +329,14 @@ class _KeysInFlight:
             self._keys.discard(key)
 
 
-def _accepted(challenge_id: str, expires_at: int, resend_after: int) -> bytes:
-    accepted = SignupAccepted(
-        challenge_id=challenge_id,
-        expires_at=moment(expires_at),
-        resend_after=moment(resend_after),
-    )
-    return accepted.model_dump_json().encode()
-
-
 def _idempotent(
-    key: str | None, fingerprint: str, body: bytes, now_ms: int
+    key: str | None, fingerprint: str | None, body: bytes, now_ms: int
 ) -> IdempotentAnswer | None:
     if key is None:
         return None
     return IdempotentAnswer(
         key=hashlib.sha256(key.encode()).hexdigest(),
-        fingerprint=hashlib.sha256(fingerprint.encode()).hexdigest(),
+        fingerprint=hashlib.sha256((fingerprint or "").encode()).hexdigest(),
         body=body,
         expires_at=now_ms + DAY_MS,
     )

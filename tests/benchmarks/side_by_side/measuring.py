@@ -4,11 +4,12 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from email import message_from_bytes, policy
 from pathlib import Path
 
 from benchmarks.side_by_side.peer_programs import Errand, Peer
 from benchmarks.side_by_side.process_usage import cpu_ns, peak_rss_mb
-from benchmarks.side_by_side.records import RecordMaker
+from benchmarks.side_by_side.records import CODE, RecordMaker
 from benchmarks.side_by_side.relay_sink import Arrival, Sink
 from benchmarks.side_by_side.topics import PARTITIONS, Topics
 from mailtopic_cli.children import Child
@@ -163,6 +164,8 @@ def _watched(
 
 
 def _found(sink: Sink, samples: list[Sample], mails: int, peak_mb: float) -> Round:
+    if not is_the_mail(sink.sample()):
+        raise RoundFailed("what came is not the mail: its text lacks the code")
     arrivals, counts = sink.arrivals(), sink.counts()
     different = len({arrival.number for arrival in arrivals})
     if different < mails:
@@ -177,6 +180,13 @@ def _found(sink: Sink, samples: list[Sample], mails: int, peak_mb: float) -> Rou
         octets=counts.octets / counts.mails,
         held_ms=counts.held_us / counts.mails / 1000,
     )
+
+
+def is_the_mail(octets: bytes) -> bool:
+    """Whether both parts of a mail show the code: nobody gains by sending less."""
+    message = message_from_bytes(octets, policy=policy.default)
+    bodies = [message.get_body((kind,)) for kind in ("plain", "html")]
+    return all(body is not None and CODE in body.get_content() for body in bodies)
 
 
 def rate_of(arrivals: list[Arrival]) -> float:

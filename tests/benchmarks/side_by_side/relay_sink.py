@@ -53,7 +53,7 @@ class Sink:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(  # noqa: S603 - our own program
-            self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout is not None
         _, port, control_port = self._process.stdout.readline().split()
@@ -68,13 +68,7 @@ class Sink:
         trace: TracebackType | None,
     ) -> None:
         self._control.close()
-        self._process.kill()
-        self._process.communicate()
-
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._process.pid
+        self._process.communicate()  # ends its input, and so the process
 
     def begin(self, *, delay_ms: float) -> None:
         """Forget what came, and from now on reply to the final dot so late."""

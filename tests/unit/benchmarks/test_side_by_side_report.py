@@ -1,12 +1,21 @@
 """docs/benchmarks.md is written from what a run found, and says what falls short."""
 
+from email.message import EmailMessage
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from benchmarks.side_by_side.latency import Latency
-from benchmarks.side_by_side.measuring import Case, Round, RoundFailed, Sample, cpu_of, rate_of
+from benchmarks.side_by_side.measuring import (
+    Case,
+    Round,
+    RoundFailed,
+    Sample,
+    cpu_of,
+    is_the_mail,
+    rate_of,
+)
 from benchmarks.side_by_side.peer_programs import PEERS
 from benchmarks.side_by_side.records import CODE, Format, RecordMaker, address
 from benchmarks.side_by_side.relay_sink import Arrival
@@ -103,3 +112,11 @@ def test_both_formats_carry_the_same_mails() -> None:
         assert open_variables(mail, keyring) == {"code": CODE}
         assert mail.accepted_at == (5 if form is Format.ORIGINAL else 1_700_000_000_000)
     assert maker.records(Format.VERSION_1, 2) == maker.records(Format.VERSION_1, 3)[:2]
+
+
+def test_a_mail_that_lacks_a_part_is_no_match() -> None:
+    message = EmailMessage()
+    message.set_content(f"Ваш код: {CODE}")
+    assert not is_the_mail(message.as_bytes())
+    message.add_alternative(f"<p>{CODE}</p>", subtype="html")
+    assert is_the_mail(message.as_bytes())

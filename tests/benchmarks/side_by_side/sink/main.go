@@ -2,8 +2,8 @@
 // notes when it took which. It speaks SMTP with STARTTLS, PIPELINING, 8BITMIME, SMTPUTF8 and SIZE
 // (RFC 5321, 3207, 2920, 6152, 6531, 1870).
 //
-// It prints "listening SMTP-PORT CONTROL-PORT" and runs until it is killed. Who measures asks the
-// control port, by HTTP:
+// It prints "listening SMTP-PORT CONTROL-PORT" and runs until its standard input ends, so that it
+// doesn't outlive who started it. Who measures asks the control port, by HTTP:
 //
 //	POST /begin?delay_us=N    forget what was taken; from now on keep the last reply back so long
 //	GET  /count               what was taken so far, as JSON
@@ -17,9 +17,11 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"time"
 )
@@ -39,6 +41,10 @@ func main() {
 	}
 	smtp, control := listen(), listen()
 	go func() { log.Fatal(http.Serve(control, relay.control())) }()
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	}()
 	fmt.Println("listening", port(smtp), port(control))
 	for {
 		connection, err := smtp.Accept()

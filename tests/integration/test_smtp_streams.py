@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from mailtopic_sender.adapters.smtp_settings import RelaySettings, Security
+from mailtopic_sender.adapters.smtp_settings import RelaySettings, Security, SmtpTimeouts
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.mail_ports import DeliveryResult, OutgoingMail
 from support.conditions import until
@@ -18,13 +18,20 @@ MIDDLE = "user7@example.org"
 PIPELINING = pytest.mark.parametrize("pipelining", [True, False])
 
 
-def settings(relay: SmtpRelay, *, connections: int = 1, mails: int = 100) -> RelaySettings:
+def settings(
+    relay: SmtpRelay,
+    *,
+    connections: int = 1,
+    mails: int = 100,
+    timeouts: SmtpTimeouts | None = None,
+) -> RelaySettings:
     return RelaySettings(
         relay.host,
         relay.port,
         security=Security.NONE,
         max_connections=connections,
         mails_per_connection=mails,
+        timeouts=timeouts or SmtpTimeouts(),
     )
 
 
@@ -118,6 +125,19 @@ async def test_only_the_mail_whose_reply_was_lost_has_an_unknown_fate() -> None:
     assert unknown == [MIDDLE]
     assert Counter(each.reply_class for each in results) == {C.ACCEPTED: 19, C.UNKNOWN: 1}
     assert copies(relay) == once(mails)
+
+
+async def test_a_mail_begun_behind_one_that_the_relay_holds_goes_another_way() -> None:
+    mails = everybody()
+    patient = SmtpTimeouts(dot_s=6.0)
+    async with (
+        SmtpRelay() as relay,
+        mailer_to(settings(relay, connections=2, timeouts=patient)) as mailer,
+    ):
+        relay.fault(Fault("dot", recipient=MIDDLE, times=1))  # not a word, ever
+        results = await offered(mailer, mails)
+    assert Counter(each.reply_class for each in results) == {C.ACCEPTED: 19, C.UNKNOWN: 1}
+    assert copies(relay) == once(mails) - Counter([MIDDLE])
 
 
 async def test_worn_connections_are_replaced_in_the_midst() -> None:

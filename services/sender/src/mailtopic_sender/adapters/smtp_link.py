@@ -48,6 +48,7 @@ class SmtpLink(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._deadline_s = 0.0
+        self._is_deadline_final = True
         self._paused = False
         self._transport.set_protocol(self)
 
@@ -103,6 +104,28 @@ class SmtpLink(asyncio.Protocol):
             await self._wait(timeout_s)
         return self._replies.popleft()
 
+    async def has_reply(self, timeout_s: float) -> bool:
+        """Wait for a reply; returns whether it came in time. The link stays usable if not.
+
+        Raises:
+            LinkError: it is lost, or what came is no reply.
+        """
+        self._is_deadline_final = False
+        deadline_s = self.time_s + timeout_s
+        try:
+            while not self._replies and self.time_s < deadline_s:
+                if self._failure is not None:
+                    raise self._failure
+                await self._wait(deadline_s - self.time_s)
+        finally:
+            self._is_deadline_final = True
+        return bool(self._replies)
+
+    @property
+    def time_s(self) -> float:
+        """The loop's time, seconds."""
+        return self._loop.time()
+
     def close(self, farewell: bytes = b"") -> None:
         """Close, after the farewell is sent; the peer's answer isn't waited for."""
         if farewell and self.is_usable:
@@ -139,6 +162,8 @@ class SmtpLink(asyncio.Protocol):
             return
         if self._loop.time() < self._deadline_s:
             self._set_deadline(self._deadline_s)
+        elif not self._is_deadline_final:
+            self._wake()
         else:
             self._fail(ReplyTimeout("no reply in time"))
 

@@ -12,6 +12,12 @@ from mailtopic_sender.domain.replies import ReplyClass, classify
 _ONE_WRITE_OCTETS = 49_152
 """A message up to this fits the transport's buffer together with its final dot."""
 _CLOSING = 421
+_QUICK_S = 1.0
+"""A relay that answers a mail later than this gets no envelope before it has answered the last."""
+
+_PATIENCE_S = 2.0
+"""A mail whose envelope went out with another one's body doesn't wait longer for that one."""
+
 _SEND_IT = 354
 _ENVELOPE_PHASES = ("mail", "rcpt", "data")
 
@@ -100,6 +106,7 @@ class SmtpSession:
         self._timeouts = timeouts
         self._phase = "mail"
         self._needs_reset = False
+        self._is_quick = False
 
     @property
     def is_usable(self) -> bool:
@@ -132,10 +139,12 @@ class SmtpSession:
     async def stream(self, source: MessageSource) -> None:
         """Offer one message after the other until the source has none or the session ends.
 
-        Where the relay offers PIPELINING, a body and the next envelope go out in one write (RFC
-        2920 §3.1), so a mail costs one round trip. The next message is pulled when the relay has
-        asked for the body of the one before, no sooner. Never raises for what the relay does;
-        cancelled, it drops the link, and what was pulled and not answered has an unknown fate.
+        Where the relay offers PIPELINING and answers quickly, a body and the next envelope go out
+        in one write (RFC 2920 §3.1), so a mail costs one round trip. The next message is pulled
+        when the relay has asked for the body of the one before, no sooner.
+
+        Never raises for what the relay does; cancelled, it drops the link, and what was pulled and
+        not answered has an unknown fate.
         """
         try:
             message = self._pull(source)
@@ -161,7 +170,7 @@ class SmtpSession:
         self, message: Message, source: MessageSource, *, begun: bool
     ) -> Message | None:
         """Bring one message to its answer; returns the next if its envelope went out with it."""
-        reused, following = self.has_waited and not begun, None
+        reused, following, is_spoilt = self.has_waited and not begun, None, False
         self._phase = "mail"
         try:
             if not begun:
@@ -169,10 +178,20 @@ class SmtpSession:
                 self._begin(message)
             reply = await self._envelope_verdict()
             if reply is None:
-                if len(message.content) <= _ONE_WRITE_OCTETS:
+                if self._is_quick and len(message.content) <= _ONE_WRITE_OCTETS:
                     following = self._pull(source)
-                reply = await self._body(message, following)
+                sent_at_s = self._link.time_s
+                await self._send_body(message, following)
+                if following is not None and not await self._link.has_reply(_PATIENCE_S):
+                    # Its body isn't sent, so another connection may have it: this one, on which
+                    # the relay expects that body next, must not go on after this mail.
+                    source.answered(following, None)
+                    following, is_spoilt = None, True
+                reply = await self._link.reply(self._timeouts.dot_s)
+                self._is_quick = self._link.time_s - sent_at_s < _QUICK_S
             answer = self._judged(reply, reused=reused)
+            if is_spoilt:
+                self._link.abort()
         except LinkError as error:
             self._link.abort()
             answer = self._broken(error, reused=reused)
@@ -285,8 +304,13 @@ class SmtpSession:
             b"DATA\r\n",
         )
 
-    async def _body(self, message: Message, following: Message | None = None) -> SmtpReply:
-        """Send a message, and the envelope of the next; return the reply to its final dot."""
+    async def _body(self, message: Message) -> SmtpReply:
+        """Send a message; return the reply to its final dot."""
+        await self._send_body(message, None)
+        return await self._link.reply(self._timeouts.dot_s)
+
+    async def _send_body(self, message: Message, following: Message | None) -> None:
+        """Send a message, and the envelope of the next."""
         content = dot_stuffed(message.content)
         if following is not None:
             self._link.write(b"".join((content, b".\r\n", *self._envelope(following))), replies=4)
@@ -299,7 +323,6 @@ class SmtpSession:
             await self._link.drain(self._timeouts.block_s)
             self._link.write(b".\r\n", replies=1)
         self._phase = "body"
-        return await self._link.reply(self._timeouts.dot_s)
 
     def _judged(self, reply: SmtpReply, *, reused: bool) -> Answer:
         phase = self._phase

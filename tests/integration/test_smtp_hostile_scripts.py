@@ -46,7 +46,6 @@ AT_DOT = [
     Act(takes=True),
     SILENCE,
 ]
-usual = st.none()
 
 
 @dataclass(frozen=True)
@@ -66,17 +65,24 @@ class Play:
     connections: int
 
 
+def mostly_usual(acts: list[Act], *, of_ten: int) -> st.SearchStrategy[Act | None]:
+    """One of these acts, so many times of ten, and else the usual."""
+    return st.integers(0, 9).flatmap(
+        lambda number: st.sampled_from(acts) if number < of_ten else st.none()
+    )
+
+
 mails = st.fixed_dictionaries(
     {
-        "rcpt": usual | usual | st.sampled_from(AT_RCPT),
-        "data": usual | usual | usual | st.sampled_from(AT_DATA),
-        "dot": usual | usual | st.sampled_from(AT_DOT),
+        "rcpt": mostly_usual(AT_RCPT, of_ten=2),
+        "data": mostly_usual(AT_DATA, of_ten=1),
+        "dot": mostly_usual(AT_DOT, of_ten=4),
     }
 )
 plays = st.builds(
     Play,
     mails=st.lists(mails, min_size=1, max_size=10),
-    begins=st.lists(usual | usual | usual | st.sampled_from(BEFORE_MAIL), min_size=1, max_size=7),
+    begins=st.lists(mostly_usual(BEFORE_MAIL, of_ten=1), min_size=5, max_size=20),
     pipelining=st.booleans(),
     in_pieces_of=st.sampled_from([None, None, 1, 7]),
     forgets_refusals=st.booleans(),

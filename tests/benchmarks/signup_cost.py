@@ -178,7 +178,7 @@ def _median(values: Iterable[float]) -> float:
 def table(database: str, found: Mapping[str, Any]) -> str:
     """Return the figures as a table in Markdown."""
     lines = [
-        f"| {database} | requests/s | CPU µs | half: p50 ms | p99 ms | SQL µs | Kafka µs | client |",
+        f"| {database} | requests/s | CPU µs | half: p50 ms | p99 ms | SQL µs | Kafka | client |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name in ("bare", "signup"):

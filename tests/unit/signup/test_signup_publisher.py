@@ -253,6 +253,35 @@ async def test_a_topic_that_does_not_exist_yet_is_waited_for(signup: Signup) -> 
     assert len(broker.records) == 2
 
 
+class SlowOutbox(SqlOutbox):
+    """An outbox whose first lease is over, and somebody else's, before its taker hears of it."""
+
+    def __init__(self, signup: Signup, database: Database) -> None:
+        super().__init__(database)
+        self.signup = signup
+        self.leases = 0
+        self.taken_over = 0
+
+    async def lease(
+        self, *, limit: int, now_ms: int, lease_ms: int, topic: str | None = None
+    ) -> Sequence[LeasedMail]:
+        leased = await super().lease(limit=limit, now_ms=now_ms, lease_ms=lease_ms, topic=topic)
+        self.leases += 1
+        if self.leases == 1:
+            self.signup.clock.advance(LEASE_S)
+            self.taken_over = len(await lease(self.signup))
+        return leased
+
+
+async def test_who_waited_for_longer_than_its_lease_publishes_nothing(signup: Signup) -> None:
+    await begin_many(signup, 3)
+    outbox = SlowOutbox(signup, signup.parts.database)
+    async with running(make_publisher(outbox, signup.broker, signup.clock)):
+        await until(lambda: outbox.leases >= 3, "it looked again")
+    assert outbox.taken_over == 3
+    assert ids_of(signup.broker) == []
+
+
 class Picky(MemoryBroker):
     """A broker with one partition that refuses the second of all records."""
 

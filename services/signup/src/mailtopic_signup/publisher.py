@@ -129,11 +129,15 @@ class Publisher:
         if room <= 0 or self._stopping.is_set() or self._pause_s() > 0 or not self._may_find():
             return
         self._has_news = False
+        began_s = self._clock.monotonic_s()
         leased = await self._lease(room)
         # There may be more than what was asked for.
         self._has_news = self._has_news or len(leased) == room
         if not self._in_flight:
-            self._renew_at_s = self._clock.monotonic_s() + self._lease_ms / 3000
+            self._renew_at_s = began_s + self._lease_ms / 3000
+        # Who waited for the database for as long as a lease lasts holds nothing any more.
+        now_ms = self._clock.now_ms()
+        leased = [each for each in leased if each.lease_until > now_ms]
         for topic in dict.fromkeys(each.mail.topic for each in leased):
             self._send(_Batch(tuple(each for each in leased if each.mail.topic == topic), topic))
 

@@ -79,7 +79,7 @@ def put_status(topics: MemoryTopics, outcome: Outcome, attempt: int, **fields: o
     topics.put(NewRecord(NAMES.status, 1, event.key, event.encode()))
 
 
-def line(event: str, **fields: object) -> str:
+def line(event: str, /, **fields: object) -> str:
     return json.dumps({"event": event, "id": str(MAIL), "time": TIME, **fields})
 
 

@@ -1,0 +1,168 @@
+"""DKIM signatures (RFC 6376, RFC 8463): what the owner of a domain answers for, in a header field.
+
+Canonicalisation is relaxed/relaxed, the whole body is signed (no ``l=``), and From, To, Subject,
+Date and Message-ID are signed once more than they are there, so nobody can add another one.
+``t=`` is the time of acceptance, and both algorithms are deterministic: a mail that is sent again
+is the same bytes.
+"""
+
+import hashlib
+import re
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+ADVISED_RSA_BITS: Final = 2048
+_LEAST_RSA_BITS: Final = 1024
+"""RFC 8301 §3.2: verifiers take no shorter keys; signers should use at least those advised."""
+
+_OVERSIGNED: Final = (b"from", b"to", b"subject", b"date", b"message-id")
+_SIGNED: Final = (
+    *_OVERSIGNED,
+    b"mime-version",
+    b"content-type",
+    b"content-language",
+    b"auto-submitted",
+)
+_LINE: Final = 74
+_FIELD_START: Final = re.compile(rb"\r\n(?![ \t])")
+_WHITE: Final = re.compile(rb"[ \t]+")
+_WHITE_AT_LINE_END: Final = re.compile(rb" (?=\r\n)")
+
+
+class DkimKeyError(ValueError):
+    """A key that can't sign. The text tells what is wrong and nothing of the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class DkimKey:
+    """A private key under its selector.
+
+    Attributes:
+        selector: the public key is in the DNS at ``<selector>._domainkey.<domain>``.
+        algorithm: ``rsa-sha256`` or ``ed25519-sha256``, as the key tells.
+        is_short: whether it is an RSA key of fewer bits than advised.
+    """
+
+    selector: str
+    algorithm: str
+    is_short: bool
+    sign: Callable[[bytes], bytes] = field(repr=False)
+
+    @classmethod
+    def from_pem(cls, selector: str, pem: bytes) -> "DkimKey":
+        """Return the key of a PEM text (PKCS#8, or PKCS#1 for RSA), unencrypted.
+
+        Raises:
+            DkimKeyError: it is no private key of a kind and size that verifiers take.
+        """
+        try:
+            key = load_pem_private_key(pem, password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            raise DkimKeyError("it holds no unencrypted private key in PEM") from None
+        if isinstance(key, Ed25519PrivateKey):
+            # RFC 8463 §3: what is signed is the hash.
+            return cls(
+                selector,
+                "ed25519-sha256",
+                is_short=False,
+                sign=lambda data: key.sign(hashlib.sha256(data).digest()),
+            )
+        if not isinstance(key, RSAPrivateKey):
+            raise DkimKeyError("the key is neither RSA nor Ed25519")
+        if key.key_size < _LEAST_RSA_BITS:
+            raise DkimKeyError(f"the RSA key has fewer than {_LEAST_RSA_BITS} bits")
+        return cls(
+            selector,
+            "rsa-sha256",
+            is_short=key.key_size < ADVISED_RSA_BITS,
+            sign=lambda data: key.sign(data, PKCS1v15(), SHA256()),
+        )
+
+
+class DkimSigner:
+    """Signs the messages of one domain, once with each key. Immutable, pure."""
+
+    def __init__(self, domain: str, keys: Sequence[DkimKey]) -> None:
+        self._keys = tuple(
+            (
+                key.sign,
+                b"DKIM-Signature: v=1; a=%s; c=relaxed/relaxed;\r\n d=%s;\r\n s=%s; t="
+                % (key.algorithm.encode(), domain.encode(), key.selector.encode()),
+            )
+            for key in keys
+        )
+
+    def sign(self, header: bytes, body: bytes, *, signed_at_s: int) -> bytes:
+        """Return the signature fields of a message; they go before its header.
+
+        Args:
+            header: the header, each line ended by CRLF, without the empty line.
+            body: what stands behind the empty line, ended by CRLF.
+            signed_at_s: for ``t=``, epoch seconds.
+        """
+        signed, names = _signed_fields(header)
+        digest = b64encode(hashlib.sha256(relaxed_body(body)).digest())
+        rest = b"%d;\r\n h=%s;\r\n bh=%s;\r\n b=" % (signed_at_s, names, digest)
+        fields: list[bytes] = []
+        for sign, start in self._keys:
+            unsigned = start + rest
+            signature = b64encode(sign(signed + relaxed_field(unsigned)))
+            fields += (unsigned, _folded(signature), b"\r\n")
+        return b"".join(fields)
+
+
+def relaxed_field(header_field: bytes) -> bytes:
+    """Return a field, given without its last CRLF, in relaxed form (RFC 6376 §3.4.2)."""
+    name, _, value = header_field.partition(b":")
+    unfolded = value.replace(b"\r\n", b"")
+    return name.strip().lower() + b":" + _WHITE.sub(b" ", unfolded).strip()
+
+
+def relaxed_body(body: bytes) -> bytes:
+    """Return a body in relaxed form (RFC 6376 §3.4.4); nothing but line ends is nothing."""
+    if b"  " in body or b"\t" in body:
+        body = _WHITE.sub(b" ", body)
+    if b" \r\n" in body:
+        body = _WHITE_AT_LINE_END.sub(b"", body)
+    stripped = body.rstrip(b"\r\n")
+    return stripped + b"\r\n" if stripped else b""
+
+
+_remembered_field = lru_cache(maxsize=512)(relaxed_field)
+"""Most fields of a mail are those of the mail before it."""
+
+
+def _signed_fields(header: bytes) -> tuple[bytes, bytes]:
+    """What is signed, each field ended by CRLF, and the value of ``h=``."""
+    found = [
+        relaxed
+        for each in _FIELD_START.split(header.removesuffix(b"\r\n"))
+        if (relaxed := _remembered_field(each)).partition(b":")[0] in _SIGNED
+    ]
+    names = [relaxed.partition(b":")[0] for relaxed in found]
+    # RFC 6376 §5.4.2: of fields with one name, the last is signed first.
+    signed = b"".join(each + b"\r\n" for each in reversed(found))
+    return signed, _names(tuple(reversed(names)))
+
+
+@lru_cache(maxsize=64)
+def _names(present: tuple[bytes, ...]) -> bytes:
+    names = (*present, *_OVERSIGNED)
+    lines = [names[start : start + 5] for start in range(0, len(names), 5)]
+    return b":\r\n  ".join(b":".join(line) for line in lines)
+
+
+def _folded(text: bytes) -> bytes:
+    first = text[: _LINE - 2]
+    rest = [text[start : start + _LINE] for start in range(len(first), len(text), _LINE)]
+    return b"\r\n ".join((first, *rest))

@@ -1,22 +1,23 @@
 import email
 import email.policy
+import random
+import re
+from collections.abc import Mapping
 from email.header import decode_header, make_header
 from email.headerregistry import AddressHeader
 from email.message import EmailMessage
+from html import escape
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailtopic_contract import Address, parse_address
-from mailtopic_sender.domain.message import (
-    EnvelopeError,
-    Message,
-    MessageComposer,
-    checked_envelope,
-    encode_unstructured,
-)
+from mailtopic_sender.adapters.smtp_session import dot_stuffed
+from mailtopic_sender.domain.envelope import EnvelopeError, checked_envelope
+from mailtopic_sender.domain.header_fields import encode_unstructured
+from mailtopic_sender.domain.message import Message, MessageComposer
 from mailtopic_sender.domain.templates import Template, TemplateError, TemplateSet
 
 MAIL_ID = UUID("11112222-3333-4444-8555-666677778888")
@@ -35,6 +36,7 @@ def compose(
     name: str = "MailTopic",
     recipient: Address | None = None,
     code: str = "123456",
+    variables: Mapping[str, str] | None = None,
     locale: str = "ru",
 ) -> Message:
     composer = MessageComposer(templates or TemplateSet(), from_name=name, from_address=SENDER)
@@ -43,7 +45,7 @@ def compose(
         recipient=recipient or parse_address("bob@example.org"),
         purpose="signup",
         locale=locale,
-        variables={"code": code},
+        variables=variables or {"code": code},
         accepted_at_ms=1_790_000_000_000,
     )
 
@@ -103,6 +105,7 @@ def test_the_same_mail_is_the_same_bytes_from_another_process() -> None:
     assert compose().content != compose(code="654321").content
 
 
+@settings(deadline=None)
 @given(code=HOSTILE, name=HOSTILE, subject=HOSTILE)
 def test_whatever_the_values_the_parser_finds_what_was_meant(
     code: str, name: str, subject: str
@@ -127,16 +130,73 @@ def test_whatever_the_values_the_parser_finds_what_was_meant(
     assert_safe_bytes(composed.content)
 
 
+PIECES = (
+    *("{code}", "{name}", "{code}{name}", "{ code}", "\r\nBcc: eve@example.com", "--=_1111"),
+    *(
+        ".",
+        "..",
+        " ",
+        "\t ",
+        "=",
+        "=_",
+        "\0",
+        "🏴‍☠️",
+        "\ud800",
+        "From ",
+        "<script>",
+        "=?utf-8?q?x?=",
+    ),
+    *("\r", "\n", "\r\n", "\r\n.\r\n", " \n", "\u2028", "a" * 57, "x. " * 60, "я" * 500, "é"),
+)
+VALUES = ("123456", "", "1", "x" * 16, "x" * 17, ".", " ", "\n", "a\r", "&<>", *PIECES)
+
+
+def one_way(text: str) -> str:
+    """Line ends in one form, and what UTF-8 can't say replaced."""
+    octets = text.encode("utf-8", "replace").decode()
+    return octets.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def filled(template: str, **variables: str) -> str:
+    """The plain way, for comparison."""
+    pieces = re.split(r"\{(code|name)\}", template)
+    pieces[1::2] = [variables[name] for name in pieces[1::2]]
+    return "".join(map(one_way, pieces))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_the_template_the_parser_finds_what_was_meant(seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - which mails are tried is no secret
+    for _ in range(100):
+        subject, text, html = (
+            "".join(chance.choices(PIECES, k=chance.randrange(9))) for _ in range(3)
+        )
+        values = {"code": chance.choice(VALUES), "name": chance.choice(VALUES)}
+        templates = TemplateSet({("signup", "ru"): Template(subject, text, html)})
+        composed = compose(templates=templates, variables=values)
+        assert_safe_bytes(composed.content)
+        message = parsed(composed)
+        assert one_way(body(message, "plain")) == filled(text, **values)
+        quoted = {name: escape(value) for name, value in values.items()}
+        assert one_way(body(message, "html")) == filled(html, **quoted)
+        assert message.defects == []
+        assert message.keys() == parsed(compose()).keys()
+
+
 def assert_safe_bytes(content: bytes) -> None:
     assert content.isascii()
+    assert dot_stuffed(content) == content
     assert content.endswith(b"\r\n")
     lines = content.split(b"\r\n")
     assert all(len(line) <= 76 for line in lines)
     assert not any(line.startswith(b".") for line in lines)
+    in_body = lines[lines.index(b"") :]
+    assert not any(line.endswith((b" ", b"\t")) for line in in_body)
     assert b"\n" not in content.replace(b"\r\n", b"")
     assert b"\r" not in content.replace(b"\r\n", b"")
 
 
+@settings(deadline=None)
 @given(
     text=st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=200)
 )

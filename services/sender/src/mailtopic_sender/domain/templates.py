@@ -1,4 +1,4 @@
-"""Templates, compiled once into segments; a mail only fills in its variables.
+"""Templates, compiled and encoded once; a mail only fills in its variables.
 
 A placeholder is ``{name}``. Any other brace is text, so style sheets need no doubling.
 """
@@ -7,12 +7,17 @@ import html
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
+
+from mailtopic_sender.domain.quoted_printable import SOFT_BREAK, encode
 
 ANY_PURPOSE = "*"
 """Templates under this purpose serve the purposes that have none of their own."""
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_LINE_END = re.compile(r"\r\n|\r|\n")
+_SLOT_ROOM: Final = 16
+"""Characters that a line keeps free for a variable, so that a code needs no line of its own."""
+_LINE_ROOM: Final = 73
 
 
 class TemplateError(ValueError):
@@ -72,36 +77,79 @@ default locale, and else in English."""
 _LAST_RESORT = "en"
 
 
-class Segments:
-    """A text with placeholders, split once. Immutable."""
+class SubjectSegments:
+    """A subject with placeholders, split once. Immutable."""
 
-    __slots__ = ("_fixed", "_names", "_quote")
+    __slots__ = ("_fixed", "names")
 
-    def __init__(self, source: str, *, quote: Callable[[str], str] | None = None) -> None:
+    def __init__(self, source: str) -> None:
         parts = _PLACEHOLDER.split(source)
         self._fixed = tuple(parts[0::2])
-        self._names = tuple(parts[1::2])
-        self._quote = quote
-
-    @property
-    def names(self) -> tuple[str, ...]:
+        self.names: tuple[str, ...] = tuple(parts[1::2])
         """The placeholders' names, in order."""
-        return self._names
 
     def fill(self, variables: Mapping[str, str]) -> str:
-        """Return the text with its placeholders filled in.
+        """Return the subject with its placeholders filled in.
 
         Raises:
             TemplateError: a variable is missing.
         """
         pieces = [self._fixed[0]]
-        for name, fixed in zip(self._names, self._fixed[1:], strict=True):
-            value = variables.get(name)
-            if value is None:
-                raise TemplateError(f"the variable {name} is missing")
-            pieces.append(self._quote(value) if self._quote else value)
-            pieces.append(fixed)
+        for name, fixed in zip(self.names, self._fixed[1:], strict=True):
+            pieces += (_value(variables, name), fixed)
         return "".join(pieces)
+
+
+class BodySegments:
+    """A body with placeholders, split and encoded once, in quoted-printable. Immutable.
+
+    A short value of ASCII letters and digits, such as a code, is written where it belongs: its
+    line has room for it. Any other one is encoded by itself, between two soft line breaks.
+    """
+
+    __slots__ = ("_first", "_quote", "_slots")
+
+    def __init__(self, source: str, *, quote: Callable[[str], str] | None = None) -> None:
+        parts = _PLACEHOLDER.split(source)
+        fixed, names = parts[0::2], parts[1::2]
+        self._quote = quote
+        encoded: list[bytes] = []
+        column = 0
+        for number, text in enumerate(fixed):
+            piece = encode(text, column=column, ends=number == len(names))
+            start = piece.rfind(b"\r\n")
+            column = column + len(piece) if start < 0 else len(piece) - start - 2
+            if number < len(names):
+                if column > _LINE_ROOM - _SLOT_ROOM:
+                    piece, column = piece + SOFT_BREAK, 0
+                column += _SLOT_ROOM
+            encoded.append(piece)
+        self._first = encoded[0]
+        self._slots = tuple(zip(names, encoded[1:], strict=True))
+
+    def fill(self, variables: Mapping[str, str]) -> bytes:
+        """Return the body, without a line end after its last line.
+
+        Raises:
+            TemplateError: a variable is missing.
+        """
+        pieces = [self._first]
+        for name, fixed in self._slots:
+            value = _value(variables, name)
+            if len(value) <= _SLOT_ROOM and value.isascii() and value.isalnum():
+                pieces.append(value.encode())
+            else:
+                quoted = self._quote(value) if self._quote else value
+                pieces += (SOFT_BREAK, encode(quoted, ends=False), SOFT_BREAK)
+            pieces.append(fixed)
+        return b"".join(pieces)
+
+
+def _value(variables: Mapping[str, str], name: str) -> str:
+    value = variables.get(name)
+    if value is None:
+        raise TemplateError(f"the variable {name} is missing")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,24 +157,19 @@ class CompiledTemplate:
     """A template ready to be filled in; `locale` is the one it is written in."""
 
     locale: str
-    subject: Segments
-    text: Segments
-    html: Segments
+    subject: SubjectSegments
+    text: BodySegments
+    html: BodySegments
 
 
 def compile_template(template: Template, locale: str) -> CompiledTemplate:
-    """Split a template once. Values are HTML-escaped in the HTML part, and only there."""
+    """Split and encode a template. Values are HTML-escaped in the HTML part, and only there."""
     return CompiledTemplate(
         locale=locale,
-        subject=Segments(template.subject),
-        text=Segments(template.text),
-        html=Segments(template.html, quote=html.escape),
+        subject=SubjectSegments(template.subject),
+        text=BodySegments(template.text),
+        html=BodySegments(template.html, quote=html.escape),
     )
-
-
-def with_crlf(text: str) -> str:
-    """Return a text whose every line end is CRLF, as MIME wants text (RFC 2046 §4.1.1)."""
-    return _LINE_END.sub("\r\n", text) if "\n" in text or "\r" in text else text
 
 
 class TemplateSet:

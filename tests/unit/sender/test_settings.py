@@ -1,10 +1,12 @@
 """Settings: the names of ours, those of the original consumer, and one line for a bad one."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from mailtopic_runtime import SettingError, describe_settings, load_settings
+from mailtopic_sender.adapters.dkim_files import load_signer
 from mailtopic_sender.adapters.smtp_settings import Security
 from mailtopic_sender.settings import SenderSettings
 
@@ -115,3 +117,32 @@ def test_every_setting_says_what_it_is_for() -> None:
     help_text = describe_settings(SenderSettings)
     assert "MAILTOPIC_FROM__ADDRESS" in help_text
     assert "\n      \n" not in help_text
+
+
+@pytest.mark.parametrize(
+    ("env", "named"),
+    [
+        ({"SELECTORS": "2026a"}, "MAILTOPIC_DKIM__KEYS_DIRECTORY: is required"),
+        ({"KEYS_DIRECTORY": "/keys"}, "MAILTOPIC_DKIM__SELECTORS: is required"),
+        ({"SELECTORS": "../a", "KEYS_DIRECTORY": "/keys"}, "MAILTOPIC_DKIM__SELECTORS"),
+        ({"SELECTORS": "a,a", "KEYS_DIRECTORY": "/keys"}, "MAILTOPIC_DKIM__SELECTORS"),
+        ({"DOMAIN": "exa mple.com", "SELECTORS": "a"}, "MAILTOPIC_DKIM__DOMAIN"),
+        ({"DOMAIN": "[192.0.2.1]", "SELECTORS": "a"}, "MAILTOPIC_DKIM__DOMAIN"),
+    ],
+)
+def test_half_a_signature_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    env: dict[str, str],
+    named: str,
+) -> None:
+    dkim = {f"MAILTOPIC_DKIM__{name}": value for name, value in env.items()}
+    assert named in complaint(monkeypatch, capsys, OURS | dkim)
+
+
+def test_keys_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    (tmp_path / "b.pem").write_text("no key")
+    for selector in ("a", "b"):
+        with pytest.raises(SettingError, match=rf"KEYS_DIRECTORY.*{selector}\.pem") as caught:
+            load_signer("example.com", [selector], tmp_path)
+        assert "\n" not in str(caught.value)

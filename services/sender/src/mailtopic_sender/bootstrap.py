@@ -20,6 +20,7 @@ from mailtopic_runtime import (
     process_registry,
     stop_on_signals,
 )
+from mailtopic_sender.adapters.dkim_files import load_signer
 from mailtopic_sender.adapters.kafka_monitor import KafkaMonitor, silence_client_logs
 from mailtopic_sender.adapters.kafka_source import KafkaSource
 from mailtopic_sender.adapters.kafka_status import KafkaStatusLog
@@ -28,6 +29,7 @@ from mailtopic_sender.adapters.smtp_mailer import SmtpMailer
 from mailtopic_sender.adapters.smtp_metrics import RelayMetrics
 from mailtopic_sender.adapters.smtp_relay_client import RelayState
 from mailtopic_sender.adapters.template_files import load_templates
+from mailtopic_sender.domain.dkim import DkimSigner
 from mailtopic_sender.domain.message import MessageComposer
 from mailtopic_sender.domain.templates import TemplateError, TemplateSet
 from mailtopic_sender.engine.delivery import Delivery, DeliveryPolicy
@@ -43,7 +45,7 @@ from mailtopic_sender.engine.tiers import OpenGate, TierGate
 from mailtopic_sender.mail_ports import Mailer
 from mailtopic_sender.metrics import SenderMetrics
 from mailtopic_sender.ports import MeteredSource
-from mailtopic_sender.settings import SenderSettings
+from mailtopic_sender.settings import DkimSettings, SenderSettings
 
 T = TypeVar("T")
 
@@ -268,7 +270,18 @@ def _composer(settings: SenderSettings) -> MessageComposer:
         templates = TemplateSet(own, default_locale=settings.template.default_locale)
     except TemplateError as error:
         raise SettingError("MAILTOPIC_TEMPLATE__DEFAULT_LOCALE", str(error)) from None
-    return MessageComposer(templates, from_name=settings.mail_from.name, from_address=address)
+    return MessageComposer(
+        templates,
+        from_name=settings.mail_from.name,
+        from_address=address,
+        signer=_signer(settings.dkim, address.domain),
+    )
+
+
+def _signer(dkim: DkimSettings, from_domain: str) -> DkimSigner | None:
+    if dkim.keys_directory is None:
+        return None
+    return load_signer(dkim.domain or from_domain, dkim.selectors, dkim.keys_directory)
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:

@@ -1,5 +1,6 @@
 """The sender's settings; the variables of the original consumer work as well."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -34,6 +35,9 @@ from mailtopic_sender.adapters.smtp_settings import RelaySettings
 from mailtopic_sender.domain.flood import FloodLimits
 from mailtopic_sender.relays import RELAYS, SmtpSettings, login_name, open_relays, parse_relays
 
+_SELECTOR = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9-]{1,63})*")
+"""RFC 6376 §3.1: names below _domainkey; also a file's name, so nothing that leaves a directory."""
+
 
 class FromSettings(SettingsGroup):
     """Who mails come from; below MAILTOPIC_FROM__."""
@@ -43,6 +47,43 @@ class FromSettings(SettingsGroup):
 
     address: str | None = None
     """The address that mails come from; unset: the user who logs in at the relay."""
+
+
+class DkimSettings(SettingsGroup):
+    """How mails are signed (DKIM, RFC 6376); below MAILTOPIC_DKIM__."""
+
+    domain: str | None = None
+    """The domain that answers for the mails; unset: the from address' own."""
+
+    selectors: tuple[str, ...] = ()
+    """Names of the keys, such as 2026a, each with its public key in the DNS at
+    <selector>._domainkey.<domain>; a mail is signed with each. Unset: mails are not signed.
+    """
+
+    keys_directory: Path | None = None
+    """A directory with a private key in PEM for each selector, called <selector>.pem: RSA or
+    Ed25519.
+    """
+
+    @field_validator("domain")
+    @classmethod
+    def _is_domain(cls, domain: str | None) -> str | None:
+        try:
+            parsed = parse_address(f"x@{domain}").domain if domain is not None else None
+        except ContractError:
+            raise ValueError("is not a domain") from None
+        if parsed is not None and parsed.startswith("["):
+            raise ValueError("is an IP address; signatures need a domain")
+        return parsed
+
+    @field_validator("selectors")
+    @classmethod
+    def _are_selectors(cls, selectors: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(map(_SELECTOR.fullmatch, selectors)):
+            raise ValueError("must be letters, digits, hyphens and dots, such as 2026a")
+        if len(set(selectors)) != len(selectors):
+            raise ValueError("must differ from each other")
+        return selectors
 
 
 class SealingSettings(SettingsGroup):
@@ -176,6 +217,7 @@ class SenderSettings(_WithFrom):
     max_connections, mails_per_connection, rate_per_s.
     """
 
+    dkim: DkimSettings = Field(default_factory=DkimSettings)
     sealing: SealingSettings = Field(default_factory=SealingSettings)
     delivery: DeliverySettings = Field(default_factory=DeliverySettings)
     dlq: DlqSettings = Field(default_factory=DlqSettings)
@@ -218,6 +260,15 @@ class SenderSettings(_WithFrom):
             )
         if self.relays is not None:
             parse_relays(self.relays.get_secret_value())
+        return self
+
+    @model_validator(mode="after")
+    def _signs_with_keys(self) -> Self:
+        # Who means to sign must not find out from bounces that nothing was signed.
+        if self.dkim.selectors and self.dkim.keys_directory is None:
+            raise ValueError("MAILTOPIC_DKIM__KEYS_DIRECTORY is required: it holds the keys")
+        if not self.dkim.selectors and (self.dkim.keys_directory or self.dkim.domain):
+            raise ValueError("MAILTOPIC_DKIM__SELECTORS is required: they name the keys")
         return self
 
     @model_validator(mode="after")

@@ -20,7 +20,10 @@ from benchmarks.side_by_side.workshop import opened
 
 _OURS: Final = PEERS["ours"]
 _MIDDLE_MAILS: Final = 10_000
+_LEAST_MAILS: Final = 1000
 _SLOW_MS: Final = 50
+_BARE_OCTETS: Final = 800
+"""Of a mail without filler: its header and the borders of its parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ def measure_point(workshop: Workshop, point: Point, *, share: float) -> Round:
         workshop,
         _OURS,
         delay_ms=point.delay_ms,
-        mails=round(point.mails * share),
+        mails=max(round(point.mails * share), min(point.mails, _LEAST_MAILS)),
         connections=point.connections,
         partitions=point.partitions,
         senders=point.senders,
@@ -98,8 +101,8 @@ def measure_point(workshop: Workshop, point: Point, *, share: float) -> Round:
 
 def _templates(directory: Path, octets: int) -> Path:
     """Write a template whose mails have about so many octets, half of them in each part."""
-    # Base64 makes four octets of three, and lines of 76.
-    filler = "x" * round(octets / 2 * 3 / 4 * 76 / 78)
+    # Quoted-printable breaks a line after 75 octets by three more (RFC 2045 §6.7).
+    filler = "x" * round(max(octets - _BARE_OCTETS, 0) / 2 * 75 / 78)
     directory.mkdir(exist_ok=True)
     parts = {"subject": "Code", "text": f"{{code}} {filler}", "html": f"<p>{{code}} {filler}</p>"}
     for name, text in parts.items():
@@ -121,6 +124,7 @@ def main() -> None:
 
     found = []
     with opened([_OURS], report) as workshop:
+        measure_point(workshop, Point("warm-up"), share=0.2)
         for curve in curves(with_million=arguments.million):
             rounds = {}
             for point in curve.points:

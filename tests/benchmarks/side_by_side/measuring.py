@@ -14,7 +14,7 @@ from benchmarks.side_by_side.relay_sink import Arrival, Sink
 from benchmarks.side_by_side.topics import PARTITIONS, Topics
 from mailtopic_cli.children import Child
 
-POLL_S = 0.05
+POLL_S = 0.02
 STILL_S = 60
 """A peer that sends nothing for so long has failed."""
 GRACE_S = 30

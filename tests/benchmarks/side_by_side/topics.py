@@ -21,7 +21,6 @@ class Topics:
         self.producer = Producer(
             {
                 "bootstrap.servers": servers,
-                "linger.ms": 0,
                 "log_level": 2,  # not that the broker ends before this does
                 "acks": "all",
                 "partitioner": "murmur2_random",

@@ -1,7 +1,7 @@
 """The loop: poll → receive → dispatch → commit; pause and resume; drain."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -10,8 +10,9 @@ from mailtopic_runtime import Clock, get_logger
 from mailtopic_sender.engine.assignment import Assignment, Job, Partition
 from mailtopic_sender.engine.committer import Committer
 from mailtopic_sender.engine.delivery import Delivery
+from mailtopic_sender.engine.jobs import JobRunner
 from mailtopic_sender.engine.lag import LagMeter
-from mailtopic_sender.engine.lanes import End, Lanes, Slots
+from mailtopic_sender.engine.lanes import Slots
 from mailtopic_sender.engine.lease import Abandoned
 from mailtopic_sender.engine.ledger import Ledger
 from mailtopic_sender.engine.progress import Progress
@@ -22,7 +23,6 @@ from mailtopic_sender.engine.watermark import (
     Snapshot,
     decode_snapshot,
 )
-from mailtopic_sender.mail_ports import DeliveryResult
 from mailtopic_sender.metrics import SenderMetrics
 from mailtopic_sender.ports import (
     Committed,
@@ -37,7 +37,6 @@ _WINDOW_FULL = WINDOW - 2 * _MAX_POLL_RECORDS
 _WINDOW_ROOM = WINDOW * 3 // 4
 _HALF = 0.5
 _RETRY_S = 1.0
-_LONGEST_RETRY_S = 60.0
 _FINAL_COMMIT_S = 4.0
 _LEAVE_S = 5.0
 
@@ -98,19 +97,23 @@ class Pump:
         self._clock = clock
         self._lag = LagMeter(metrics, clock)
         self._share = share
-        self._lanes: Lanes[Job] = Lanes(
-            self._run_job, slots=slots, crashed=self._crashed, begin=self._begin_job
-        )
         self._assignment: Assignment | None = None
         self._paused: set[TopicPartition] = set()
         self._held_records = 0
         self._held_bytes = 0
-        self._steps = 0
         self._is_full = False
         self._has_room = asyncio.Event()
         self._crash: asyncio.Future[None] | None = None
         self._log = get_logger(__name__).bind(consumer=settings.name)
         self._committer = Committer(source, ledger, metrics=metrics, log=self._log)
+        self._jobs = JobRunner(
+            delivery,
+            slots=slots,
+            let_go=self._let_go,
+            crashed=self._crashed,
+            metrics=metrics,
+            log=self._log,
+        )
 
     @property
     def held_records(self) -> int:
@@ -120,7 +123,7 @@ class Pump:
     @property
     def steps(self) -> int:
         """How many times a record got somewhere: for the watchdog. Any thread may ask."""
-        return self._steps
+        return self._jobs.steps
 
     @property
     def is_ready(self) -> bool:
@@ -192,7 +195,7 @@ class Pump:
 
     async def _leave(self) -> None:
         await self.revoked(())
-        await self._lanes.cancel()
+        await self._jobs.cancel()
         with suppress(TimeoutError):
             async with asyncio.timeout(_LEAVE_S):
                 await self._source.stop()
@@ -289,8 +292,7 @@ class Pump:
         self._held_records += 1
         self._held_bytes += size
         incoming = self._delivery.prepare(record)
-        job = Job(incoming, assignment, partition, partition.tracker, size)
-        self._lanes.put(record.key or None, job)
+        self._jobs.put(Job(incoming, assignment, partition, partition.tracker, size))
 
     async def _wait_for_room(self) -> None:
         """Where there is none, wait a moment, unless that has been in vain already."""
@@ -320,80 +322,11 @@ class Pump:
         self._source.resume(self._paused - wanted)
         self._paused = wanted
 
-    # --- jobs --------------------------------------------------------------------------------
-
-    def _begin_job(self, job: Job, end: End) -> bool:
-        """Begin a job without a task, if there is nothing to decide about it."""
-        lease = job.assignment.lease
-        if lease.is_over:
-            return False
-
-        def ended(is_done: bool, result: DeliveryResult | None) -> None:  # noqa: FBT001
-            if is_done:
-                self._complete(job)
-                self._let_go(job)
-                end(None)
-            else:
-                end(self._go_on(job, result))
-
-        if not self._delivery.begin(job.incoming, lease, ended):
-            return False
-        job.assignment.enter()
-        return True
-
-    async def _go_on(self, job: Job, result: DeliveryResult | None) -> None:
-        """The long way of a job that was begun without a task."""
-        try:
-            with suppress(Abandoned):
-                await self._handle(
-                    job, self._delivery.go_on(job.incoming, job.assignment.lease, result)
-                )
-                self._complete(job)
-        finally:
-            self._let_go(job)
-
-    async def _run_job(self, job: Job) -> None:
-        job.assignment.enter()
-        try:
-            if not job.assignment.lease.is_over:
-                with suppress(Abandoned):
-                    await self._handle(
-                        job, self._delivery.handle(job.incoming, job.assignment.lease)
-                    )
-                    self._complete(job)
-        finally:
-            self._let_go(job)
-
     def _let_go(self, job: Job) -> None:
-        job.assignment.leave()
-        self._steps += 1
         self._held_records -= 1
         self._held_bytes -= job.size
         if self._held_share() <= _HALF:
             self._has_room.set()
-
-    async def _handle(self, job: Job, handling: Awaitable[None]) -> None:
-        pause_s = _RETRY_S
-        while True:
-            try:
-                await handling
-            except (Abandoned, MemoryError):
-                raise
-            except Exception as error:  # noqa: BLE001 - a bug must not cost the record
-                self._log.error("record.stuck", offset=job.incoming.record.offset, exc_info=error)
-                self._steps += 1  # a bug, but no standstill: a new process would do the same
-                await job.assignment.lease.wait(None, timeout_s=pause_s)
-                pause_s = min(pause_s * 2, _LONGEST_RETRY_S)
-                handling = self._delivery.handle(job.incoming, job.assignment.lease)
-            else:
-                return
-
-    def _complete(self, job: Job) -> None:
-        if job.assignment.is_fenced or job.tracker is not job.partition.tracker:
-            self._metrics.stale_completions.inc()
-            return
-        job.tracker.complete(job.incoming.record.offset)
-        job.partition.is_dirty = True
 
     def _crashed(self, error: BaseException) -> None:
         if self._crash is not None and not self._crash.done():

@@ -1,0 +1,126 @@
+"""What happens to records once they are queued: by the short way or the long one to completion."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from mailtopic_runtime import Logger
+from mailtopic_sender.engine.assignment import Job
+from mailtopic_sender.engine.delivery import Delivery
+from mailtopic_sender.engine.lanes import End, Lanes, Slots
+from mailtopic_sender.engine.lease import Abandoned
+from mailtopic_sender.mail_ports import DeliveryResult
+from mailtopic_sender.metrics import SenderMetrics
+
+_RETRY_S = 1.0
+_LONGEST_RETRY_S = 60.0
+
+
+class JobRunner:
+    """Runs the jobs of one consumer, and completes their records.
+
+    Attributes:
+        steps: how many times a record got somewhere: for the watchdog. Any thread may look.
+    """
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        *,
+        slots: Slots,
+        let_go: Callable[[Job], None],
+        crashed: Callable[[BaseException], None],
+        metrics: SenderMetrics,
+        log: Logger,
+    ) -> None:
+        """Start with nothing to do.
+
+        Args:
+            delivery: brings records to their outcomes.
+            slots: bounds how many run at once.
+            let_go: is told of each job that isn't held any more, whatever became of it.
+            crashed: is told what must end the process.
+            metrics: counts what comes too late.
+            log: gets a line for each bug.
+        """
+        self.steps = 0
+        self._delivery = delivery
+        self._let_go = let_go
+        self._metrics = metrics
+        self._log = log
+        self._lanes: Lanes[Job] = Lanes(self._run, slots=slots, crashed=crashed, begin=self._begin)
+
+    def put(self, job: Job) -> None:
+        """Queue a job behind those with the same key."""
+        self._lanes.put(job.incoming.record.key or None, job)
+
+    async def cancel(self) -> None:
+        """Cancel what runs and drop what is queued."""
+        await self._lanes.cancel()
+
+    def _begin(self, job: Job, end: End) -> bool:
+        """Begin a job without a task, if there is nothing to decide about it."""
+        lease = job.assignment.lease
+        if lease.is_over:
+            return False
+
+        def ended(is_done: bool, result: DeliveryResult | None) -> None:  # noqa: FBT001
+            if is_done:
+                self._complete(job)
+                self._leave(job)
+                end(None)
+            else:
+                end(self._go_on(job, result))
+
+        if not self._delivery.begin(job.incoming, lease, ended):
+            return False
+        job.assignment.enter()
+        return True
+
+    async def _go_on(self, job: Job, result: DeliveryResult | None) -> None:
+        """The long way of a job that was begun without a task."""
+        lease = job.assignment.lease
+        await self._bring_to_end(job, self._delivery.go_on(job.incoming, lease, result))
+
+    async def _run(self, job: Job) -> None:
+        lease = job.assignment.lease
+        job.assignment.enter()
+        if lease.is_over:
+            self._leave(job)
+        else:
+            await self._bring_to_end(job, self._delivery.handle(job.incoming, lease))
+
+    async def _bring_to_end(self, job: Job, handling: Awaitable[None]) -> None:
+        try:
+            with suppress(Abandoned):
+                await self._handle(job, handling)
+                self._complete(job)
+        finally:
+            self._leave(job)
+
+    async def _handle(self, job: Job, handling: Awaitable[None]) -> None:
+        pause_s = _RETRY_S
+        while True:
+            try:
+                await handling
+            except (Abandoned, MemoryError):
+                raise
+            except Exception as error:  # noqa: BLE001 - a bug must not cost the record
+                self._log.error("record.stuck", offset=job.incoming.record.offset, exc_info=error)
+                self.steps += 1  # a bug, but no standstill: a new process would do the same
+                await job.assignment.lease.wait(None, timeout_s=pause_s)
+                pause_s = min(pause_s * 2, _LONGEST_RETRY_S)
+                handling = self._delivery.handle(job.incoming, job.assignment.lease)
+            else:
+                return
+
+    def _complete(self, job: Job) -> None:
+        if job.assignment.is_fenced or job.tracker is not job.partition.tracker:
+            self._metrics.stale_completions.inc()
+            return
+        job.tracker.complete(job.incoming.record.offset)
+        job.partition.is_dirty = True
+
+    def _leave(self, job: Job) -> None:
+        job.assignment.leave()
+        self.steps += 1
+        self._let_go(job)

@@ -293,14 +293,12 @@ class SmtpSession:
 
     def _envelope(self, message: Message) -> tuple[bytes, bytes, bytes]:
         offered = self.capabilities
-        options = b""
-        if offered.size:
-            options += b" SIZE=%d" % len(message.content)
+        options = b" SIZE=%d" % len(message.content) if offered.size else b""
         if message.needs_smtputf8:
             options += b" BODY=8BITMIME SMTPUTF8" if offered.eight_bit_mime else b" SMTPUTF8"
         return (
-            b"MAIL FROM:<" + message.sender.encode() + b">" + options + b"\r\n",
-            b"RCPT TO:<" + message.recipient.encode() + b">\r\n",
+            b"MAIL FROM:<%b>%b\r\n" % (message.envelope_from, options),
+            b"RCPT TO:<%b>\r\n" % message.envelope_to,
             b"DATA\r\n",
         )
 

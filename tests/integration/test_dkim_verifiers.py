@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from mailtopic_contract import parse_address
 from mailtopic_sender.adapters.dkim_files import load_signer
@@ -41,7 +42,10 @@ def opendkim(tmp_path: Path, content: bytes) -> str:
 
 @pytest.fixture
 def composer(tmp_path: Path) -> MessageComposer:
-    keys = {"r1": rsa_key(), "e1": Ed25519PrivateKey.generate()}
+    keys: dict[str, RSAPrivateKey | Ed25519PrivateKey] = {
+        "r1": rsa_key(),
+        "e1": Ed25519PrivateKey.generate(),
+    }
     for selector, key in keys.items():
         (tmp_path / f"{selector}.pem").write_bytes(pem(key))
     public = [f"{name}._domainkey.{DOMAIN} {record(key)}\n" for name, key in keys.items()]

@@ -75,9 +75,11 @@ async def test_what_arrives_is_what_was_sent(
         settings = relay(server, mails_per_connection=30)
         async with mailer_to(settings, composed_by=composer) as mailer:
             results = await way(mailer, sent)
-        await until(lambda: len(server.stored()) >= len(sent), "all mails are in the mailbox")
+        assert Counter(one.reply_class for one in results) == {ReplyClass.ACCEPTED: len(sent)}
+        await until(
+            lambda: len(server.stored()) >= len(sent), "all are in the mailbox", timeout_s=90
+        )
         stored = server.stored()
-    assert Counter(one.reply_class for one in results) == {ReplyClass.ACCEPTED: len(sent)}
     wanted = Counter((one.recipient.envelope, composer.content(one)) for one in sent)
     got = Counter((one.recipient, one.content) for one in stored)
     assert sorted(who for who, _ in (wanted - got)) == []

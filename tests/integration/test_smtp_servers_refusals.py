@@ -29,7 +29,9 @@ UNKNOWN_USER = f"{UNKNOWN}@{DOMAIN}"
 
 async def arrived(server: MailServer, mails: list[OutgoingMail]) -> None:
     """All of these are in the mailbox, once, and nothing else."""
-    await until(lambda: len(server.stored()) >= len(mails), "what was accepted is in the mailbox")
+    await until(
+        lambda: len(server.stored()) >= len(mails), "what was taken is stored", timeout_s=90
+    )
     wanted = Counter(one.recipient.envelope for one in mails)
     assert Counter(one.recipient for one in server.stored()) == wanted
 

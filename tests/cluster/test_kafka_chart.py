@@ -1,5 +1,6 @@
 """The Kafka chart on a real cluster: one node that keeps its records, three that lose none."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 
@@ -99,19 +100,49 @@ def restarts_of(kafka: KafkaRelease, pod: str) -> tuple[str, int]:
     return found["metadata"]["uid"], sum(each["restartCount"] for each in statuses)
 
 
+@pytest.mark.parametrize("role", ["leader", "follower"])
 @pytest.mark.timeout(400, func_only=True)
 def test_without_a_quorum_no_node_is_ready(
-    kafka: KafkaRelease, figure: Callable[[str], None]
+    kafka: KafkaRelease, role: str, figure: Callable[[str], None]
 ) -> None:
-    cluster, scope = kafka.cluster, ("--namespace", kafka.namespace)
+    """Whatever the last node was before: a follower goes on calling itself one."""
+    cluster = kafka.cluster
     cluster.until(lambda: kafka.ready_nodes() == NODES, "all are ready", timeout_s=120)
-    cluster.kubectl("scale", "statefulset/kafka", "--replicas=1", *scope)
-    for pod in ("kafka-1", "kafka-2"):
+    stays = node_in_state(kafka, role)
+    before = restarts_of(kafka, stays)
+    # Killed, not ended: a leader that ends in good order tells its followers.
+    for pod in NODES - {stays}:
+        kafka.release.crash(pod)
+    keep_only(kafka, stays)
+    for pod in NODES - {stays}:
         kafka.release.delete(pod)
     began_s = time.monotonic()
     cluster.until(lambda: not kafka.ready_nodes(), "the last node is not ready", timeout_s=60)
-    figure(f"two of three nodes gone: the third unready after {time.monotonic() - began_s:.1f} s")
-    assert 'kafka_server_raft_metrics_current_state{state="leader"}' not in kafka.metrics("kafka-0")
-    cluster.kubectl("scale", "statefulset/kafka", "--replicas=3", *scope)
+    figure(f"only a {role} of three nodes left: unready after {time.monotonic() - began_s:.1f} s")
+    assert 'kafka_server_raft_metrics_current_state{state="leader"}' not in kafka.metrics(stays)
+    keep_only(kafka, *NODES)
     cluster.until(lambda: kafka.ready_nodes() == NODES, "all are ready again", timeout_s=180)
-    assert restarts_of(kafka, "kafka-0")[1] == 0, "no probe ended a node that was only alone"
+    assert restarts_of(kafka, stays) == before, "no probe ended a node that was only alone"
+
+
+def node_in_state(kafka: KafkaRelease, state: str) -> str:
+    """A node that says that it is that in the quorum."""
+    line = f'kafka_server_raft_metrics_current_state{{state="{state}"}} 1'
+    found: list[str] = []
+
+    def has_come() -> bool:
+        found.extend(pod for pod in sorted(NODES) if line in kafka.metrics(pod))
+        return bool(found)
+
+    kafka.cluster.until(has_come, f"a node is the quorum's {state}")
+    return found[0]
+
+
+def keep_only(kafka: KafkaRelease, *pods: str) -> None:
+    """Let the StatefulSet have these nodes, whose numbers follow each other, and no others."""
+    first = min(int(pod.removeprefix("kafka-")) for pod in pods)
+    spec = {"replicas": len(pods), "ordinals": {"start": first}}
+    kafka.cluster.kubectl(
+        *("patch", "statefulset/kafka", "--namespace", kafka.namespace),
+        *("--type=merge", f"--patch={json.dumps({'spec': spec})}"),
+    )

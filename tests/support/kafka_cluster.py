@@ -18,19 +18,26 @@ class KafkaCluster:
     Args:
         directory: their data.
         node: what each of them is made by, with the arguments of KafkaNode.
+        observers: more brokers, which are no controllers.
     """
 
-    def __init__(self, directory: Path, node: type[KafkaNode] = KafkaNode) -> None:
-        ports = free_ports(2 * SIZE)
-        voters = ",".join(f"{n + 1}@127.0.0.1:{ports[SIZE + n]}" for n in range(SIZE))
+    def __init__(
+        self, directory: Path, node: type[KafkaNode] = KafkaNode, *, observers: int = 0
+    ) -> None:
+        size = SIZE + observers
+        ports = free_ports(2 * size)
+        voters = ",".join(f"{n + 1}@127.0.0.1:{ports[size + n]}" for n in range(SIZE))
         self.nodes = {
             number + 1: node(
                 directory / f"kafka-{number + 1}",
                 port=ports[number],
-                controller_port=ports[SIZE + number],
-                properties=_replicated(number + 1, voters),
+                controller_port=ports[size + number],
+                properties={
+                    **_replicated(number + 1, voters),
+                    **(_observing(ports[number]) if number >= SIZE else {}),
+                },
             )
-            for number in range(SIZE)
+            for number in range(size)
         }
         for number in self.nodes:
             _format(directory / f"kafka-{number}" / "records", number)
@@ -58,6 +65,10 @@ def _replicated(number: int, voters: str) -> dict[str, str]:
         "transaction.state.log.min.isr": "2",
         "unclean.leader.election.enable": "false",
     }
+
+
+def _observing(port: int) -> dict[str, str]:
+    return {"process.roles": "broker", "listeners": f"PLAINTEXT://127.0.0.1:{port}"}
 
 
 def _format(records: Path, number: int) -> None:

@@ -92,10 +92,10 @@ class Release:
             self.delete(pod)
 
     def delete(self, pod: str) -> None:
-        """Delete a pod without letting it end in order."""
+        """Delete a pod, if it is still there, without letting it end in order."""
         self.cluster.kubectl(
             *("delete", "pod", pod, "--namespace", self.namespace),
-            *("--force", "--grace-period=0", "--wait=false"),
+            *("--force", "--grace-period=0", "--wait=false", "--ignore-not-found"),
         )
 
     def lives(self, chart: str) -> set[tuple[str, int]]:

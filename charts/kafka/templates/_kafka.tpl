@@ -16,6 +16,12 @@ name of the headless Service), domain, isSeparate, quorum (size), protocol, mech
 {{- $more := ternary "" "; or give the quorum nodes of its own: controllers.replicaCount=3" $isSeparate -}}
 {{- fail (printf "\n\n%s is %d, but a quorum of an even number of nodes survives no more failures than one node fewer: use %d or %d%s\n" $which $quorum (sub $quorum 1 | int) (add $quorum 1 | int) $more) -}}
 {{- end -}}
+{{- $idle := "metadata.max.idle.interval.ms" -}}
+{{- with $values.config -}}
+{{- if and (hasKey . $idle) (or (lt (int (get . $idle)) 1) (gt (int (get . $idle)) 1000)) -}}
+{{- fail (printf "\n\nconfig: %s is %v, but a node is ready while it gets the records that the idle controller writes: use 1 to 1000\n" $idle (get . $idle)) -}}
+{{- end -}}
+{{- end -}}
 {{- $hasLogins := hasPrefix "SASL" $protocol -}}
 {{- if and $hasLogins (not (hasPrefix "SCRAM-" $mechanism)) -}}
 {{- fail (printf "\n\nsaslMechanism is %s, but this Kafka knows SCRAM-SHA-512 and SCRAM-SHA-256\n" $mechanism) -}}

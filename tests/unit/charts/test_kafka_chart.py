@@ -62,16 +62,20 @@ def test_two_brokers_with_controllers_of_their_own_keep_two_copies(newest_helm: 
 
 
 def test_settings_of_ones_own_win(newest_helm: Helm) -> None:
-    values = {"config": {"min.insync.replicas": 1, "compression.type": "zstd"}}
+    values = {"config": {"min.insync.replicas": 1, "compression.type": "zstd", IDLE: 1000}}
     properties = properties_of(newest_helm.template("kafka", {"replicaCount": 3, **values}))
     assert properties["min.insync.replicas"] == "1"
     assert properties["compression.type"] == "zstd"
+    assert properties[IDLE] == "1000"
 
 
+IDLE = "metadata.max.idle.interval.ms"
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"replicaCount": 2}, "replicaCount is 2, but a quorum of an even number"),
     ({"replicaCount": 4}, "use 3 or 5; or give the quorum nodes of its own"),
     ({"controllers.replicaCount": 2}, "controllers.replicaCount is 2, but a quorum"),
+    ({"config": {IDLE: 0}}, f"config: {IDLE} is 0, but a node is ready while"),
+    ({"config": {IDLE: "5000"}}, f"{IDLE} is 5000, but"),
     ({"replicaCount": 0}, "/replicaCount"),
     ({"replicaCount": "three"}, "/replicaCount"),
     ({"replicas": 3}, "'replicas' not allowed"),

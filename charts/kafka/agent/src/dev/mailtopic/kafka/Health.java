@@ -1,15 +1,14 @@
 package dev.mailtopic.kafka;
 
 import java.lang.management.ManagementFactory;
-import java.util.Set;
 
 /**
  * Whether this node lives, has started and is ready.
  *
- * <p>Ready means that it serves: a broker is unfenced (its state is RUNNING) and knows the quorum's
- * leader; a controller knows the leader. Without a quorum no node is ready, although brokers still
- * serve the partitions that they lead: connections go on, because clients know brokers by the names
- * of their pods, which resolve whether they are ready or not.
+ * <p>Ready means that it serves: the quorum commits, and a broker is unfenced (its state is
+ * RUNNING). Without a quorum no node is ready, although brokers still serve the partitions that they
+ * lead: connections go on, because clients know brokers by the names of their pods, which resolve
+ * whether they are ready or not.
  *
  * <p>After its start a broker is not ready before its replicas have caught up, because the next
  * node of a rolling restart goes down once it is; after catchUpSeconds it is ready all the same.
@@ -17,15 +16,12 @@ import java.util.Set;
 final class Health {
     private static final double RUNNING = 3;
 
-    /** A node that has lost the leader and asks for votes still names it as current-leader. */
-    private static final Set<String> SETTLED = Set.of("leader", "follower", "observer");
-
-    private static final String RAFT = "kafka.server:type=raft-metrics";
     private static final String BROKER = "kafka.server:type=KafkaServer,name=BrokerState";
     private static final String LAG =
             "kafka.server:type=ReplicaFetcherManager,name=MaxLag,clientId=Replica";
 
     private final Beans beans;
+    private final Quorum quorum;
     private final boolean isBroker;
     private final long catchUpMillis;
     private long startedAtMillis = -1;
@@ -33,6 +29,7 @@ final class Health {
 
     Health(Beans beans, String roles, long catchUpSeconds) {
         this.beans = beans;
+        this.quorum = new Quorum(beans);
         this.isBroker = roles.contains("broker");
         this.catchUpMillis = catchUpSeconds * 1000;
     }
@@ -47,18 +44,15 @@ final class Health {
         return new Verdict(count == 0, "deadlockedThreads " + count + "\n");
     }
 
-    /** Whether the node serves and the quorum has a leader. */
+    /** Whether the node serves and the quorum commits. */
     Verdict started() {
-        double leader = beans.number(RAFT, "current-leader");
-        String role = String.valueOf(beans.text(RAFT, "current-state"));
-        boolean good = leader >= 0 && SETTLED.contains(role); // NaN compares false
-        String text = "quorumLeader " + leader + "\nquorumState " + role + "\n";
-        if (isBroker) {
-            double state = beans.number(BROKER, "Value");
-            good = good && state == RUNNING;
-            text = "brokerState " + state + "\n" + text;
+        Quorum.Look look = quorum.look();
+        if (!isBroker) {
+            return new Verdict(look.commits(), look.text());
         }
-        return new Verdict(good, text);
+        double state = beans.number(BROKER, "Value");
+        return new Verdict(
+                look.commits() && state == RUNNING, "brokerState " + state + "\n" + look.text());
     }
 
     /** The same, and its replicas have caught up since its start. */

@@ -90,7 +90,7 @@ class RawComposer(MessageComposer):
         raw = variables.get(RAW)
         if raw is None:
             return message
-        return dataclasses.replace(message, content=raw.encode("latin-1"))
+        return message._replace(content=raw.encode("latin-1"))
 
     def content(self, one: OutgoingMail) -> bytes:
         """The message of a mail: the same bytes whenever it is composed."""

@@ -46,7 +46,7 @@ async def test_a_retry_topic_that_is_too_small_is_waited_for(bench: FaultBench) 
 async def test_a_retry_topic_that_was_deleted_is_waited_for(bench: FaultBench) -> None:
     await bench.start_ready()
     await delete(bench, f"{bench.topic}.retry.10s")
-    others = f'"partitions": {2 * PARTITIONS}'
+    others = f'"partitions":{2 * PARTITIONS}'
     await until(lambda: others in bench.log(), "the other tiers are read alone", timeout_s=60)
     await mended_while_mails_wait(bench, restore)
 

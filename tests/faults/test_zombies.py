@@ -32,7 +32,7 @@ async def test_a_frozen_sender_repeats_no_more_than_it_had_in_flight(
     await asyncio.gather(bench.start_ready("sender-0"), bench.start_ready("sender-1"))
     publishing = asyncio.create_task(bench.publish(addresses(3_000)))
     await bench.taken(300)
-    owns_all = f'"partitions": {PARTITIONS},'
+    owns_all = f'"partitions":{PARTITIONS},'
     before = bench.log().count(owns_all)
     bench.signal("sender-0", signal.SIGSTOP)
     await asyncio.sleep(frozen_s)

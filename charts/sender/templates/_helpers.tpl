@@ -4,7 +4,8 @@ The relays, checked. Every helper takes the dict with "context" and "component".
 
 {{/*
 sender.relays: as YAML {single: bool, toInbox: bool, relays: [{name, host, port, security, username,
-secret, passwordKey, caSecret, caKey, maxConnections, ratePerS}]}.
+secret, passwordKey, caSecret, caKey, maxConnections, mailsPerConnection,
+ratePerS}]}.
 */}}
 {{- define "sender.relays" -}}
 {{- $values := .context.Values -}}
@@ -19,7 +20,7 @@ secret, passwordKey, caSecret, caKey, maxConnections, ratePerS}]}.
 {{- include "common.refuse" (dict "context" .context "value" "smtp.host" "problem" "must name the relay that takes the mails (or relays several of them)") -}}
 {{- end -}}
 {{- $inbox := include "common.sibling" (dict "context" .context "name" "inbox") -}}
-{{- $relays = list (dict "name" "inbox" "host" $inbox "port" 1025 "security" "StartTLS" "caSecret" (dict "name" (printf "%s-tls" $inbox)) "maxConnections" $values.smtp.maxConnections "ratePerS" $values.smtp.ratePerS) -}}
+{{- $relays = list (dict "name" "inbox" "host" $inbox "port" 1025 "security" "StartTLS" "caSecret" (dict "name" (printf "%s-tls" $inbox)) "maxConnections" $values.smtp.maxConnections "mailsPerConnection" $values.smtp.mailsPerConnection "ratePerS" $values.smtp.ratePerS) -}}
 {{- else if $single -}}
 {{- $relays = list (merge (dict "name" "smtp") $values.smtp) -}}
 {{- else -}}
@@ -54,6 +55,7 @@ secret, passwordKey, caSecret, caKey, maxConnections, ratePerS}]}.
   "caSecret" ($ca.name | default "")
   "caKey" ($ca.key | default "ca.crt")
   "maxConnections" (int ($relay.maxConnections | default 10))
+  "mailsPerConnection" ($relay.mailsPerConnection | default "")
   "ratePerS" ($relay.ratePerS | default "")) -}}
 {{- end -}}
 {{- toYaml (dict "single" $single "toInbox" $toInbox "relays" $checked) -}}
@@ -67,6 +69,7 @@ sender.relaysFile: what MAILTOPIC_RELAYS_FILE holds: the relays, with files in p
 {{- range (include "sender.relays" . | fromYaml).relays -}}
 {{- $entry := dict "name" .name "host" .host "port" (int .port) "max_connections" (int .maxConnections) -}}
 {{- with .security }}{{ $_ := set $entry "security" . }}{{ end -}}
+{{- with .mailsPerConnection }}{{ $_ := set $entry "mails_per_connection" (int .) }}{{ end -}}
 {{- with .ratePerS }}{{ $_ := set $entry "rate_per_s" . }}{{ end -}}
 {{- if .username -}}
 {{- $_ := set $entry "username" .username -}}
@@ -115,7 +118,7 @@ sender.relayEnv: how the sender is told of its relays, as text for common.env.
   value: /etc/mailtopic/relays/relays.json
 {{- else -}}
 {{- $relay := first $relays.relays -}}
-{{- $settings := dict "host" $relay.host "port" $relay.port "security" $relay.security "username" $relay.username "maxConnections" $relay.maxConnections "ratePerS" $relay.ratePerS -}}
+{{- $settings := dict "host" $relay.host "port" $relay.port "security" $relay.security "username" $relay.username "maxConnections" $relay.maxConnections "mailsPerConnection" $relay.mailsPerConnection "ratePerS" $relay.ratePerS -}}
 {{- if $relay.caSecret }}{{ $_ := set $settings "caFile" "/etc/mailtopic/relays/ca.crt" }}{{ end -}}
 {{- include "common.settingsEnv" (dict "prefix" "MAILTOPIC_SMTP__" "values" $settings) -}}
 {{- if $relay.secret }}

@@ -78,7 +78,13 @@ def everything_set(helm: Helm) -> list[Manifest]:
     values = {
         "sender.group": "others",
         "sender.from": {"name": "Example", "address": "no-reply@example.com"},
-        "sender.smtp": {**relay, "security": "TLS", "ratePerS": 5, "caSecret": {"name": "ca"}},
+        "sender.smtp": {
+            **relay,
+            "security": "TLS",
+            "mailsPerConnection": 1000,
+            "ratePerS": 5,
+            "caSecret": {"name": "ca"},
+        },
         "signup.mails.tokens.existingSecret": "tokens",
         "signup.recipients": {
             "dnsServer": "192.0.2.53",

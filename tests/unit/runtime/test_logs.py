@@ -100,6 +100,19 @@ def test_lines_below_the_level_are_not_written(capsys: pytest.CaptureFixture[str
     ]
 
 
+def test_a_program_may_silence_a_part_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogSettings(format="json"))
+    log = get_logger("mailtopic_example.adapters.noisy").bind(topic="mails")
+    log.warning("before")
+    logging.getLogger("mailtopic_example").setLevel(logging.ERROR)
+    try:
+        log.warning("silenced")
+        log.error("serious")
+    finally:
+        logging.getLogger("mailtopic_example").setLevel(logging.NOTSET)
+    assert [line["event"] for line in lines(capsys)] == ["before", "serious"]
+
+
 def test_a_line_for_a_terminal_is_readable_and_holds_no_address_either(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

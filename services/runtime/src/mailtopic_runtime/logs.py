@@ -32,11 +32,13 @@ class Logger:
     error, of which the line tells the type and the place.
     """
 
-    __slots__ = ("_fields", "_name")
+    __slots__ = ("_fields", "_levels", "_name")
 
     def __init__(self, name: str, fields: dict[str, Any] | None = None) -> None:
         self._name = name
         self._fields = fields or {}
+        # Who writes at which level is said to `logging`, for our modules as for libraries.
+        self._levels = logging.getLogger(name)
 
     def bind(self, **fields: Any) -> "Logger":
         """Return a logger that has these fields in each line as well."""
@@ -66,7 +68,7 @@ class Logger:
         render = _render
         if render is None:
             getattr(structlog.get_logger().bind(**self._fields), level)(event, **fields)
-        elif severity >= _ROOT.level:
+        elif self._levels.isEnabledFor(severity):
             line = self._fields | fields
             line["event"] = event
             line["logger"] = self._name

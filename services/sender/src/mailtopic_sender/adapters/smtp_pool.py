@@ -125,7 +125,7 @@ class SmtpPool:
         elif (
             answer.reply_class in _SLOW_DOWN
             and answer.reply is not None
-            and not answer.stale
+            and not (answer.stale or answer.used_up)
             and began_at_s > self._slowed_at_s  # else it is the same outcry, heard twice
         ):
             self._slowed_at_s = self._clock.monotonic_s()

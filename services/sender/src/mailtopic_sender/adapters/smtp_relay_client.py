@@ -234,7 +234,7 @@ class RelayClient:
         return answer, connected_at_s
 
     def _learn(self, answer: Answer, *, began_at_s: float) -> None:
-        self._replies[answer.reply_class] += not answer.stale
+        self._replies[answer.reply_class] += not (answer.stale or answer.used_up)
         is_outcry = self._pool.learn(answer, began_at_s=began_at_s)
         if is_outcry and answer.reply_class is ReplyClass.THROTTLED and answer.reply is not None:
             asked_s = parse_retry_hint(answer.reply.text) or 0.0

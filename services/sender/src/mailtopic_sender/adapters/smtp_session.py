@@ -12,6 +12,9 @@ from mailtopic_sender.domain.replies import ReplyClass, classify
 _ONE_WRITE_OCTETS = 49_152
 """A message up to this fits the transport's buffer together with its final dot."""
 _CLOSING = 421
+_USED_UP = 452
+"""At MAIL, after other mails: a connection may have its number of them (OpenSMTPD says it so)."""
+
 _QUICK_S = 1.0
 """A relay that answers a mail later than this gets no envelope before it has answered the last."""
 
@@ -44,6 +47,7 @@ class Answer:
         problem: why there is no reply.
         stale: the connection had died before this mail reached the relay: trying again at once on
             a fresh one can't make a second copy.
+        used_up: the relay wants no more mails on this connection; on a fresh one it may.
     """
 
     reply_class: ReplyClass
@@ -51,15 +55,16 @@ class Answer:
     reply: SmtpReply | None = None
     problem: str = ""
     stale: bool = False
+    used_up: bool = False
 
     @property
     def hung_up_first(self) -> bool:
-        """Whether the relay said 421 before it heard of the mail: nothing can have been taken."""
-        return (
-            self.phase == "mail"
-            and self.reply is not None
-            and self.reply_class is ReplyClass.CLOSING
-        )
+        """Whether the relay was done with the connection before it heard of the mail.
+
+        Nothing can have been taken, so it may be tried at once on a fresh one.
+        """
+        said_goodbye = self.reply is not None and self.reply_class is ReplyClass.CLOSING
+        return self.phase == "mail" and (said_goodbye or self.used_up)
 
 
 class MessageSource(Protocol):
@@ -170,7 +175,7 @@ class SmtpSession:
         self, message: Message, source: MessageSource, *, begun: bool
     ) -> Message | None:
         """Bring one message to its answer; returns the next if its envelope went out with it."""
-        reused, following, is_spoilt = self.has_waited and not begun, None, False
+        reused, following, is_spoilt = self.has_waited or begun, None, False
         self._phase = "mail"
         try:
             if not begun:
@@ -333,10 +338,15 @@ class SmtpSession:
         )
         if reply_class is ReplyClass.ACCEPTED:
             return Answer(reply_class, phase, reply)
-        if reply.code == _CLOSING or reply_class in {ReplyClass.PROTOCOL, ReplyClass.CLOSING}:
+        used_up = reply.code == _USED_UP and phase == "mail" and self.mails > 1
+        if (
+            used_up
+            or reply.code == _CLOSING
+            or reply_class in {ReplyClass.PROTOCOL, ReplyClass.CLOSING}
+        ):
             self._link.close()
         stale = reused and phase == "mail" and reply_class is ReplyClass.CLOSING
-        return Answer(reply_class, phase, reply, stale=stale)
+        return Answer(reply_class, phase, reply, stale=stale, used_up=used_up)
 
     def _broken(self, error: LinkError, *, reused: bool) -> Answer:
         phase = self._phase

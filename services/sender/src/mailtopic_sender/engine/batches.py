@@ -14,6 +14,11 @@ _GATHER_S = 0.005
 """A batch costs the producer as much as fifty records, whatever is in it."""
 
 _ENOUGH = 100
+
+SLICE = 16
+"""So many mails are gone through in one turn of the loop. A hundred of them would hold up the
+relays' replies, and so the connections, by ten milliseconds."""
+
 _RETRY_S = 1.0
 
 
@@ -77,4 +82,6 @@ class DeliveryBatches(Generic[Mail]):
                 await asyncio.sleep(_RETRY_S)
             else:
                 break
-        self._stored(part)
+        for start in range(0, len(part), SLICE):
+            self._stored(part[start : start + SLICE])
+            await asyncio.sleep(0)

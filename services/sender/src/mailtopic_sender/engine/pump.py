@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mailtopic_client import BrokerUnavailable
 from mailtopic_runtime import Clock, get_logger
 from mailtopic_sender.engine.assignment import Assignment, Job, Partition
+from mailtopic_sender.engine.batches import SLICE
 from mailtopic_sender.engine.committer import Committer
 from mailtopic_sender.engine.delivery import Delivery
 from mailtopic_sender.engine.jobs import JobRunner
@@ -261,8 +262,10 @@ class Pump:
             return
         self._receive(assignment, records)
         await self._committer.commit_first(assignment)
-        for record in self._gate.due(self._clock.now_ms()):
+        for number, record in enumerate(self._gate.due(self._clock.now_ms()), 1):
             self._dispatch(assignment, record)
+            if number % SLICE == 0:
+                await asyncio.sleep(0)
 
     def _receive(self, assignment: Assignment, records: Iterable[ConsumedRecord]) -> None:
         now_ms = self._clock.now_ms()

@@ -205,10 +205,8 @@ def _of_telling() -> dict[str, Callable[[], object]]:
     run = asyncio.new_event_loop().run_until_complete
 
     def measure() -> None:
-        metrics.stage("queue", 0.02)
-        metrics.stage("wait", 0.001)
-        metrics.stage("connect", 0.0)
-        metrics.stage("transmit", 0.034)
+        metrics.queued(0.02)
+        metrics.attempt(0.001, 0.0, 0.034)
         metrics.delivered(0.2, _NOW_MS)
         metrics.outcome("accepted", "primary")
 

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailtopic_runtime import LogSettings, StateLog, configure_logging, get_logger
-from mailtopic_runtime.log_lines import json_line, redact_addresses
+from mailtopic_runtime import Blank, LogSettings, StateLog, configure_logging, get_logger
+from mailtopic_runtime.log_lines import json_line, now, redact_addresses
 from mailtopic_runtime.logs import reset_logging
+from mailtopic_runtime.repeated_lines import json_form
 
 
 @pytest.fixture(autouse=True)
@@ -163,3 +164,43 @@ def test_a_line_says_what_it_was_given_but_for_addresses(fields: dict[str, objec
     line = json_line(fields)
     assert "\n" not in line
     assert json.loads(line) == told
+
+
+_WORDS = st.text("abcdefXYZ0123456789-", min_size=1)
+
+
+@given(
+    fixed=st.text(),
+    word=_WORDS,
+    number=st.integers() | st.floats(allow_nan=False, allow_infinity=False),
+    tenths=st.floats(0, 1e6),
+)
+def test_a_repeated_line_says_what_a_single_one_does(
+    fixed: str, word: str, number: float, tenths: float
+) -> None:
+    form = json_form({"a%": fixed, "b": Blank.WORD, "c": Blank.NUMBER, "d": Blank.TENTHS})
+    repeated = json.loads(form % (word, number, tenths, now()))
+    single = json.loads(json_line({"a%": fixed, "b": word, "c": number, "d": tenths, "time": ""}))
+    assert list(repeated) == list(single)
+    assert repeated["d"] == pytest.approx(single["d"], abs=0.051)
+    assert [repeated[name] for name in ("a%", "b", "c")] == [single["a%"], word, single["c"]]
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_repeated_line_follows_the_settings(
+    form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = get_logger("mailtopic_example").bind(topic="mails")
+    line = log.repeated("mail.accepted", id=Blank.WORD, to="someone@b.test", ms=Blank.TENTHS)
+    configure_logging(LogSettings(format=form))
+    line.write("4711", 1.25)
+    logging.getLogger("mailtopic_example").setLevel(logging.WARNING)
+    line.write("4712", 1.25)
+    logging.getLogger("mailtopic_example").setLevel(logging.NOTSET)
+    written = capsys.readouterr().out
+    missing = [
+        word for word in ("mails", "mail.accepted", "4711", "***@b.test") if word not in written
+    ]
+    assert not missing
+    assert "someone" not in written
+    assert "4712" not in written

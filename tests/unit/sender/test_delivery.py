@@ -1,7 +1,6 @@
 """One record and its outcome."""
 
 import asyncio
-from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -305,7 +304,7 @@ async def test_a_record_with_broken_headers_is_dead_with_its_own_headers_kept() 
     engine = Engine()
     await engine.publish()
     record = engine.kafka.stored(NAMES.main)[0]
-    await handle(engine, replace(record, headers=(("mt-first-failure-at", b"yesterday"),)))
+    await handle(engine, record._replace(headers=(("mt-first-failure-at", b"yesterday"),)))
     (dead,) = engine.kafka.stored(NAMES.dlq)
     assert dead.value == record.value
     assert engine.outcomes() == [Outcome.DEAD]

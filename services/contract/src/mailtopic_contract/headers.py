@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from pydantic_core import SchemaValidator, ValidationError, core_schema
@@ -60,8 +61,7 @@ class ErrorInfo:
     smtp: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MailHeaders:
+class MailHeaders(NamedTuple):
     """All headers of a record.
 
     Attributes:
@@ -81,7 +81,11 @@ class MailHeaders:
     origin: RecordOrigin | None = None
     error: ErrorInfo | None = None
     trace: TraceContext | None = None
-    others: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
+    others: tuple[tuple[str, bytes], ...] = ()
+
+    def __repr__(self) -> str:
+        # Foreign headers and an error's words are left out.
+        return f"MailHeaders({self.mail_id}, attempt={self.attempt})"
 
     def encode(self) -> list[tuple[str, bytes]]:
         """Return the headers as they travel, foreign ones first."""

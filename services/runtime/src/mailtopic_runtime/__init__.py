@@ -3,10 +3,17 @@
 from mailtopic_runtime.clock import Clock, ManualClock, SystemClock
 from mailtopic_runtime.errors import EXIT_CONFIG, EXIT_OK, EXIT_WEDGED, SettingError
 from mailtopic_runtime.log_lines import redact_addresses
-from mailtopic_runtime.logs import Logger, configure_logging, flush_logs, get_logger
+from mailtopic_runtime.logs import (
+    Logger,
+    RepeatedLine,
+    configure_logging,
+    flush_logs,
+    get_logger,
+)
 from mailtopic_runtime.metrics import BUILD_INFO, OTHER, Family, Kind, Label, process_registry
 from mailtopic_runtime.probes import Check, ProbeServer
 from mailtopic_runtime.process import run_program, stop_on_signals
+from mailtopic_runtime.repeated_lines import Blank
 from mailtopic_runtime.settings import (
     LogSettings,
     MailTopicSettings,
@@ -38,6 +45,7 @@ __all__ = [
     "NO_SPAN",
     "NO_TRACER",
     "OTHER",
+    "Blank",
     "Check",
     "Clock",
     "Family",
@@ -49,6 +57,7 @@ __all__ = [
     "ManualClock",
     "MetricsSettings",
     "ProbeServer",
+    "RepeatedLine",
     "SettingError",
     "SettingsGroup",
     "Span",

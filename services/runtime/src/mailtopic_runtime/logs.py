@@ -17,6 +17,7 @@ import structlog
 
 from mailtopic_runtime.log_lines import LineRenderer, json_line, now, text_line
 from mailtopic_runtime.log_output import LineOutput
+from mailtopic_runtime.repeated_lines import Blank, LineFields, filled, json_form
 from mailtopic_runtime.settings import LogSettings
 
 _ROOT: Final = logging.getLogger()
@@ -26,23 +27,23 @@ _render: LineRenderer | None = None
 
 
 class Logger:
-    """Writes lines of one module; what is bound is in each of them.
+    """Writes lines of one module, by its name; what is bound is in each of them.
 
     Fields are texts, numbers or None; anything else is written as its text. ``exc_info`` takes an
     error, of which the line tells the type and the place.
     """
 
-    __slots__ = ("_fields", "_levels", "_name")
+    __slots__ = ("_fields", "_levels", "name")
 
     def __init__(self, name: str, fields: dict[str, Any] | None = None) -> None:
-        self._name = name
+        self.name = name
         self._fields = fields or {}
         # Who writes at which level is said to `logging`, for our modules as for libraries.
         self._levels = logging.getLogger(name)
 
     def bind(self, **fields: Any) -> "Logger":
         """Return a logger that has these fields in each line as well."""
-        return Logger(self._name, self._fields | fields)
+        return Logger(self.name, self._fields | fields)
 
     def debug(self, event: str, /, **fields: Any) -> None:
         """Write what only somebody who looks for a mistake wants to know."""
@@ -64,6 +65,10 @@ class Logger:
         """Write an error that is being handled."""
         self._write(logging.ERROR, "error", event, {"exc_info": True} | fields)
 
+    def repeated(self, event: str, /, **fields: str | float | Blank | None) -> "RepeatedLine":
+        """Return a line at level info to be written again and again, with its blanks filled in."""
+        return RepeatedLine(self, self._fields, event, fields)
+
     def _write(self, severity: int, level: str, event: str, fields: dict[str, Any]) -> None:
         render = _render
         if render is None:
@@ -71,12 +76,35 @@ class Logger:
         elif self._levels.isEnabledFor(severity):
             line = self._fields | fields
             line["event"] = event
-            line["logger"] = self._name
+            line["logger"] = self.name
             line["level"] = level
             line["time"] = now()
             if "exc_info" in fields:
                 _tell_error(line)
             _OUTPUT.write(render(line))
+
+
+class RepeatedLine:
+    """A line of which all but the blanks is encoded once; see `Logger.repeated`."""
+
+    __slots__ = ("_event", "_fields", "_form", "_levels", "_logger")
+
+    def __init__(
+        self, logger: Logger, bound: dict[str, Any], event: str, fields: LineFields
+    ) -> None:
+        self._logger = logger
+        self._event = event
+        self._fields = fields
+        self._levels = logging.getLogger(logger.name)
+        about = {"event": event, "logger": logger.name, "level": "info"}
+        self._form = json_form({**bound, **fields, **about})
+
+    def write(self, *values: object) -> None:
+        """Write it; one value for each blank, in their order."""
+        if _render is not json_line:
+            self._logger.info(self._event, **filled(self._fields, values))
+        elif self._levels.isEnabledFor(logging.INFO):
+            _OUTPUT.write(self._form % (*values, now()))
 
 
 def get_logger(name: str) -> Logger:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter
 
 from mailtopic_sender import metric_families as families
 
@@ -30,9 +30,12 @@ class SenderMetrics:
         families.LAST_DELIVERY.gauge(registry, **known).labels(topic).set_function(
             lambda: self._last_delivery_ms / 1000
         )
-        self._stage_seconds = families.STAGE_SECONDS.histogram(registry, **known)
+        stages = families.STAGE_SECONDS.histogram(registry, **known)
+        self._queue, self._wait, self._connect, self._transmit = (
+            stages.labels(*families.STAGE_SECONDS.bound(topic, stage))
+            for stage in ("queue", "wait", "connect", "transmit")
+        )
         self._outcomes: dict[tuple[str, str | None], Counter] = {}
-        self._stages: dict[str, Histogram] = {}
         none: Mapping[str, tuple[str, ...]] = {"topic": ()}  # partitions are assigned later
         self.lag_seconds = families.LAG_SECONDS.gauge(registry, **none)
         self.watermark_age_seconds = families.WATERMARK_AGE_SECONDS.gauge(registry, **none)
@@ -70,13 +73,15 @@ class SenderMetrics:
         self._delivery_seconds.observe(max(seconds, 0.0), dict(exemplar) if exemplar else None)
         self._last_delivery_ms = at_ms
 
-    def stage(self, stage: str, seconds: float) -> None:
-        """Observe one stage of an attempt: queue, wait, connect or transmit."""
-        child = self._stages.get(stage)
-        if child is None:
-            child = self._stage_seconds.labels(*families.STAGE_SECONDS.bound(self.topic, stage))
-            self._stages[stage] = child
-        child.observe(max(seconds, 0.0))
+    def queued(self, seconds: float) -> None:
+        """Observe how long a record lay in Kafka before it was read."""
+        self._queue.observe(max(seconds, 0.0))
+
+    def attempt(self, wait_s: float, connect_s: float, transmit_s: float) -> None:
+        """Observe the stages of an attempt, seconds: none is less than 0."""
+        self._wait.observe(wait_s)
+        self._connect.observe(connect_s)
+        self._transmit.observe(transmit_s)
 
     def dead_letter(self, reason: str) -> None:
         """Count a record written to the DLQ."""

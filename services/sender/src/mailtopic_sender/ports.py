@@ -1,7 +1,7 @@
 """The engine's ports on Kafka. `Mailer` is in `mail_ports`, `BrokerClient` in mailtopic_client."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from mailtopic_contract import StatusEvent
@@ -14,17 +14,19 @@ class TopicPartition(NamedTuple):
     partition: int
 
 
-@dataclass(frozen=True, slots=True)
-class ConsumedRecord:
+class ConsumedRecord(NamedTuple):
     """A record as it was read. The repr shows neither key nor value nor headers."""
 
     topic: str
     partition: int
     offset: int
     timestamp_ms: int
-    key: bytes | None = field(repr=False)
-    value: bytes | None = field(repr=False)
-    headers: tuple[tuple[str, bytes | None], ...] = field(default=(), repr=False)
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"ConsumedRecord({self.topic!r}, {self.partition}, {self.offset})"
 
     @property
     def place(self) -> TopicPartition:

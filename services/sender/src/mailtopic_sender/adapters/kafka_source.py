@@ -246,13 +246,13 @@ def _count_partitions(consumer: aiokafka.AIOKafkaConsumer, topics: Sequence[str]
 
 def _record(message: Any) -> ConsumedRecord:
     return ConsumedRecord(
-        topic=message.topic,
-        partition=message.partition,
-        offset=message.offset,
-        timestamp_ms=message.timestamp,
-        key=message.key,
-        value=message.value,
-        headers=tuple(message.headers),
+        message.topic,
+        message.partition,
+        message.offset,
+        message.timestamp,
+        message.key,
+        message.value,
+        tuple(message.headers),
     )
 
 

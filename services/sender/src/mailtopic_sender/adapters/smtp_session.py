@@ -1,7 +1,7 @@
 """One SMTP session: mails over an open link, pipelined where the relay offers it (RFC 2920)."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mailtopic_sender.adapters.smtp_link import BadReply, LinkError, ReplyTimeout, SmtpLink
 from mailtopic_sender.adapters.smtp_reply import SmtpReply
@@ -38,8 +38,7 @@ class Capabilities:
     logged_in: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What became of one transaction.
 
     Attributes:

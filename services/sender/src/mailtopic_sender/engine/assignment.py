@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from mailtopic_sender.engine.incoming import Incoming
 from mailtopic_sender.engine.lease import Lease
@@ -83,12 +84,11 @@ class Assignment:
             self._idle.set()
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """A record in its lane; `size` is its bytes."""
 
     incoming: Incoming
     assignment: Assignment
     partition: Partition
-    tracker: OffsetTracker = field(repr=False)
+    tracker: OffsetTracker
     size: int

@@ -7,7 +7,7 @@ on by the long way (`Delivery`), which makes every decision there is.
 
 from collections.abc import Callable, Sequence
 
-from mailtopic_contract import KeyRing, MailRecord, Outcome, SealingError, open_variables
+from mailtopic_contract import KeyRing, MailRecord, SealingError, open_variables
 from mailtopic_runtime import Clock
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.domain.templates import TemplateError
@@ -135,7 +135,7 @@ class Express:
     def _stored(self, batch: Sequence[Dispatch]) -> None:
         self._flood.went_on(len(batch))
         for each in batch:
-            self._teller.ended(each.incoming, Outcome.ACCEPTED, each.result, seconds=each.seconds)
+            self._teller.accepted(each.incoming, each.mail, each.result, each.seconds)
             self._flood.end()
             self._in_hand.release(each.mail.id)
             each.ended(True, None)

@@ -98,9 +98,8 @@ class NewestCodes:
         if mail.purpose not in self._purposes:
             return
         key = (mail.address.normalised, mail.purpose)
-        self._newest[key] = max(mail.accepted_at, self._newest.get(key, 0))
-        self._newest.move_to_end(key)
-        while len(self._newest) > self._limit:
+        self._newest[key] = max(mail.accepted_at, self._newest.pop(key, 0))
+        if len(self._newest) > self._limit:
             self._newest.popitem(last=False)
 
     def supersedes(self, mail: MailRecord) -> bool:

@@ -5,7 +5,6 @@ Nothing is complete before its outcome is acknowledged, so every write is repeat
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 
 from mailtopic_client import BrokerClient, OutgoingRecord, PublishError, RecordMetadata
 from mailtopic_contract import (
@@ -125,9 +124,8 @@ class Recorder:
             deferred.reply_class or "bug", "Reply", "deferred before a restart", deferred.smtp
         )
         partition = incoming.record.partition
-        headers = replace(
-            self._next_headers(incoming, error, deferred.not_before or 0),
-            outcomes_from=self._ledger.loaded_end(partition),
+        headers = self._next_headers(incoming, error, deferred.not_before or 0)._replace(
+            outcomes_from=self._ledger.loaded_end(partition)
         )
         tiers = {tier.name: tier for tier in self._names.tiers}
         tier = tiers.get(deferred.tier or "", self._names.tiers[0])
@@ -197,16 +195,13 @@ class Recorder:
     def _next_headers(
         self, incoming: Incoming, error: ErrorInfo, not_before_ms: int
     ) -> MailHeaders:
-        return replace(
-            self._headers(incoming, error),
-            attempt=incoming.attempt + 1,
-            not_before_ms=not_before_ms,
+        return self._headers(incoming, error)._replace(
+            attempt=incoming.attempt + 1, not_before_ms=not_before_ms
         )
 
     def _headers(self, incoming: Incoming, error: ErrorInfo) -> MailHeaders:
         first_failure_at_ms = incoming.headers.first_failure_at_ms
-        return replace(
-            incoming.headers,
+        return incoming.headers._replace(
             mail_id=incoming.mail_id,
             first_failure_at_ms=first_failure_at_ms or self._clock.now_ms(),
             origin=incoming.origin,

@@ -4,8 +4,17 @@ Nothing told here holds an address or a code: the recipient is a tag that only h
 sealing keys can compute.
 """
 
-from mailtopic_contract import KeyRing, MailHeaders, Outcome, TraceContext
-from mailtopic_runtime import Clock, Span, SpanKind, Tracer, get_logger, now_ns
+from mailtopic_contract import KeyRing, MailHeaders, MailRecord, Outcome, TraceContext
+from mailtopic_runtime import (
+    Blank,
+    Clock,
+    RepeatedLine,
+    Span,
+    SpanKind,
+    Tracer,
+    get_logger,
+    now_ns,
+)
 from mailtopic_runtime.tracing import current_span
 from mailtopic_sender.engine.incoming import Incoming
 from mailtopic_sender.mail_ports import DeliveryResult
@@ -13,6 +22,7 @@ from mailtopic_sender.metrics import SenderMetrics
 
 _GOOD = frozenset({Outcome.ACCEPTED, Outcome.SUPERSEDED})
 _EVENTS = {outcome: f"mail.{outcome.value}" for outcome in Outcome}
+_REMEMBERED_LINES = 256
 
 
 class Teller:
@@ -38,6 +48,8 @@ class Teller:
         self._clock = clock
         self._keyring = keyring
         self._log = get_logger(__name__).bind(topic=metrics.topic)
+        # By what few mails differ in: the relay, and its reply's codes.
+        self._accepted: dict[tuple[str, str | None], RepeatedLine] = {}
 
     @property
     def is_tracing(self) -> bool:
@@ -46,7 +58,7 @@ class Teller:
 
     def received(self, incoming: Incoming) -> None:
         """Tell that a record was read."""
-        self._metrics.stage("queue", _queue_s(incoming, self._clock.now_ms()))
+        self._metrics.queued(_queue_s(incoming, self._clock.now_ms()))
 
     def span(self, incoming: Incoming) -> Span:
         """Return the span of one record, from its reception to its outcome.
@@ -83,9 +95,7 @@ class Teller:
         since_received_s = self._clock.monotonic_s() - incoming.received_s
         waited_s = since_received_s - result.connect_s - result.transmit_s
         result = result._replace(wait_s=max(waited_s, 0.0))
-        self._metrics.stage("wait", result.wait_s)
-        self._metrics.stage("connect", result.connect_s)
-        self._metrics.stage("transmit", result.transmit_s)
+        self._metrics.attempt(result.wait_s, result.connect_s, result.transmit_s)
         return result
 
     def delivered(self, seconds: float) -> None:
@@ -93,6 +103,46 @@ class Teller:
         span = current_span.get()
         example = {"trace_id": span.trace_id} if span is not None and span.trace_id else None
         self._metrics.delivered(seconds, self._clock.now_ms(), example)
+
+    def accepted(
+        self, incoming: Incoming, mail: MailRecord, result: DeliveryResult, seconds: float
+    ) -> None:
+        """Tell that a mail is recorded as delivered; `ended` does it for mails that are traced."""
+        about = (result.relay, result.smtp)
+        line = self._accepted.get(about)
+        if line is None:
+            line = self._accepted_line(result)
+            if len(self._accepted) < _REMEMBERED_LINES:
+                self._accepted[about] = line
+        keyring = self._keyring
+        line.write(
+            mail.id,
+            incoming.headers.attempt,
+            1000 * self._queue_s(incoming),
+            *(() if keyring is None else (keyring.recipient_tag(mail.address),)),
+            1000 * result.wait_s,
+            1000 * result.connect_s,
+            1000 * result.transmit_s,
+            seconds,
+        )
+
+    def _accepted_line(self, result: DeliveryResult) -> RepeatedLine:
+        recipient = {} if self._keyring is None else {"recipient": Blank.WORD}
+        return self._log.repeated(
+            _EVENTS[Outcome.ACCEPTED],
+            id=Blank.WORD,
+            attempt=Blank.NUMBER,
+            queue_ms=Blank.TENTHS,
+            **recipient,
+            relay=result.relay,
+            reply=result.reply_class.value,
+            smtp=result.smtp or "",
+            phase=result.phase,
+            wait_ms=Blank.TENTHS,
+            connect_ms=Blank.TENTHS,
+            transmit_ms=Blank.TENTHS,
+            seconds=Blank.NUMBER,
+        )
 
     def ended(
         self,

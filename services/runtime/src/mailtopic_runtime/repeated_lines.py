@@ -1,0 +1,41 @@
+"""Lines that a program writes thousands of times a second, with other numbers each time."""
+
+from collections.abc import Mapping
+from enum import Enum
+
+from mailtopic_runtime.log_lines import json_line
+
+
+class Blank(Enum):
+    """What is filled in, each time a line is written.
+
+    A WORD is a text of letters, digits and hyphens, such as an id, and is written as it is: nobody
+    looks at it again. TENTHS are a number of which one decimal place is of interest.
+    """
+
+    WORD = '"%s"'
+    NUMBER = "%s"
+    TENTHS = "%.1f"
+
+
+LineFields = Mapping[str, str | float | Blank | None]
+
+
+def json_form(fields: LineFields) -> str:
+    """Return a JSON line to be filled in by ``%``: its blanks as they come, and last the time."""
+    return f'{{{",".join(_member(name, value) for name, value in fields.items())},"time":"%s"}}'
+
+
+def filled(fields: LineFields, values: tuple[object, ...]) -> dict[str, object]:
+    """Return the fields with values in place of their blanks."""
+    following = iter(values)
+    return {
+        name: next(following) if isinstance(value, Blank) else value
+        for name, value in fields.items()
+    }
+
+
+def _member(name: str, value: str | float | Blank | None) -> str:
+    if isinstance(value, Blank):
+        return json_line({name: 0})[1:-2].replace("%", "%%") + value.value
+    return json_line({name: value})[1:-1].replace("%", "%%")

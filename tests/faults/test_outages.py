@@ -30,6 +30,7 @@ PACE_S = 0.2
 )
 async def test_an_outage_loses_nothing(
     tmp_path: Path,
+    *,
     victim: str,
     dependency: str,
     who: list[str],

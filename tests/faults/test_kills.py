@@ -14,7 +14,7 @@ from support.signups import all_arrived, recipient_of, sign_everybody_up
 
 SIGNUPS = 2_000
 KILL_AFTER = SIGNUPS // 3
-IN_FLIGHT_AT_MOST = 200
+IN_FLIGHT_AT_MOST = 400
 """A sender's default bound: only what was in flight at the kill can have been sent unrecorded."""
 
 

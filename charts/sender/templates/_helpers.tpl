@@ -156,6 +156,30 @@ sender.templates: the ConfigMap with templates of the user's own; "" where there
 {{- end -}}
 
 {{/*
+sender.dkimVolume: the volume with the keys that mails are signed with, or nothing.
+*/}}
+{{- define "sender.dkimVolume" -}}
+{{- with .context.Values.dkim -}}
+{{- if and .selectors (not .existingSecret) -}}
+{{- include "common.refuse" (dict "context" $.context "value" "dkim.existingSecret" "problem" "must name the Secret with a key <selector>.pem for each of dkim.selectors") -}}
+{{- end -}}
+{{- if and (or .existingSecret .domain) (not .selectors) -}}
+{{- include "common.refuse" (dict "context" $.context "value" "dkim.selectors" "problem" "must name the keys to sign with, or nothing would be signed") -}}
+{{- end -}}
+{{- if .selectors -}}
+- name: dkim-keys
+  secret:
+    secretName: {{ .existingSecret }}
+    defaultMode: 0440
+    items:
+      {{- range .selectors }}
+      - {key: {{ printf "%s.pem" . | quote }}, path: {{ printf "%s.pem" . | quote }}}
+      {{- end }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
 sender.env: all settings of the sender, as text for common.env.
 */}}
 {{- define "sender.env" -}}
@@ -174,6 +198,10 @@ sender.env: all settings of the sender, as text for common.env.
 {{- if $sealing.enabled }}
 - name: MAILTOPIC_SEALING__KEYS_FILE
   value: /etc/mailtopic/sealing/keys.json
+{{- end }}
+{{- if $values.dkim.selectors }}
+{{- $dkim := merge (dict "keysDirectory" "/etc/mailtopic/dkim") (pick $values.dkim "selectors" "domain") }}
+{{- include "common.settingsEnv" (dict "prefix" "MAILTOPIC_DKIM__" "values" $dkim) }}
 {{- end }}
 {{- $directory := ternary "/etc/mailtopic/templates" "" (ne (include "sender.templates" .) "") }}
 {{- $template := dict "defaultLocale" $values.template.defaultLocale "directory" $directory }}

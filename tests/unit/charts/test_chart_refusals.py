@@ -58,6 +58,11 @@ WRONG: list[Wrong] = [
     ("mailtopic", {"monitoring.dashboards.labels": {"a": 1}}, ("labels",)),
     ("mailtopic", {"monitoring.runbooksUrl": "wiki"}, ("runbooksUrl",)),
     # The sender.
+    ("sender", {"dkim.selectors": ["2026a"]}, ("dkim.existingSecret", "<selector>.pem")),
+    ("sender", {"dkim.existingSecret": "dkim"}, ("dkim.selectors",)),
+    ("sender", {"dkim.domain": "example.com"}, ("dkim.selectors",)),
+    ("sender", {"dkim": {"existingSecret": "k", "selectors": ["a/b"]}}, ("/dkim/selectors/0",)),
+    ("sender", {"dkim": {"existingSecret": "k", "selectors": ["a", "a"]}}, ("/dkim/selectors",)),
     ("sender", {"smtp.host": ""}, ("smtp.host", "relays")),
     ("sender", {"relays": [RELAY]}, ("relays", "smtp.host")),
     ("sender", {"smtp.host": "", "relays": [RELAY, RELAY]}, ("relays[1].name", "first")),

@@ -24,9 +24,7 @@ SETTINGS: dict[str, type[MailTopicSettings]] = {
 # What can't be set by a value of the chart, and why.
 LEFT_OUT = {
     "MAILTOPIC_CONSUMER__INSTANCE_ID",  # each pod needs its own; pods of a Deployment keep no name
-    "MAILTOPIC_DKIM__DOMAIN",  # extraEnv and extraVolumes bring keys: docs/guides/dkim.md
-    "MAILTOPIC_DKIM__SELECTORS",
-    "MAILTOPIC_DKIM__KEYS_DIRECTORY",
+    "MAILTOPIC_DKIM__KEYS_DIRECTORY",  # where dkim.existingSecret is mounted
     "MAILTOPIC_TRACING__HEADERS",  # a collector in the cluster wants none; extraEnv has Secrets
     "MAILTOPIC_TEMPLATE__DIRECTORY",  # set by template.files and template.existingConfigMap
 }

@@ -186,8 +186,8 @@ class Delivery(Model):
     """
 
     max_in_flight: Annotated[
-        int, _bounded(1, 10_000, "write 1 to 10000 mails; the default is 200")
-    ] = 200
+        int, _bounded(1, 10_000, "write 1 to 10000 mails; the default is 400")
+    ] = 400
     """Mails that one sender delivers at once; it bounds what a restart repeats."""
 
 

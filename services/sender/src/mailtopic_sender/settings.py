@@ -110,8 +110,10 @@ class DeliverySettings(SettingsGroup):
     superseding_purposes: tuple[str, ...] = ("signup",)
     """Purposes of which a newer mail to the same address makes the older ones pointless."""
 
-    max_in_flight: int = Field(default=200, ge=1, le=10_000)
-    """Mails that are being delivered at once; it bounds what a restart repeats."""
+    max_in_flight: int = Field(default=400, ge=1, le=10_000)
+    """Mails that are being delivered at once; it bounds what a restart repeats. A connection has
+    up to two, and those that were just taken wait to be recorded: three for each connection.
+    """
 
     drain_timeout_s: float = Field(default=25.0, gt=0, le=600)
     """Seconds that mails on their way may take when partitions go or the process stops."""

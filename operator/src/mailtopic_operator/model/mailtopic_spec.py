@@ -212,8 +212,8 @@ class Autoscaling(Model):
     """
 
     target_lag_seconds: Annotated[
-        int, _bounded(1, 3600, "write 1 to 3600 seconds; the default is 30")
-    ] = 30
+        int, _bounded(1, 3600, "write 1 to 3600 seconds; the default is 10")
+    ] = 10
     """Senders are added while the mails that wait would take longer than this, seconds."""
 
     mails_per_second_per_sender: Annotated[

@@ -60,6 +60,7 @@ def changed(manifest: Mapping[str, Any], path: str, value: Any) -> dict[str, Any
 
 _RELAY = "spec/relays/0"
 _SCALING = "spec/consumers/autoscaling"
+_DKIM = {"keysSecretRef": {"name": "dkim"}, "selectors": ["2026a"]}
 _DURATION = "write a duration as a whole number and s, m or h"
 _HOST = "write the host's name or IP address alone"
 
@@ -137,6 +138,11 @@ INVALID: Final = (
     Refused(f"{_SCALING}/mailsPerSecondPerSender", 0, "write 1 to 10000 mails a second"),
     Refused("spec/deadLetter/retention", "two weeks", _DURATION),
     Refused("spec/sealing", {}, "keysSecretRef: Required value"),
+    Refused("spec/dkim", {"selectors": ["2026a"]}, "keysSecretRef: Required value"),
+    Refused("spec/dkim", {**_DKIM, "selectors": []}, "should have at least 1 items"),
+    Refused("spec/dkim", {**_DKIM, "selectors": ["2026a", "2026a"]}, "Duplicate value"),
+    Refused("spec/dkim", {**_DKIM, "selectors": ["2026/a"]}, "write a selector: letters"),
+    Refused("spec/dkim", {**_DKIM, "domain": "example"}, "write a domain in lower case"),
     Refused("spec/deletionPolicy", "Orphan", 'supported values: "Retain", "Delete"'),
     Refused("spec/paused", "yes", "must be of type boolean"),
 )

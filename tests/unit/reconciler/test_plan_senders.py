@@ -418,6 +418,22 @@ def test_an_api_server_that_is_away_is_waited_for() -> None:
     assert found["Stalled"]["status"] == "False"
 
 
+def test_senders_sign_once_every_key_is_there() -> None:
+    dkim = {"keysSecretRef": {"name": "dkim"}, "selectors": ["2026a", "2026e"]}
+    world = World(spec=spec(dkim=dkim))
+    world.secrets["dkim"] = DataObject("1", frozenset({"2026a.pem"}))
+    world.settle()
+    assert world.message("CredentialsValid") == (
+        "dkim.keysSecretRef: Secret dkim has no key 2026e.pem"
+    )
+    world.secrets["dkim"] = DataObject("2", frozenset({"2026a.pem", "2026e.pem"}))
+    world.settle()
+    env = _env(world)
+    assert env["MAILTOPIC_DKIM__SELECTORS"] == "2026a,2026e"
+    assert env["MAILTOPIC_DKIM__KEYS_DIRECTORY"] == "/etc/mailtopic/dkim"
+    assert "MAILTOPIC_DKIM__DOMAIN" not in env
+
+
 def test_sealing_keys_and_authorities_are_needed() -> None:
     relay = {**RELAY, "caSecretRef": {"name": "ca"}}
     world = World(spec=spec(relays=[relay], sealing={"keysSecretRef": {"name": "keys"}}))

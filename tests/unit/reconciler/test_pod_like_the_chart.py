@@ -29,6 +29,7 @@ SPEC = spec(
         {"name": "backup", "host": "backup.example.net", "port": 465, "security": "TLS"},
     ],
     sealing={"keysSecretRef": {"name": "keys"}},
+    dkim={"keysSecretRef": {"name": "dkim"}, "selectors": ["2026a"], "domain": "example.net"},
     delivery={"maxAge": "1h"},
 )
 SPEC["from"]["name"] = "Example"
@@ -54,6 +55,7 @@ VALUES: dict[str, Any] = {
         {"name": "backup", "host": "backup.example.net", "port": 465, "security": "TLS"},
     ],
     "sealing": {"existingSecret": "keys"},
+    "dkim": {"existingSecret": "dkim", "selectors": ["2026a"], "domain": "example.net"},
 }
 OTHERWISE = {"MAILTOPIC_RELAYS", "MAILTOPIC_RELAYS_FILE"}
 

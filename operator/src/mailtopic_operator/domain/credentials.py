@@ -31,6 +31,10 @@ def needs(desired: Desired) -> Iterator[Need]:
     if desired.spec.sealing is not None:
         keys = desired.spec.sealing.keys_secret_ref
         yield Need(keys.name, keys.key, "sealing.keysSecretRef")
+    if desired.spec.dkim is not None:
+        signing = desired.spec.dkim.keys_secret_ref
+        for selector in desired.spec.dkim.selectors:
+            yield Need(signing.name, f"{selector}.pem", "dkim.keysSecretRef")
     kafka = desired.defaults.kafka
     if kafka.password is not None:
         yield Need(kafka.password.name, kafka.password.key, "the senders' Kafka password")

@@ -109,6 +109,8 @@ class Desired:
             named |= {ref.name for ref in refs if ref is not None}
         if self.spec.sealing is not None:
             named.add(self.spec.sealing.keys_secret_ref.name)
+        if self.spec.dkim is not None:
+            named.add(self.spec.dkim.keys_secret_ref.name)
         return tuple(sorted(named))
 
     @property

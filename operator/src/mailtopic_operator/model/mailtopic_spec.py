@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 from mailtopic_operator.model.base import Duration, Model, checked, rule
 from mailtopic_operator.model.references import ConfigMapRef, KeysRef
 from mailtopic_operator.model.relays import Relay
+from mailtopic_operator.model.signing import Dkim
 from mailtopic_operator.model.topic_rules import SPEC_RULES, TIER_RULES, TOPIC_RULES
 
 DEFAULT_LOCALE = "^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$"
@@ -300,6 +301,9 @@ class MailTopicSpec(Model):
 
     sealing: Sealing | None = None
     """How sealed codes are opened. Unset: sealed mails go to the DLQ."""
+
+    dkim: Dkim | None = None
+    """How mails are signed by DKIM. Unset: that is left to the relays."""
 
     deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
     """What happens to the topics when the MailTopic is deleted. Retain: they stay. Delete: senders

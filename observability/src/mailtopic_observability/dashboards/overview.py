@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from mailtopic_observability.dashboards import slo
+from mailtopic_observability.dashboards import shared, slo
 from mailtopic_observability.dashboards.colors import (
     BAD,
     EXPECTED,
@@ -314,21 +314,7 @@ _FAILING: Final = Row(
             as_bars=True,
             colors=REPLIES,
         ),
-        lines(
-            About(
-                "Dead letters by reason",
-                "suffix:records/s",
-                "Why records went into the DLQ.",
-                ("MailTopicDeadLettersGrowing",),
-            ),
-            Query(
-                parts("mailtopic_dead_letters_total", TOPIC, "reason"),
-                "{{reason}}",
-            ),
-            width=8,
-            stacked=True,
-            as_bars=True,
-        ),
+        shared.dead_letters(),
         lines(
             About(
                 "Trouble with Kafka",

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from mailtopic_observability.dashboards import slo
+from mailtopic_observability.dashboards import shared, slo
 from mailtopic_observability.dashboards.colors import (
     BAD,
     NEVER,
@@ -223,21 +223,7 @@ _BACKLOG: Final = Row(
 _TROUBLE: Final = Row(
     "Trouble",
     (
-        lines(
-            About(
-                "Dead letters by reason",
-                "suffix:records/s",
-                "Why records went into the DLQ. `mailtopic dlq list` shows them.",
-                ("MailTopicDeadLettersGrowing",),
-            ),
-            Query(
-                parts("mailtopic_dead_letters_total", TOPIC, "reason"),
-                "{{reason}}",
-            ),
-            stacked=True,
-            as_bars=True,
-            width=8,
-        ),
+        shared.dead_letters(),
         lines(
             About(
                 "Rebalances",

@@ -59,6 +59,32 @@ async def test_one_outcry_halves_once_however_many_mails_hear_it(outcry: Answer)
     assert pooled.limit == 4
 
 
+async def test_a_session_is_wanted_back_for_somebody_who_waits_for_one() -> None:
+    pooled = Pooled(2)
+    first, second = [await pooled.pool.acquire(streaming=True) for _ in range(2)]
+    waiting = asyncio.create_task(pooled.pool.acquire())
+    await asyncio.sleep(0)
+    assert pooled.pool.wants_back(second)
+    first.close()
+    # From here on nobody waits, though that task has yet to run: a stream that gave its session
+    # back now would get it again at once, and so on, and the task would never run.
+    pooled.pool.release(first)
+    assert not pooled.pool.wants_back(second)
+    assert await waiting is not first
+
+
+async def test_nobody_gives_a_session_back_for_one_who_was_cancelled() -> None:
+    pooled = Pooled(1)
+    held = await pooled.pool.acquire(streaming=True)
+    waiting = asyncio.create_task(pooled.pool.acquire())
+    await asyncio.sleep(0)
+    assert pooled.pool.wants_back(held)
+    waiting.cancel()
+    assert not pooled.pool.wants_back(held)
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
 async def test_it_never_falls_below_one_connection() -> None:
     pooled = Pooled(4)
     for _ in range(10):

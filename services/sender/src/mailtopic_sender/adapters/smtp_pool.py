@@ -24,6 +24,14 @@ class PoolState:
     limit: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiter:
+    """Somebody who waits for a session, or (None) for leave to look for one again."""
+
+    future: asyncio.Future[SmtpSession | None]
+    is_single: bool
+
+
 class SmtpPool:
     """Lends sessions, one task each.
 
@@ -46,8 +54,7 @@ class SmtpPool:
         self._slowed_at_s = float("-inf")
         self._count = 0
         self._idle: list[tuple[float, SmtpSession]] = []  # idle since; the oldest first
-        self._waiters: deque[asyncio.Future[SmtpSession | None]] = deque()
-        self._single_waiters = 0
+        self._waiters: deque[_Waiter] = deque()
         self._reaper: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -65,13 +72,15 @@ class SmtpPool:
     def wants_back(self, session: SmtpSession) -> bool:
         """Whether whoever streams on a session should release it before the next mail.
 
-        Others that wait for one to stream on are no reason: they would do the same mails.
+        Others that wait for one to stream on are no reason: they would do the same mails. Nor is
+        one that has been answered and has yet to run: whoever streams would give the session back,
+        take it again at once, and never let that one run.
         """
         return (
-            self._single_waiters > 0
-            or self._is_closed
+            self._is_closed
             or self._count > int(self._limit)
             or self._is_worn(session)
+            or any(each.is_single and not each.future.done() for each in self._waiters)
         )
 
     async def acquire(self, *, fresh: bool = False, streaming: bool = False) -> SmtpSession:
@@ -101,11 +110,10 @@ class SmtpPool:
             self._discard(session)
             return
         session.has_waited = True
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(session)
-                return
+        waiter = self._next_waiter()
+        if waiter is not None:
+            waiter.set_result(session)
+            return
         self._idle.append((self._clock.monotonic_s(), session))
         self._schedule_reaper()
 
@@ -135,10 +143,8 @@ class SmtpPool:
 
     def interrupt(self, answer: Answer) -> None:
         """Let everyone who waits fail with this answer: the relay can't be reached."""
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_exception(SessionRefused(answer, interrupted=True))
+        while (waiter := self._next_waiter()) is not None:
+            waiter.set_exception(SessionRefused(answer, interrupted=True))
 
     def discard_idle(self) -> None:
         """Close every idle session: one of them was found dead, so the others likely are."""
@@ -195,29 +201,33 @@ class SmtpPool:
         return opened
 
     async def _wait(self, *, streaming: bool) -> SmtpSession | None:
-        waiter: asyncio.Future[SmtpSession | None] = asyncio.get_running_loop().create_future()
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), is_single=not streaming)
         self._waiters.append(waiter)
-        self._single_waiters += not streaming
         try:
-            return await waiter
+            return await waiter.future
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                given = waiter.result()
+            future = waiter.future
+            if not future.cancelled() and future.exception() is None:
+                given = future.result()
                 if given is None:
                     self._wake_one()
                 else:
                     self.release(given)
             raise
-        finally:
-            self._single_waiters -= not streaming
+
+    def _next_waiter(self) -> "asyncio.Future[SmtpSession | None] | None":
+        """Take the one that waits longest out of the queue."""
+        while self._waiters:
+            future = self._waiters.popleft().future
+            if not future.done():
+                return future
+        return None
 
     def _wake_one(self) -> None:
         """Let the one that waits longest look again: a place may be free."""
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
+        waiter = self._next_waiter()
+        if waiter is not None:
+            waiter.set_result(None)
 
     def _discard(self, session: SmtpSession) -> None:
         session.close()

@@ -193,14 +193,17 @@ def test_a_repeated_line_follows_the_settings(
     log = get_logger("mailtopic_example").bind(topic="mails")
     line = log.repeated("mail.accepted", id=Blank.WORD, to="someone@b.test", ms=Blank.TENTHS)
     configure_logging(LogSettings(format=form))
-    line.write("4711", 1.25)
+    line.write("4711", 1.2499)
     logging.getLogger("mailtopic_example").setLevel(logging.WARNING)
     line.write("4712", 1.25)
     logging.getLogger("mailtopic_example").setLevel(logging.NOTSET)
     written = capsys.readouterr().out
     missing = [
-        word for word in ("mails", "mail.accepted", "4711", "***@b.test") if word not in written
+        word
+        for word in ("mails", "mail.accepted", "4711", "1.2", "***@b.test")
+        if word not in written
     ]
     assert not missing
     assert "someone" not in written
+    assert "1.2499" not in written
     assert "4712" not in written

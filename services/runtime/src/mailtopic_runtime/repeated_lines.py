@@ -1,6 +1,6 @@
 """Lines that a program writes thousands of times a second, with other numbers each time."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 
 from mailtopic_runtime.log_lines import json_line
@@ -29,10 +29,14 @@ def json_form(fields: LineFields) -> str:
 def filled(fields: LineFields, values: tuple[object, ...]) -> dict[str, object]:
     """Return the fields with values in place of their blanks."""
     following = iter(values)
-    return {
-        name: next(following) if isinstance(value, Blank) else value
-        for name, value in fields.items()
-    }
+    return {name: _value(value, following) for name, value in fields.items()}
+
+
+def _value(value: str | float | Blank | None, following: Iterator[object]) -> object:
+    if not isinstance(value, Blank):
+        return value
+    given = next(following)
+    return f"{given:.1f}" if value is Blank.TENTHS else given
 
 
 def _member(name: str, value: str | float | Blank | None) -> str:

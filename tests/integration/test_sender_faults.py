@@ -126,6 +126,7 @@ async def test_a_broker_that_is_killed_is_waited_for(
         await publishing
         await bench.delivered(everybody, timeout_s=120)
         await every_mail_has_one_outcome(bench, len(everybody))
+        await until(lambda: "broker.available" in bench.log(), "the sender says that it is back")
         print(f"second copies after Kafka's death: {second_copies(bench).total()}")  # noqa: T201
         assert bench.log().count("broker.unavailable") == 1
         assert bench.log().count("broker.available") == 1

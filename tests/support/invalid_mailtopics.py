@@ -143,6 +143,7 @@ INVALID: Final = (
     Refused("spec/dkim", {**_DKIM, "selectors": ["2026a", "2026a"]}, "Duplicate value"),
     Refused("spec/dkim", {**_DKIM, "selectors": ["2026/a"]}, "write a selector: letters"),
     Refused("spec/dkim", {**_DKIM, "domain": "example"}, "write a domain in lower case"),
+    Refused("spec/dkim", {**_DKIM, "domain": "192.0.2.1"}, "write a domain in lower case"),
     Refused("spec/deletionPolicy", "Orphan", 'supported values: "Retain", "Delete"'),
     Refused("spec/paused", "yes", "must be of type boolean"),
 )

@@ -62,6 +62,7 @@ WRONG: list[Wrong] = [
     ("sender", {"dkim.existingSecret": "dkim"}, ("dkim.selectors",)),
     ("sender", {"dkim.domain": "example.com"}, ("dkim.selectors",)),
     ("sender", {"dkim": {"existingSecret": "k", "selectors": ["a/b"]}}, ("/dkim/selectors/0",)),
+    ("sender", {"dkim.domain": "192.0.2.1"}, ("/dkim/domain",)),
     ("sender", {"dkim": {"existingSecret": "k", "selectors": ["a", "a"]}}, ("/dkim/selectors",)),
     ("sender", {"smtp.host": ""}, ("smtp.host", "relays")),
     ("sender", {"relays": [RELAY]}, ("relays", "smtp.host")),

@@ -8,7 +8,8 @@ from mailtopic_operator.model.base import Model, checked, rule
 from mailtopic_operator.model.references import ObjectName
 
 SELECTOR = "^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$"
-DOMAIN = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)+$"
+# Its last label begins with a letter: an IP address is no domain that could answer for a mail.
+DOMAIN = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"
 
 Selector = Annotated[
     str,

@@ -117,6 +117,11 @@ class SmtpSession:
         """Whether another mail may be tried on it."""
         return self._link.is_usable
 
+    @property
+    def _is_used(self) -> bool:
+        """Whether the relay may be done with it, and have hung up before it hears of a mail."""
+        return self.has_waited or self.mails > 0
+
     def close(self) -> None:
         """Say QUIT and close, without waiting for the answer."""
         self._link.close(b"QUIT\r\n")
@@ -126,7 +131,7 @@ class SmtpSession:
         refused = self._refuse_locally(message)
         if refused is not None:
             return refused
-        reused = self.has_waited
+        reused = self._is_used
         self.mails += 1
         self._phase = "mail"
         try:
@@ -174,7 +179,7 @@ class SmtpSession:
         self, message: Message, source: MessageSource, *, begun: bool
     ) -> Message | None:
         """Bring one message to its answer; returns the next if its envelope went out with it."""
-        reused, following, is_spoilt = self.has_waited or begun, None, False
+        reused, following, is_spoilt = self._is_used, None, False
         self._phase = "mail"
         try:
             if not begun:

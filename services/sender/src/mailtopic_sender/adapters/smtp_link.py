@@ -6,6 +6,7 @@ from typing import cast
 
 from mailtopic_sender.adapters.smtp_reply import (
     MAX_REPLY_OCTETS,
+    POSITIVE,
     NoReply,
     ReplyReader,
     SmtpReply,
@@ -40,7 +41,7 @@ class SmtpLink(asyncio.Protocol):
     def __init__(self, transport: asyncio.BaseTransport) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport = cast("asyncio.Transport", transport)
-        self._buffer = bytearray()
+        self._rest = b""
         self._reader = ReplyReader()
         self._replies: deque[SmtpReply] = deque()
         self._expected = 0
@@ -86,7 +87,8 @@ class SmtpLink(asyncio.Protocol):
         replies = self._replies
         if len(replies) < _ENVELOPE or self._failure is not None:
             return False
-        if not (replies[0].is_positive and replies[1].is_positive and replies[2].code == _SEND_IT):
+        mail, rcpt, data = replies[0].code, replies[1].code, replies[2].code
+        if mail not in POSITIVE or rcpt not in POSITIVE or data != _SEND_IT:
             return False
         for _ in range(_ENVELOPE):
             replies.popleft()
@@ -198,16 +200,12 @@ class SmtpLink(asyncio.Protocol):
                 self._wake()
 
     def _read(self, data: bytes) -> None:
-        buffer = self._buffer
-        buffer += data
-        start = 0
-        while (end := buffer.find(b"\n", start)) >= 0:
-            reply = self._reader.read(bytes(buffer[start:end]))
-            start = end + 1
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            reply = self._reader.read(line)
             if reply is not None:
                 self._take(reply)
-        del buffer[:start]
-        if len(buffer) + self._reader.size > MAX_REPLY_OCTETS:
+        if len(self._rest) + self._reader.size > MAX_REPLY_OCTETS:
             raise NoReply
 
     def _take(self, reply: SmtpReply) -> None:

@@ -9,6 +9,9 @@ from mailtopic_sender.domain.reply_text import split_enhanced
 MAX_REPLY_OCTETS = 32_768
 """No honest reply is longer; RFC 5321 §4.5.3.1.5 limits a line to 512."""
 
+POSITIVE = range(200, 300)
+"""The codes of success (RFC 5321 §4.2.1)."""
+
 _CODE = re.compile(rb"[0-9]{3}")
 
 
@@ -28,7 +31,7 @@ class SmtpReply:
     @property
     def is_positive(self) -> bool:
         """Whether the basic code is 2xx."""
-        return 200 <= self.code < 300  # noqa: PLR2004 - RFC 5321 §4.2.1
+        return self.code in POSITIVE
 
 
 class NoReply(ValueError):  # noqa: N818 - it says what came

@@ -61,14 +61,14 @@ def numbered(count: int, *, value_bytes: int = 0) -> list[OutgoingRecord]:
     return [OutgoingRecord(b"%d" % n, b"%d" % n + b" " * value_bytes) for n in range(count)]
 
 
-async def test_a_batch_is_stored_in_its_order_and_its_last_place_is_told(
+async def test_a_batch_is_stored_in_its_order_and_its_places_are_told(
     kafka: KafkaNode, topic: str
 ) -> None:
     whole = OutgoingRecord(b"key", None, (("name", b"x"), ("name", b"y")), 1_790_000_000_000)
     async with client_of(kafka, topic) as client:
         first = await client.publish_batch(topic, PARTITION, [*numbered(10), whole])
         second = await client.publish_batch(topic, PARTITION, numbered(1))
-    assert (first.topic, first.partition, first.offset, second.offset) == (topic, PARTITION, 10, 11)
+    assert (list(first), list(second)) == (list(range(11)), [11])
     records = await stored(kafka, topic)
     assert [record.key for record in records[:10]] == [record.key for record in numbered(10)]
     last = records[10]
@@ -80,8 +80,8 @@ async def test_a_batch_is_stored_in_its_order_and_its_last_place_is_told(
 async def test_what_no_request_holds_becomes_several(kafka: KafkaNode, topic: str) -> None:
     records = numbered(400, value_bytes=MAX_BATCH_BYTES // 100)
     async with client_of(kafka, topic) as client:
-        last = await client.publish_batch(topic, PARTITION, records)
-    assert last.offset == 399
+        offsets = await client.publish_batch(topic, PARTITION, records)
+    assert list(offsets) == list(range(400))
     assert [record.key for record in await stored(kafka, topic)] == [r.key for r in records]
 
 
@@ -90,9 +90,27 @@ async def test_a_batch_larger_than_its_topic_allows_is_divided(
 ) -> None:
     records = numbered(50, value_bytes=100)
     async with client_of(kafka, topic, record_bytes=1000) as client:
-        last = await client.publish_batch(topic, PARTITION, records)
-    assert last.offset == 49
+        offsets = await client.publish_batch(topic, PARTITION, records)
+    assert list(offsets) == list(range(50))
     assert [record.key for record in await stored(kafka, topic)] == [r.key for r in records]
+
+
+async def test_the_places_of_a_divided_batch_are_right_among_the_records_of_others(
+    kafka: KafkaNode, topic: str
+) -> None:
+    records = numbered(50, value_bytes=100)
+    settings = KafkaSettings(bootstrap_servers=(kafka.bootstrap_servers,))
+    other = KafkaClient(settings)
+    async with client_of(kafka, topic, record_bytes=1000) as client:
+        await other.publish(topic, key=b"other", value=b"", partition=PARTITION)
+        dividing = asyncio.create_task(client.publish_batch(topic, PARTITION, records))
+        while not dividing.done():
+            await other.publish(topic, key=b"other", value=b"", partition=PARTITION)
+        await other.close()
+    offsets = dividing.result()
+    found = {record.offset: record.key for record in await stored(kafka, topic)}
+    assert [found[offset] for offset in offsets] == [record.key for record in records]
+    assert offsets[-1] - offsets[0] >= len(records)  # others came in between
 
 
 @pytest.mark.parametrize(
@@ -111,7 +129,7 @@ async def test_a_batch_with_a_record_that_nobody_takes_is_refused(
             await client.publish_batch(topic, PARTITION, [*numbered(2), bad])
         after = await client.publish_batch(topic, PARTITION, numbered(3))
     assert refused.value.reason == reason
-    assert after.offset == len(await stored(kafka, topic)) - 1
+    assert after[-1] == len(await stored(kafka, topic)) - 1
 
 
 async def test_a_batch_of_nothing_is_a_mistake(kafka: KafkaNode, topic: str) -> None:
@@ -142,12 +160,11 @@ async def test_a_topic_that_does_not_exist_has_no_partitions(kafka: KafkaNode, t
 
 async def test_a_batch_and_a_single_record_share_a_partition(kafka: KafkaNode, topic: str) -> None:
     async with client_of(kafka, topic) as client:
-        single = [
-            asyncio.create_task(client.publish(topic, key=b"a", value=b"", partition=PARTITION)),
-            asyncio.create_task(client.publish_batch(topic, PARTITION, numbered(3))),
-        ]
-        ends = await asyncio.gather(*single)
-    assert sorted(end.offset for end in ends) == [0, 3]
+        single, offsets = await asyncio.gather(
+            client.publish(topic, key=b"a", value=b"", partition=PARTITION),
+            client.publish_batch(topic, PARTITION, numbered(3)),
+        )
+    assert {single.offset, *offsets} == set(range(4))
     assert len(await stored(kafka, topic)) == 4
 
 
@@ -164,6 +181,6 @@ async def test_batches_published_while_the_broker_is_killed_are_stored_once_it_i
         await own_kafka.start()
         ends = await asyncio.wait_for(asyncio.gather(*pending), 60)
         records = await stored(own_kafka, topic)
-    assert sorted(end.offset for end in ends) == [10, 20, 30, 40, 50]
+    assert sorted(offsets[-1] for offsets in ends) == [10, 20, 30, 40, 50]
     keys = [record.key for record in numbered(10)]
     assert [record.key for record in records] == [b"0", *keys * 5]

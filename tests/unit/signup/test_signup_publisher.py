@@ -292,7 +292,7 @@ class Picky(MemoryBroker):
 
     async def publish_batch(
         self, topic: str, partition: int, records: Sequence[OutgoingRecord]
-    ) -> RecordMetadata:
+    ) -> Sequence[int]:
         self.batches.append(len(records))
         if self.refused is None:
             self.refused = records[1].value

@@ -58,8 +58,10 @@ class BrokerClient(Protocol):
 
     async def publish_batch(
         self, topic: str, partition: int, records: Sequence[OutgoingRecord]
-    ) -> RecordMetadata:
-        """Store records in this order in one partition; returns where the last one is.
+    ) -> Sequence[int]:
+        """Store records in this order in one partition; returns the offset of each.
+
+        Others may write into the partition meanwhile, so the offsets grow and may have gaps.
 
         It costs a fraction of as many calls of `publish`. After an error, any number of them may
         have been stored, always from the first one on.

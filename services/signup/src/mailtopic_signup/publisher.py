@@ -186,15 +186,14 @@ class Publisher:
             spans = [stack.enter_context(self._span(each)) for each in batch.mails]
             records = [_record(*each) for each in zip(batch.mails, spans, strict=True)]
             try:
-                last = await self._broker.publish_batch(batch.topic, batch.partition, records)
+                offsets = await self._broker.publish_batch(batch.topic, batch.partition, records)
             except RecordRefused:
                 if len(batch.mails) == 1:
                     raise
                 # One that is refused holds up no other.
                 return [_Batch((each,), batch.topic, batch.partition) for each in batch.mails]
-            first_offset = last.offset - len(batch.mails) + 1
-            for index, (leased, span) in enumerate(zip(batch.mails, spans, strict=True)):
-                stored = RecordMetadata(last.topic, last.partition, first_offset + index)
+            for leased, span, offset in zip(batch.mails, spans, offsets, strict=True):
+                stored = RecordMetadata(batch.topic, batch.partition, offset)
                 self._tell_published(leased, span, stored)
         return []
 

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from dataclasses import replace
 from typing import Any, NoReturn
 
 import aiokafka
@@ -119,24 +118,23 @@ class KafkaClient:
 
     async def publish_batch(
         self, topic: str, partition: int, records: Sequence[OutgoingRecord]
-    ) -> RecordMetadata:
+    ) -> Sequence[int]:
         """See `BrokerClient.publish_batch`."""
         if not records:
             raise ValueError("a batch holds a record at least")
-        done, most = 0, len(records)
+        offsets: list[int] = []
+        most = len(records)
         async with self._in_time():
-            while done < len(records):
-                next_ones = records[done : done + most]
+            while len(offsets) < len(records):
+                next_ones = records[len(offsets) : len(offsets) + most]
                 try:
-                    stored, count = await self._publish_some(topic, partition, next_ones)
+                    offsets += await self._publish_some(topic, partition, next_ones)
                 except RecordRefused as refused:
                     # The topic may allow less than a full batch, and still each of its records.
                     if refused.reason != "too-large" or len(next_ones) == 1:
                         raise
                     most = len(next_ones) // 2
-                else:
-                    done += count
-        return stored
+        return offsets
 
     async def partitions_for(self, topic: str, keys: Sequence[bytes]) -> list[int]:
         """See `BrokerClient.partitions_for`."""
@@ -186,8 +184,8 @@ class KafkaClient:
 
     async def _publish_some(
         self, topic: str, partition: int, records: Sequence[OutgoingRecord]
-    ) -> tuple[RecordMetadata, int]:
-        """Store as many of them as one batch takes; return where the last is, and how many."""
+    ) -> range:
+        """Store as many of them as one batch takes; return their offsets."""
         count = 0
 
         async def send(producer: aiokafka.AIOKafkaProducer) -> aiokafka.structs.RecordMetadata:
@@ -198,7 +196,7 @@ class KafkaClient:
             return await (await producer.send_batch(batch, topic, partition=partition))
 
         first = await self._repeat(send)
-        return replace(first, offset=first.offset + count - 1), count
+        return range(first.offset, first.offset + count)
 
     async def _acknowledged(
         self, send: Coroutine[Any, Any, aiokafka.structs.RecordMetadata]

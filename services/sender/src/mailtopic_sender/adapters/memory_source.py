@@ -72,11 +72,12 @@ class MemoryKafka:
 
     async def publish_batch(
         self, topic: str, partition: int, records: Sequence[OutgoingRecord]
-    ) -> RecordMetadata:
+    ) -> Sequence[int]:
         """See `BrokerClient.publish_batch`."""
-        for record in records:
-            stored = await self.publish(topic, partition=partition, **record._asdict())
-        return stored
+        stored = [
+            await self.publish(topic, partition=partition, **each._asdict()) for each in records
+        ]
+        return [each.offset for each in stored]
 
     async def partitions_for(self, topic: str, keys: Sequence[bytes]) -> list[int]:
         """See `BrokerClient.partitions_for`; whatever has no partition of its own goes to 0."""

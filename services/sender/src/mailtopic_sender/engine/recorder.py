@@ -5,6 +5,7 @@ Nothing is complete before its outcome is acknowledged, so every write is repeat
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from mailtopic_client import BrokerClient, OutgoingRecord, PublishError, RecordMetadata
 from mailtopic_contract import (
@@ -27,6 +28,8 @@ from mailtopic_sender.ports import ConsumedRecord
 _ACCEPTED = Outcome.ACCEPTED.value
 _FIRST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 5.0
+
+_Stored = TypeVar("_Stored")
 
 
 class Recorder:
@@ -71,12 +74,12 @@ class Recorder:
     ) -> None:
         """Record in N.status that relays have taken these mails, all of them of one partition."""
         records = [self._accepted(incoming, result) for incoming, result in delivered]
-        stored = await self._until_stored(
+        offsets = await self._until_stored(
             self._names.status,
             lambda: self._broker.publish_batch(self._names.status, partition, records),
         )
         mail_ids = [incoming.mail_id for incoming, _ in delivered]
-        self._ledger.note_accepted(mail_ids, partition=stored.partition, offset=stored.offset)
+        self._ledger.note_accepted(mail_ids, partition=partition, offset=offsets[-1])
         for _, result in delivered:
             self._metrics.outcome(_ACCEPTED, result.relay)
 
@@ -226,9 +229,7 @@ class Recorder:
             ),
         )
 
-    async def _until_stored(
-        self, topic: str, publish: Callable[[], Awaitable[RecordMetadata]]
-    ) -> RecordMetadata:
+    async def _until_stored(self, topic: str, publish: Callable[[], Awaitable[_Stored]]) -> _Stored:
         state = self._publishing.get(topic)
         if state is None:
             state = StateLog(get_logger(__name__).bind(topic=topic), "publishing")

@@ -18,6 +18,9 @@ from mailtopic_client.adapters.kafka import describe_connection_error
 _RETRY_S = 0.5
 _POLL_MS = 500
 _MAX_POLL_RECORDS = 500
+_FETCH_MAX_WAIT_MS = 20
+"""A broker answers a connection's requests in order, so what is asked about the next partition
+waits for the fetch of the one before: half a second for each by default."""
 _MAX_REQUEST_BYTES = 4_194_304
 _DENIED = (
     errors.TopicAuthorizationFailedError,
@@ -87,6 +90,7 @@ class KafkaTopicReader:
             **self._client_kwargs,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
             # What an interrupted replay left behind was never stored.
             isolation_level="read_committed",
         )

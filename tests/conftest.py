@@ -7,20 +7,23 @@ import pytest
 from pytest_socket import disable_socket, enable_socket
 
 TESTS = Path(__file__).parent
-FIGURES = pytest.StashKey[list[str]]()
+FIGURE = "figure"
 
 
 @pytest.fixture
-def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Report what a test measured; the run's end lists all of it."""
-    lines = request.config.stash.setdefault(FIGURES, [])
-    return lambda text: lines.append(f"{request.node.name}: {text}")
+def figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Report what a test measured; the run's end lists all of it, whichever process ran it."""
+    return lambda text: record_property(FIGURE, text)
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    lines = config.stash.get(FIGURES, [])
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    lines = [
+        f"{report.location[2]}: {text}"
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, ())
+        for name, text in report.user_properties
+        if name == FIGURE
+    ]
     if lines:
         terminalreporter.section("figures")
         for line in lines:

@@ -1,6 +1,8 @@
 """The signup process with a real Kafka: what was answered with 202 gets there, whatever dies."""
 
 import asyncio
+import os
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -180,6 +182,25 @@ async def test_signups_are_accepted_before_kafka_and_its_topic_are_there(
     assert await process.stop() == 0
     events = check_log(process)
     assert sum(count for event, count in events.items() if "unavailable" in event) <= 8
+
+
+async def test_a_broker_that_is_silent_keeps_no_process_that_is_asked_to_stop(
+    own_kafka: KafkaNode, topic: str, new_process: NewProcess
+) -> None:
+    await create_topics(own_kafka.bootstrap_servers, topic, TopicNames(topic).status)
+    process = new_process(own_kafka)
+    process.settings["KAFKA__REQUEST_TIMEOUT_S"] = "60"  # twice as long as `stop` waits
+    await process.start()
+    await sign_up(process, ["early@example.com"])
+    await until(process.has_published_all, "the first is in Kafka")
+    assert own_kafka.pid is not None
+    os.kill(own_kafka.pid, signal.SIGSTOP)
+    try:
+        assert await sign_up(process, ["late@example.com"]) == ["late@example.com"]
+        assert await process.stop() == 0
+    finally:
+        os.kill(own_kafka.pid, signal.SIGCONT)
+    check_log(process)
 
 
 async def test_what_was_accepted_outlives_a_kill(

@@ -15,6 +15,7 @@ from mailtopic_signup.metrics import CountDelivery
 from mailtopic_signup.ports import DatabaseUnavailable, Delivered, DeliveryStore
 
 _RETRY_S = 1.0
+_STOP_S = 4.0
 _POLL_MS = 1000
 _MAX_RECORDS = 500
 
@@ -100,8 +101,7 @@ class StatusConsumer:
             except KafkaError:
                 self._state.down("Kafka can't be read")
             finally:
-                with contextlib.suppress(KafkaError):
-                    await consumer.stop()
+                await _stop(consumer)
             await asyncio.sleep(_RETRY_S)
 
     async def _wait_for_topic(self, consumer: AIOKafkaConsumer) -> None:
@@ -146,3 +146,11 @@ class StatusConsumer:
             )
             return None
         return Delivered(event.id, event.outcome, event.at, event.reply_class, event.smtp)
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    # Leaving the group waits for an answer as long as for any other: a broker that is gone without
+    # a word would keep the process beyond what Kubernetes lets it have.
+    with contextlib.suppress(KafkaError, TimeoutError):
+        async with asyncio.timeout(_STOP_S):
+            await consumer.stop()

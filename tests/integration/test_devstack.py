@@ -180,7 +180,9 @@ async def test_killing_the_command_itself_leaves_no_process_and_its_data_can_be_
     async with running(data_dir, "--senders", "1") as devstack:
         async with httpx.AsyncClient() as client:
             listed = (await client.get(f"{devstack.run['urls']['inbox']}api/v1/messages")).json()
-        assert [m["To"][0]["Address"] for m in listed["messages"]] == ["before@example.com"]
+        # Its sender may have been killed before it had recorded the outcome: then it came twice.
+        found = {m["To"][0]["Address"] for m in listed["messages"]}
+        assert found == {"before@example.com"}
 
 
 async def test_a_busy_port_is_one_line_with_the_way_out_and_exit_code_2(tmp_path: Path) -> None:

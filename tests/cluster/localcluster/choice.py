@@ -13,6 +13,7 @@ from .programs import run
 from .settings import Settings
 from .toolchain import Report, Toolchain
 
+MODE_VARIABLE = "MAILTOPIC_CLUSTER_MODE"
 _VARIABLES = ("MAILTOPIC_TEST_KUBECONFIG", "KUBECONFIG")
 
 
@@ -40,31 +41,41 @@ class Cluster(Protocol):
 def choose(settings: Settings, toolchain: Toolchain, report: Report) -> Cluster:
     """Return the cluster that `up` is to bring up on this machine.
 
-    One that is up stays the choice; else the one that the environment gives; else kind where a
-    container engine runs; else the one-node cluster.
+    One that is up stays the choice, and so does a kind cluster that was begun, because its `up`
+    starts or replaces it; else the mode or the cluster that the environment names; else kind where
+    a container engine runs; else the one-node cluster.
+
+    Raises:
+        ClusterError: the environment names a mode that there isn't, or no file.
     """
     if settings.mode_file.exists():
         cluster = current(settings, toolchain, report)
-        if cluster.is_up():
+        if cluster.is_up() or (isinstance(cluster, KindCluster) and cluster.is_noted):
             return cluster
+    match os.environ.get(MODE_VARIABLE, ""):
+        case "":
+            pass
+        case "kind":
+            return KindCluster(settings, report, running_engine() or "docker")
+        case "node":
+            return NodeCluster(settings, toolchain, report)
+        case other:
+            raise ClusterError(f"{MODE_VARIABLE} must be kind or node, not {other!r}")
     if given := given_kubeconfig(settings):
         return GivenCluster(settings, toolchain, report, given)
-    if engine := _running_engine():
+    if engine := running_engine():
         return KindCluster(settings, report, engine)
     return NodeCluster(settings, toolchain, report)
 
 
 def current(settings: Settings, toolchain: Toolchain, report: Report) -> Cluster:
-    """Return the cluster that `up` brought up; where none is noted, the one-node cluster.
-
-    An `up` that was killed noted nothing, and only a one-node cluster leaves anything then.
-    """
+    """Return the cluster that `up` brought up; where none is noted, the one-node cluster."""
     noted = settings.mode_file.read_text().split() if settings.mode_file.exists() else ["node"]
     match noted:
         case ["given"]:
             return GivenCluster(settings, toolchain, report, None)
         case ["kind"]:
-            return KindCluster(settings, report, _running_engine() or "docker")
+            return KindCluster(settings, report, running_engine() or "docker")
         case ["node"]:
             return NodeCluster(settings, toolchain, report)
     raise ClusterError(f"{settings.mode_file} names no kind of cluster")
@@ -89,7 +100,7 @@ def given_kubeconfig(settings: Settings) -> Path | None:
     return None
 
 
-def _running_engine() -> str | None:
+def running_engine() -> str | None:
     """Return the container engine that not only is installed but runs."""
     for engine in ("docker", "podman"):
         try:

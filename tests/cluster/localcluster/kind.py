@@ -115,6 +115,7 @@ class KindCluster:
                 *("--kubeconfig", str(self._settings.kubeconfig)),
                 *("--wait", f"{_READY_TIMEOUT_S}s"),
             )
+            self._wait_for_nodes()
             self._settings.kind_progress.write_text("complete\n")
 
     @contextmanager
@@ -133,10 +134,20 @@ class KindCluster:
             self._report(f"starting {len(stopped)} stopped nodes")
             self._run_engine("start", *stopped)
         self._kind("export", "kubeconfig", "--kubeconfig", str(self._settings.kubeconfig))
-        self._wait_until_it_answers()
+        self._wait_for_the_api()
+        self._wait_for_nodes()
         self._report("the kind cluster is up already")
 
-    def _wait_until_it_answers(self) -> None:
+    def _wait_for_nodes(self) -> None:
+        """Wait for the workers, too: kind waits for the control plane only."""
+        finished = self._kubectl(
+            *("wait", "--for=condition=Ready", "nodes", "--all"),
+            f"--timeout={_READY_TIMEOUT_S}s",
+        )
+        if finished.returncode:
+            raise ClusterError(f"not every node got ready: {_last_line(finished.stderr)}")
+
+    def _wait_for_the_api(self) -> None:
         deadline_s = time.monotonic() + _READY_TIMEOUT_S
         while not self._answers():
             if time.monotonic() > deadline_s:
@@ -147,13 +158,15 @@ class KindCluster:
             time.sleep(_POLL_S)
 
     def _answers(self) -> bool:
-        """Ask from within a node, which needs no client on this machine."""
-        finished = run(
+        return self._kubectl("get", "--raw=/readyz").returncode == 0
+
+    def _kubectl(self, *arguments: str) -> Finished:
+        """Run a node's own kubectl, which needs no client on this machine."""
+        return run(
             *(self._engine, "exec", f"{self._settings.name}-control-plane", "kubectl"),
-            *("--kubeconfig=/etc/kubernetes/admin.conf", "get", "--raw=/readyz"),
-            timeout_s=_ENGINE_TIMEOUT_S,
+            *("--kubeconfig=/etc/kubernetes/admin.conf", *arguments),
+            timeout_s=_READY_TIMEOUT_S + _ENGINE_TIMEOUT_S,
         )
-        return finished.returncode == 0
 
     def _delete(self) -> None:
         self._kind("delete", "cluster", "--kubeconfig", str(self._settings.kubeconfig))

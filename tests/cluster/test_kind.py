@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -90,19 +91,25 @@ def test_three_zones_come_up_once_survive_a_stop_and_leave_nothing(
     assert not settings.bin.exists()
 
 
-@pytest.mark.parametrize("after_s", [0.5, 2, 5, 10, 15])
-def test_ctrl_c_during_a_start_leaves_nothing_behind(
-    after_s: float, engine: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KIND_NODES", "1")
+@contextmanager
+def starting(settings: Settings) -> Iterator["subprocess.Popen[bytes]"]:
+    """Start a cluster of one node, as from a terminal: in a process group that heeds Ctrl-C."""
     environment = {
         **os.environ,
+        "KIND_NODES": "1",
         "MAILTOPIC_CLUSTER_DIR": str(settings.state),
         "PYTHONPATH": str(PACKAGE_HOME),
     }
-    with subprocess.Popen(
-        [sys.executable, "-m", "localcluster", "up"], env=environment, start_new_session=True
-    ) as process:
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "localcluster", "up"]
+    with subprocess.Popen(command, env=environment, start_new_session=True) as process:  # noqa: S603 - our own program
+        yield process
+
+
+@pytest.mark.parametrize("after_s", [0.5, 2, 5, 10, 15])
+def test_ctrl_c_during_a_start_leaves_nothing_behind(
+    after_s: float, engine: str, settings: Settings
+) -> None:
+    with starting(settings) as process:
         time.sleep(after_s)  # the moment is what is tried
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(120) != 0
@@ -114,14 +121,7 @@ def test_a_killed_start_is_replaced_by_the_next_one(
     engine: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KIND_NODES", "1")
-    environment = {
-        **os.environ,
-        "MAILTOPIC_CLUSTER_DIR": str(settings.state),
-        "PYTHONPATH": str(PACKAGE_HOME),
-    }
-    with subprocess.Popen(
-        [sys.executable, "-m", "localcluster", "up"], env=environment, start_new_session=True
-    ) as process:
+    with starting(settings) as process:
         while not containers(engine, settings):
             assert process.poll() is None
             time.sleep(0.1)

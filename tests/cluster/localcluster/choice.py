@@ -41,31 +41,36 @@ class Cluster(Protocol):
 def choose(settings: Settings, toolchain: Toolchain, report: Report) -> Cluster:
     """Return the cluster that `up` is to bring up on this machine.
 
-    One that is up stays the choice, and so does a kind cluster that was begun, because its `up`
-    starts or replaces it; else the mode or the cluster that the environment names; else kind where
-    a container engine runs; else the one-node cluster.
+    One that is up stays the choice; else the mode that the environment names; else a kind cluster
+    that was begun here, because its `up` starts or replaces it; else the cluster that the
+    environment gives; else kind where a container engine runs; else the one-node cluster.
 
     Raises:
         ClusterError: the environment names a mode that there isn't, or no file.
     """
-    if settings.mode_file.exists():
-        cluster = current(settings, toolchain, report)
-        if cluster.is_up() or (isinstance(cluster, KindCluster) and cluster.is_noted):
-            return cluster
-    match os.environ.get(MODE_VARIABLE, ""):
-        case "":
-            pass
-        case "kind":
-            return KindCluster(settings, report, running_engine() or "docker")
-        case "node":
-            return NodeCluster(settings, toolchain, report)
-        case other:
-            raise ClusterError(f"{MODE_VARIABLE} must be kind or node, not {other!r}")
+    noted = current(settings, toolchain, report) if settings.mode_file.exists() else None
+    if noted is not None and noted.is_up():
+        return noted
+    if by_hand := _by_hand(settings, toolchain, report):
+        return by_hand
+    if isinstance(noted, KindCluster) and noted.is_noted:
+        return noted
     if given := given_kubeconfig(settings):
         return GivenCluster(settings, toolchain, report, given)
     if engine := running_engine():
         return KindCluster(settings, report, engine)
     return NodeCluster(settings, toolchain, report)
+
+
+def _by_hand(settings: Settings, toolchain: Toolchain, report: Report) -> Cluster | None:
+    mode = os.environ.get(MODE_VARIABLE)
+    if not mode:
+        return None
+    if mode == "kind":
+        return KindCluster(settings, report, running_engine() or "docker")
+    if mode == "node":
+        return NodeCluster(settings, toolchain, report)
+    raise ClusterError(f"{MODE_VARIABLE} must be kind or node, not {mode!r}")
 
 
 def current(settings: Settings, toolchain: Toolchain, report: Report) -> Cluster:

@@ -22,6 +22,7 @@ IMAGE_VARIABLE: Final = "KIND_IMAGE"
 _READY_TIMEOUT_S: Final = 180
 _POLL_S: Final = 1.0
 _ENGINE_TIMEOUT_S: Final = 60
+_LATE_S: Final = 10
 _MOST_SKEW: Final = 1
 """Minor versions between a kubectl and its API server (Kubernetes' version skew policy)."""
 
@@ -52,12 +53,12 @@ class KindCluster:
             PrerequisiteError: kind is missing.
             ClusterError: the engine or kind refuses, or the nodes don't get ready.
         """
-        if self._exists() and not self._is_complete:
-            self._report("deleting what an interrupted start has left")
-            self._delete()
-        if self._exists():
+        if self._is_complete and self._exists():
             self._resume()
         else:
+            if self.is_noted or self._exists():
+                self._report("deleting what an interrupted start has left")
+                self._delete_late_nodes()
             self._create()
         self._link_kubectl()
 
@@ -125,8 +126,22 @@ class KindCluster:
             yield
         except BaseException:
             self._report("deleting what was made so far")
-            self._delete()
+            self._delete_late_nodes()
             raise
+
+    def _delete_late_nodes(self) -> None:
+        """Delete the cluster, and nodes that the engine was still making when kind was ended.
+
+        The engine finishes such a request by itself, seconds later. Should one come later still,
+        the next `up` or `down` removes it: that a start began here stays noted until then.
+        """
+        deadline_s = time.monotonic() + _LATE_S
+        while True:
+            self._kind("delete", "cluster", "--kubeconfig", str(self._settings.kubeconfig))
+            while not self._nodes():
+                if time.monotonic() > deadline_s:
+                    return
+                time.sleep(_POLL_S)
 
     def _resume(self) -> None:
         stopped = self._stopped_nodes()

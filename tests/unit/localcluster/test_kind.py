@@ -18,7 +18,8 @@ KIND = """
 echo "kind $*" >>"$STATE/calls"
 case "$1 $2" in
   "get clusters") cat "$STATE/clusters" 2>/dev/null; exit 0 ;;
-  "get nodes") echo "$4-control-plane"; echo "$4-worker"; exit 0 ;;
+  "get nodes") if [ -e "$STATE/late-node" ]; then rm "$STATE/late-node"; touch "$STATE/clusters"; fi
+    if [ -e "$STATE/clusters" ]; then echo "$4-control-plane"; echo "$4-worker"; fi ;;
   "create cluster") [ ! -e "$STATE/no-room" ] || { echo "no room" >&2; exit 1; }
     while [ "$1" != --name ]; do shift; done; echo "$2" >"$STATE/clusters" ;;
   "delete cluster") rm -f "$STATE/clusters" ;;
@@ -63,7 +64,9 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def kind(settings: Settings) -> KindCluster:
+def kind(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> KindCluster:
+    monkeypatch.setattr("localcluster.kind._LATE_S", 0.5)
+    monkeypatch.setattr("localcluster.kind._POLL_S", 0.05)
     return KindCluster(settings, str, "docker")
 
 
@@ -121,9 +124,20 @@ def test_a_start_that_fails_leaves_nothing(world: Path, kind: KindCluster) -> No
     (world / "no-room").touch()
     with pytest.raises(ClusterError, match="kind create cluster failed: no room"):
         kind.up()
-    assert "delete cluster" in calls(world, "kind")[-1]
-    assert not kind.is_noted
+    assert any("delete cluster" in line for line in calls(world, "kind"))
+    assert not (world / "clusters").exists()
     assert not kind.is_up()
+
+
+def test_a_node_that_the_engine_finishes_after_an_interruption_is_deleted_as_well(
+    world: Path, kind: KindCluster
+) -> None:
+    (world / "no-room").touch()
+    (world / "late-node").touch()
+    with pytest.raises(ClusterError, match="no room"):
+        kind.up()
+    deletions = [line for line in calls(world, "kind") if "delete cluster" in line]
+    assert len(deletions) == 2
 
 
 def test_stopped_nodes_are_started_again(

@@ -1,0 +1,6 @@
+"""An SMTP reply → what it means for the mail, for the relay and for the recipient. Pure."""
+
+from mailtopic_sender.domain.replies.classes import SESSION_PHASES, ReplyClass
+from mailtopic_sender.domain.replies.meaning import classify, is_known_to_name_recipient
+
+__all__ = ["SESSION_PHASES", "ReplyClass", "classify", "is_known_to_name_recipient"]

@@ -144,7 +144,7 @@ class RefusalGate:
             reply=result.reply_class.value,
             phase=result.phase,
             words=words,
-            hint="every recipient gets these words: mails wait; see MailTopicRefusedAlike",
+            hint="every recipient gets these words: mails wait; see the runbook of MailTopicSenderRefused",
         )
 
 

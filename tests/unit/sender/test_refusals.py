@@ -1,5 +1,6 @@
 """Whose fault a refusal is: texts of real relays in refusals.tsv, and what must not sway them."""
 
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,6 +90,30 @@ def test_what_is_said_of_the_sender_is_so_under_every_code(
     code: int, phase: str, text: str
 ) -> None:
     assert classify(code, None, phase, text) is ReplyClass.SENDER
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" * 32_000,
+        "foo " * 8000,
+        "not " * 8000,
+        "sender " * 4000,
+        "a." * 9999,
+        '"a' * 9999,
+        "quota " * 5000,
+        "a@" * 9999,
+        "<" * 9999,
+        "your ip " * 4000,
+        "\ufffd" * 9999,
+        "no a " * 5000,
+    ],
+)
+def test_no_text_of_a_relay_takes_long_to_understand(text: str) -> None:
+    began_s = time.process_time()
+    for code in (450, 550):
+        classify(code, None, "rcpt", text)
+    assert time.process_time() - began_s < 0.5
 
 
 def test_a_text_without_end_is_read_in_its_beginning_only() -> None:

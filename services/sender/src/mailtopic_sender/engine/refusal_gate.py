@@ -144,7 +144,7 @@ class RefusalGate:
             reply=result.reply_class.value,
             phase=result.phase,
             words=words,
-            hint="every recipient gets these words: mails wait; see the runbook of MailTopicSenderRefused",
+            hint="all recipients get these words; mails wait: see MailTopicSenderRefused's runbook",
         )
 
 

@@ -7,6 +7,7 @@ side and of rates: providers put that under codes of any kind.
 """
 
 import re
+from collections.abc import Sequence
 
 from mailtopic_sender.domain.replies.classes import SESSION_PHASES, ReplyClass
 from mailtopic_sender.domain.replies.codes import (
@@ -18,6 +19,7 @@ from mailtopic_sender.domain.replies.codes import (
     PASSING,
     PROTOCOL_CODES,
 )
+from mailtopic_sender.domain.replies.rules import ReplyRule, ruled
 from mailtopic_sender.domain.replies.wording import (
     meanings,
     names_recipient,
@@ -49,7 +51,13 @@ _IN_TEXT = re.compile(r"(?<![\w.])#?([245]\.\d{1,3}\.\d{1,3})(?![\w.]\d|\w)")
 
 
 def classify(
-    code: int, enhanced: str | None, phase: str, text: str, *, logged_in: bool = False
+    code: int,
+    enhanced: str | None,
+    phase: str,
+    text: str,
+    *,
+    logged_in: bool = False,
+    rules: Sequence[ReplyRule] = (),
 ) -> ReplyClass:
     """Return what a complete reply means.
 
@@ -62,12 +70,14 @@ def classify(
         text: the rest of the reply, lines joined by spaces.
         logged_in: whether the session is authenticated; without a login "relay access denied"
             says that the login is missing, with one that the account may not send this mail.
+        rules: an operator's own; the first that matches a refusal decides, whatever else is said.
     """
-    if 200 <= code < 400:  # noqa: PLR2004 - RFC 5321 §4.2.1: the digits' meaning
-        taken = phase == "body" and code < 300  # noqa: PLR2004
+    if not 400 <= code < 600:  # noqa: PLR2004 - RFC 5321 §4.2.1: the digits' meaning
+        taken = phase == "body" and 200 <= code < 300  # noqa: PLR2004
         return ReplyClass.ACCEPTED if taken else ReplyClass.PROTOCOL
-    if not 400 <= code < 600:  # noqa: PLR2004
-        return ReplyClass.PROTOCOL
+    own = ruled(rules, code, enhanced, phase, text)
+    if own is not None:
+        return own
     words = words_of(text)
     if phase in SESSION_PHASES:
         return _refused_session(code, phase, words)

@@ -83,7 +83,7 @@ _FULL = _any(
     r"(?:\bfull\b|over ?quota|out of (?:storage|space)|\bvoll\b|\S{1,4}berf\S{1,4}llt|"
     r"quota exceed)",
     r"over ?quota|(?:mail(?:box)?|disk|storage|user'?s?) (?:space |size )?quota",
-    r"^(?:\W*\w+){0,3} ?quota exceeded\W*$|quota exceeded (?:for|of) (?:user|mailbox|recipient)",
+    r"^(?:\w+\W+){0,3}quota exceeded\W*$|quota exceeded (?:for|of) (?:user|mailbox|recipient)",
     r"exceeded (?:his|her|its|their|the)? ?(?:storage|mailbox|disk|mail ?quota|quota|space)",
     r"insufficient (?:storage|disk)|not enough (?:storage|disk|space)|"
     r"(?:mail)?bo\S{1,4}te .{0,20}pleine",

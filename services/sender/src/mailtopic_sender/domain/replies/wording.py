@@ -61,7 +61,8 @@ _US = (
     r"senders?|sender'?s?[ -](?:e-?mail |id |address|identity|domain|signature|name|mailbox)\w*|"
     r"from[ -]?(?:e-?mail )?(?:address|header|field|domain)|(?:header|envelope)[ -]?from|"
     r"mail from|return[ -]path|reverse[ -]path|originator|originating (?:domain|address)|"
-    r"sending (?:domain|address|e-?mail|account|identity|user)|absender\w*|exp\S{1,4}diteur|"
+    r"sending (?:domain|address|e-?mail|account|identity|user)|absender\w*|sende(?:r)?adresse|"
+    r"exp\S{1,4}diteur|"
     r"remitente|mittente|afzender|remetente"
 )
 _HELO = r"(?:helo|ehlo)(?:/[eh]{2}lo)?"
@@ -87,7 +88,7 @@ _FULL = _any(
     r"exceeded (?:his|her|its|their|the)? ?(?:storage|mailbox|disk|mail ?quota|quota|space)",
     r"insufficient (?:storage|disk)|not enough (?:storage|disk|space)|"
     r"(?:mail)?bo\S{1,4}te .{0,20}pleine",
-    r"casella .{0,10}piena|buz\S{1,4}n .{0,10}lleno|speicherplatz|mailbox is at",
+    r"casella .{0,10}piena|buz\S{1,4}n .{0,10}lleno|speicherplatz|mailbox is (?:at|over)",
 )
 _PERIOD = (
     r"daily|monthly|hourly|weekly|per (?:hour|day|week|month)|an? (?:hour|day)|/ ?(?:hour|day|"
@@ -113,7 +114,10 @@ _QUOTA = _any(
     r"\byour account\b.{0,40}\b(?:limit|quota)\b|limit for message recipients",
     r"(?:maximum|out of|insufficient|not enough|no more|no) (?:\w+ )?credits|"
     r"credits? (?:\w+ )?exceeded",
-    r"unusual sending activity|limite d'envoi",
+    r"(?:exceeded|reached).{0,20}(?:allowed|maximum|permitted) (?:number|amount|"
+    r"count) of (?:e-?)?mails",
+    r"kontingent\b.{0,40}(?:\S{1,4}berschritten|ersch|erreicht)|unusual sending activity|"
+    r"limite d'envoi",
 )
 _SIZES = re.compile(r"\b(?:size|bytes|octets|large|big|kb|mb)\b")
 _NO_RATE = re.compile(
@@ -126,6 +130,7 @@ _THROTTLE = _any(
     r"thread limit|slow down|server busy|tss\d\d|per (?:second|minute)|frequency limit",
     r"(?:rate|limit) (?:of \S+ )?(?:messages?|mails?|e-?mails?)?\W*exceeded|"
     r"exceeded .{0,20}\brate\b",
+    r"rate overlimit|over rate|sender exceeded|per \d+ (?:second|minute)",
     r"zu (?:viele|schnell|h\S{1,4}ufig)|trop de (?:messages|connexions|mails)|demasiados",
 )
 _GREY = _any(
@@ -160,6 +165,9 @@ _SENDER = _any(
     r"nicht berechtigt\b.{0,40}\bsenden|awaiting verification|verify (?:a|the) domain",
     r"(?:belong to|the owner|owner of) (?:your|this|the) (?:\w+ )?(?:account|user|address|"
     r"domain)",
+    r"\byour (?:host|server|ip)\b.{0,30}(?:not (?:\w+ )?(?:allow|permit|accept)|listed|denied|"
+    r"refus)",
+    r"(?:ihr|ihre) (?:\w+-?)*konto\b.{0,40}(?:nicht|gesperrt|deaktiviert)",
     r"not an? (?:\w+ )?sender|required for sender|activate your (?:\w+ )?account",
     r"\bsending (?:\w+ ){0,2}(?:suspended|paused|disabled|blocked|stopped)",
     r"(?:not|isn't) (?:\w+ )?(?:owned|own) by|sender.?verif\w+ fail|verify your (?:domain|"
@@ -195,6 +203,7 @@ _LISTED = _any(
     r"suppression ?list|suppressed (?:recipient|address|e-?mail)|"
     r"recipients? (?:\w+ ){0,2}suppressed",
     r"recipient (?:is |was )?(?:black|block|deny)listed|blocked (?:contact|recipient)",
+    r"(?:do-?not-?|never-?)(?:send|mail|e-?mail) list",
     r"(?:previously|already|has) (?:hard )?(?:bounced|unsubscribed|complained)",
     r"marked as (?:inactive|bounced|spam|invalid)|inactive recipients?",
     r"(?:bounced|unsubscribed|spam report\w*) address|recipient .{0,30}(?:unsubscribed|"
@@ -242,7 +251,7 @@ _NO_USER = _any(
     r"accepts no mail",
     r"domain (?:name )?(?:not found|does ?n.t exist|doesn't exist|does not exist|is invalid)",
     r"delivery (?:not authori[sz]ed|to this).{0,20}|"
-    r"recipient (?:address )?rejected\W*(?:access denied|$)",
+    r"recipient (?:address )?rejected\W*(?:access denied|$)|recipient not allowed",
 )
 _TLS = _any(r"starttls|encryption (?:is )?(?:required|needed)|requires tls|tls (?:is )?required")
 _SIZE = _any(r"(?:message|size|mail)[\w ]{0,24}(?:too (?:big|large|long)|exceed)")
@@ -288,8 +297,8 @@ def meanings(words: str, *, is_final: bool) -> Iterable[ReplyClass]:
 
 
 def names_recipient(words: str) -> bool:
-    """Whether words say that the recipient doesn't exist or is closed."""
-    return _NO_USER.search(words) is not None
+    """Whether words say that the recipient doesn't exist, is closed, or takes no such mail."""
+    return _NO_USER.search(words) is not None or _RESTRICTED.search(words) is not None
 
 
 def speaks_of_sender(words: str) -> bool:

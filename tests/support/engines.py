@@ -23,6 +23,7 @@ from mailtopic_runtime import NO_TRACER, ManualClock, Tracer
 from mailtopic_sender.adapters.memory_mailer import MemoryMailer
 from mailtopic_sender.adapters.memory_source import MemoryKafka, MemorySource, MemoryStatusLog
 from mailtopic_sender.domain.flood import FloodLimits
+from mailtopic_sender.domain.refusals import RefusalLimits
 from mailtopic_sender.engine.delivery import Delivery, DeliveryPolicy
 from mailtopic_sender.engine.flood_gate import FloodGate
 from mailtopic_sender.engine.lanes import Slots
@@ -30,6 +31,7 @@ from mailtopic_sender.engine.ledger import Ledger
 from mailtopic_sender.engine.progress import Progress
 from mailtopic_sender.engine.pump import Pump, PumpSettings
 from mailtopic_sender.engine.recorder import Recorder
+from mailtopic_sender.engine.refusal_gate import RefusalGate
 from mailtopic_sender.engine.telling import Teller
 from mailtopic_sender.engine.tiers import Gate, OpenGate, TierGate
 from mailtopic_sender.mail_ports import Mailer
@@ -54,6 +56,7 @@ class Engine:
     keyring: KeyRing | None = None
     real_mailer: Mailer | None = None
     flood_limits: FloodLimits = field(default_factory=FloodLimits)
+    refusal_limits: RefusalLimits = field(default_factory=RefusalLimits)
     tracer: Tracer = NO_TRACER
     metrics_type: type[SenderMetrics] = SenderMetrics
 
@@ -73,6 +76,13 @@ class Engine:
             clock=self.clock,
             look_s=0.01,
         )
+        self.refusals = RefusalGate(
+            self.refusal_limits,
+            slots=self.slots,
+            metrics=self.metrics,
+            clock=self.clock,
+            look_s=0.01,
+        )
         self.delivery = Delivery(
             self.real_mailer or self.mailer,
             recorder,
@@ -84,6 +94,7 @@ class Engine:
             ledger=self.ledger,
             keyring=self.keyring,
             flood=self.flood,
+            refusals=self.refusals,
             teller=Teller(
                 tracer=self.tracer,
                 metrics=self.metrics,

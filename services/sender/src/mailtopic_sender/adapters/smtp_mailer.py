@@ -148,7 +148,8 @@ class SmtpMailer:
             elif result.reply_class is ReplyClass.THROTTLED:
                 throttled = result
             elif _cannot_carry(result) or (
-                declined is None and result.reply_class is ReplyClass.REPUTATION
+                declined is None
+                and result.reply_class in {ReplyClass.REPUTATION, ReplyClass.SENDER}
             ):
                 declined = result
             else:

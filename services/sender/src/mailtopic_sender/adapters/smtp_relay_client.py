@@ -322,4 +322,8 @@ def _is_last_word(answer: Answer) -> bool:
     reply_class = answer.reply_class
     if reply_class.blames_relay or answer.phase == "local":
         return False
-    return reply_class not in {ReplyClass.THROTTLED, ReplyClass.REPUTATION}
+    return reply_class not in {
+        ReplyClass.THROTTLED,
+        ReplyClass.REPUTATION,
+        ReplyClass.SENDER,
+    }

@@ -26,7 +26,9 @@ from mailtopic_sender.engine.lease import Abandoned, Lease
 from mailtopic_sender.engine.ledger import Ledger
 from mailtopic_sender.engine.permit import MailPermit
 from mailtopic_sender.engine.recorder import Recorder
+from mailtopic_sender.engine.refusal_gate import RefusalGate
 from mailtopic_sender.engine.telling import Teller
+from mailtopic_sender.engine.wrong_bounces import WrongBounces
 from mailtopic_sender.mail_ports import DeliveryResult, Mailer, Withdrawn
 from mailtopic_sender.metrics import SenderMetrics
 from mailtopic_sender.ports import ConsumedRecord
@@ -75,6 +77,7 @@ class Delivery:
         ledger: Ledger,
         keyring: KeyRing | None,
         flood: FloodGate,
+        refusals: RefusalGate,
         teller: Teller,
         metrics: SenderMetrics,
         clock: Clock,
@@ -85,6 +88,10 @@ class Delivery:
         self._ledger = ledger
         self._keyring = keyring
         self._flood = flood
+        self._refusals = refusals
+        self._wrong_bounces = WrongBounces(
+            refusals, recorder, tier=policy.tiers[0], teller=teller, clock=clock
+        )
         self._teller = teller
         self._metrics = metrics
         self._clock = clock
@@ -98,6 +105,7 @@ class Delivery:
             in_hand=self._in_hand,
             keyring=keyring,
             flood=flood,
+            refusals=refusals,
             teller=teller,
             clock=clock,
         )
@@ -177,8 +185,7 @@ class Delivery:
         result: DeliveryResult | None = None,
     ) -> None:
         try:
-            if result is None or not result.is_final:
-                result = await self._send(incoming, mail, lease, result)
+            result = await self._answer(incoming, mail, lease, result)
         except (SealingError, TemplateError) as error:
             reason = "sealing" if isinstance(error, SealingError) else "template"
             await self._bury(incoming, lease, reason, _poison(error))
@@ -194,6 +201,25 @@ class Delivery:
                 # Too late: whoever has the partition now makes this attempt anew.
                 raise Abandoned
             await self._record(incoming, mail, lease, result)
+
+    async def _answer(
+        self,
+        incoming: Incoming,
+        mail: MailRecord,
+        lease: Lease,
+        result: DeliveryResult | None,
+    ) -> DeliveryResult | None:
+        """Send until an answer is about this mail; None: it needn't be sent."""
+        while True:
+            if result is None or not result.is_final:
+                result = await self._send(incoming, mail, lease, result)
+            if result is None:
+                return None
+            counting = self._refusals.judged(mail, result)
+            if counting is not None:
+                return counting
+            await self._wrong_bounces.take_back()
+            result = None
 
     async def _send(
         self,
@@ -218,6 +244,9 @@ class Delivery:
                 await lease.wait(self._mailer.wait_available(), timeout_s=left_s)
                 if self._clock.now_ms() < mail.expires_at and not self._mailer.is_available:
                     await lease.wait(None, timeout_s=_RELAY_PAUSE_S)
+                continue
+            if not self._refusals.may_try(mail):
+                await self._refusals.wait(mail, lease, timeout_s=left_s)
                 continue
             try:
                 result = await self._mailer.send(
@@ -244,16 +273,21 @@ class Delivery:
             seconds = (now_ms - mail.accepted_at) / 1000
             self._teller.delivered(seconds)
             await self._finish(incoming, Outcome.ACCEPTED, result, seconds=seconds)
-        elif reply.bounces:
-            await self._finish(incoming, Outcome.BOUNCED, result)
+        elif reply.bounces or (
+            reply is ReplyClass.MAILBOX_FULL and incoming.attempt >= _FULL_ATTEMPTS
+        ):
+            await self._bounce(incoming, mail, result)
         elif reply is ReplyClass.UNKNOWN and not self._policy.resend_unknown:
             await self._hold(incoming, result)
-        elif reply is ReplyClass.MAILBOX_FULL and incoming.attempt >= _FULL_ATTEMPTS:
-            await self._finish(incoming, Outcome.BOUNCED, result)
         elif _is_dead(result, incoming.attempt):
             await self._bury(incoming, lease, reply.value, _reply(result), result)
         else:
             await self._defer(incoming, mail, _reply(result), result)
+
+    async def _bounce(self, incoming: Incoming, mail: MailRecord, result: DeliveryResult) -> None:
+        await self._finish(incoming, Outcome.BOUNCED, result)
+        self._refusals.bounced(incoming, mail, result)  # others may have got the same meanwhile
+        await self._wrong_bounces.take_back()
 
     async def _retry_bug(
         self, incoming: Incoming, mail: MailRecord, lease: Lease, error: ErrorInfo

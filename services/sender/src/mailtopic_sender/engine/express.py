@@ -18,6 +18,7 @@ from mailtopic_sender.engine.incoming import Incoming, NewestCodes
 from mailtopic_sender.engine.lease import Lease
 from mailtopic_sender.engine.ledger import Ledger
 from mailtopic_sender.engine.recorder import Recorder
+from mailtopic_sender.engine.refusal_gate import RefusalGate
 from mailtopic_sender.engine.telling import Teller
 from mailtopic_sender.mail_ports import DeliveryResult, Mailer, OutgoingMail
 
@@ -68,6 +69,7 @@ class Express:
         in_hand: MailsInHand,
         keyring: KeyRing | None,
         flood: FloodGate,
+        refusals: RefusalGate,
         teller: Teller,
         clock: Clock,
     ) -> None:
@@ -78,6 +80,7 @@ class Express:
         self._in_hand = in_hand
         self._keyring = keyring
         self._flood = flood
+        self._refusals = refusals
         self._teller = teller
         self._clock = clock
 
@@ -104,8 +107,12 @@ class Express:
         return is_begun
 
     def is_due(self, mail: MailRecord) -> bool:
-        """Whether a mail is still of use."""
-        return self._clock.now_ms() < mail.expires_at and not self._newest.supersedes(mail)
+        """Whether a mail is still of use, and needn't wait."""
+        return (
+            self._refusals.is_open
+            and self._clock.now_ms() < mail.expires_at
+            and not self._newest.supersedes(mail)
+        )
 
     def told(self, dispatch: Dispatch, result: DeliveryResult | None) -> None:
         """Go on with what the mailer has told."""
@@ -116,6 +123,7 @@ class Express:
         if result.reply_class is not ReplyClass.ACCEPTED:
             dispatch.ended(False, result)
             return
+        self._refusals.accepted(result)
         dispatch.result = result
         dispatch.seconds = (self._clock.now_ms() - dispatch.mail.accepted_at) / 1000
         self._teller.delivered(dispatch.seconds)
@@ -127,7 +135,8 @@ class Express:
 
     def _is_plain(self, incoming: Incoming, mail: MailRecord) -> bool:
         return (
-            incoming.headers.outcomes_from is None
+            self._refusals.is_open
+            and incoming.headers.outcomes_from is None
             and not self._teller.is_tracing
             and not self._ledger.knows(mail.id)
         )

@@ -81,7 +81,7 @@ class BoundedProtocol(H11Protocol):
         self._stop_timer()
         self._see_whose_turn_it_is(is_idle=True)
 
-    def send_400_response(self, msg: str) -> None:
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's
         """Answer what isn't HTTP with a problem, and close."""
         # uvicorn calls it where it handles h11's error, which says more than its text.
         error = sys.exc_info()[1]

@@ -30,10 +30,10 @@ class RequestLog:
         """Write a request's line; of a probe at level debug."""
         if is_probe:
             self._log.debug("request.done", method=method, status=status, **fields)
-        elif self._is_within(method == "POST" and status < _REDIRECTION):
+        elif self._is_within(is_kept=method == "POST" and status < _REDIRECTION):
             self._log.info("request.done", method=method, status=status, **fields)
 
-    def _is_within(self, is_kept: bool) -> bool:
+    def _is_within(self, *, is_kept: bool) -> bool:
         if not self._per_second:
             return True
         second = int(self._clock.monotonic_s())

@@ -9,7 +9,8 @@ from mailtopic_runtime import ManualClock
 from mailtopic_signup.client_address import _network, client_of
 from mailtopic_signup.language import known_locale
 from mailtopic_signup.request_log import RequestLog
-from support.signup_service import ServiceTokens, Signup
+from mailtopic_signup.settings import SignupSettings
+from support.signup_service import ServiceTokens, Signup, running_signup
 
 JSON = {"content-type": "application/json"}
 ROUTES = ["/", "/livez", "/readyz", "/metrics", "/openapi.json", "/static/signup.js", "/nothing"]
@@ -169,3 +170,13 @@ async def test_the_lines_of_a_flood_are_counted_and_left_out(
     written = capsys.readouterr().out
     assert written.count("request.done") == 10 + 3 + 1
     assert "1990" in written
+
+
+async def test_the_page_is_told_the_codes_length_and_validity(
+    settings: SignupSettings,
+) -> None:
+    codes = settings.codes.model_copy(update={"length": 8, "ttl_s": 7200})
+    async with running_signup(settings.model_copy(update={"codes": codes})) as signup:
+        page = (await signup.client.get("/")).text
+    assert '<meta name="mailtopic-code-length" content="8">' in page
+    assert '<meta name="mailtopic-code-ttl-s" content="7200">' in page

@@ -81,7 +81,7 @@ def create_app(
         app.include_router(mail_routes.router)
     app.include_router(system_routes.router)
     if settings.pages.enabled:
-        add_site(app, PAGES, settings.pages.inbox_url)
+        add_site(app, PAGES, settings)
     for error in HANDLED:
         app.add_exception_handler(error, answer_problem)
     # The framework looks the document up on the instance; this is its documented way to change it.

@@ -172,7 +172,7 @@ def test_a_code_in_the_digits_of_another_script_is_understood(
     [
         (
             "en-GB",
-            "a code of eight digits to it. The code is valid for 2 hours",
+            "of eight digits to it. The code is valid for 2 hours",
             "Eight-digit code",
         ),
         ("ru-RU", "код из восьми цифр. Срок его действия: 2 часа", "Код из восьми цифр"),

@@ -13,7 +13,8 @@ from typing import Protocol
 
 from mailtopic_runtime import get_logger
 
-_MIN_SPARE_DESCRIPTORS, _MAX_SPARE_DESCRIPTORS = 32, 256
+_MIN_SPARE_DESCRIPTORS, _MAX_SPARE_DESCRIPTORS = 48, 256
+_GIVE_WAY_S = 60.0
 _LINE_EVERY_S = 10.0
 
 
@@ -47,7 +48,7 @@ class Connections:
     """Open connections, bounded in all and for each client.
 
     The bound in all stays below the process's limit of descriptors, whatever the setting says: a
-    quarter of them, 32 to 256, is left to files, the database and Kafka.
+    quarter of them, 48 to 256, is left to files, the database and Kafka.
 
     Args:
         most: how many in all.
@@ -60,6 +61,9 @@ class Connections:
     ) -> None:
         self._most = most
         self._most_of_client = most_of_client
+        self._monotonic_s = monotonic_s
+        self._most_for_now = most
+        self._for_now_until_s = 0.0
         self._all = _Place()
         self._clients: dict[str, _Place] = {}
         self._client_of: dict[Connection, str] = {}
@@ -68,7 +72,7 @@ class Connections:
     def admit(self, connection: Connection, client: str) -> bool:
         """Count a new connection, which waits for its client; False if there is no room for it."""
         own = self._clients.get(client) or _Place()
-        has_room = self._make_room(self._all, min(self._most, _descriptors_to_use()))
+        has_room = self._make_room(self._all, self._limit())
         if has_room and self._most_of_client is not None:
             has_room = self._make_room(own, self._most_of_client)
         if not has_room:
@@ -110,11 +114,26 @@ class Connections:
         if not own.count:
             del self._clients[client]
 
-    def free(self, count: int) -> None:
-        """End the longest-waiting connections, as many as there are."""
+    def give_way(self, count: int) -> None:
+        """End the longest-waiting connections, and have no more than are left for a minute.
+
+        For when the process has no descriptors left: others have taken more than was left to them.
+        Called again within a second, which is what one such moment makes asyncio do, it does
+        nothing.
+        """
+        now_s = self._monotonic_s()
+        if now_s < self._for_now_until_s - _GIVE_WAY_S + 1.0:
+            return
         for _ in range(count):
             if not self._end_one(self._all):
-                return
+                break
+        self._most_for_now = max(1, self._all.count)
+        self._for_now_until_s = now_s + _GIVE_WAY_S
+
+    def _limit(self) -> int:
+        limit = min(self._most, _descriptors_to_use())
+        is_short = self._monotonic_s() < self._for_now_until_s
+        return min(limit, self._most_for_now) if is_short else limit
 
     def _make_room(self, place: _Place, most: int) -> bool:
         while place.count >= most:

@@ -116,6 +116,10 @@ class BoundedProtocol(H11Protocol):
             self._timer = None
 
     def _refuse(self, problem: ProblemError) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            # Its head was fine and its body isn't: whoever handles it finds the client gone.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         # With an answer on its way already there is nothing left to say.
         with contextlib.suppress(h11.LocalProtocolError):
             body = problem_body(problem, None)

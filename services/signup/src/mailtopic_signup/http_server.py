@@ -110,7 +110,7 @@ class _LoopErrors:
         if isinstance(error, OSError) and error.errno in _EXHAUSTED:
             # asyncio tries again in a second; by then there are some.
             self._no_descriptors.count()
-            self._connections.free(_ACCEPTED_AT_ONCE)
+            self._connections.give_way(_ACCEPTED_AT_ONCE)
         elif "protocol" in context or isinstance(error, OSError):
             self._others.count()
         else:

@@ -39,6 +39,9 @@ class _Place:
                 return next(iter(waiting))
         return None
 
+    def is_busy(self, most: int) -> bool:
+        return self.count >= most and self.longest_waiting() is None
+
     def stop_waiting(self, connection: Connection) -> None:
         self.newcomers.pop(connection, None)
         self.served.pop(connection, None)
@@ -113,6 +116,14 @@ class Connections:
             place.stop_waiting(connection)
         if not own.count:
             del self._clients[client]
+
+    def is_in_the_way(self, connection: Connection) -> bool:
+        """Whether its place is needed: all are taken, and at all of them the service works."""
+        client = self._client_of.get(connection)
+        if client is None:
+            return False
+        own = self._clients[client]
+        return self._all.is_busy(self._limit()) or own.is_busy(self._most_of_client or self._most)
 
     def give_way(self, count: int) -> None:
         """End the longest-waiting connections, and have no more than are left for a minute.

@@ -65,6 +65,8 @@ class BoundedProtocol(H11Protocol):
     def on_response_complete(self) -> None:
         """Wait for the next request; its head has no time limit before it begins."""
         self._was_served = True
+        if self._places.is_in_the_way(self):
+            self.transport.close()  # whatever it has asked for besides
         super().on_response_complete()
         self._see_whose_turn_it_is(is_idle=True)
 

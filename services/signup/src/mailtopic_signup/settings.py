@@ -46,7 +46,7 @@ class HttpSettings(SettingsGroup):
     """Open connections; fewer where the process's limit of descriptors leaves room for fewer. One
     more ends the connection that has waited longest for its client."""
 
-    max_connections_per_client: int = Field(default=256, ge=0, le=100_000)
+    max_connections_per_client: int = Field(default=512, ge=0, le=100_000)
     """Open connections of one client; 0: no limit. Not counted behind trusted proxies, which are
     the other end of every connection."""
 

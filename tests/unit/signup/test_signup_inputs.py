@@ -118,7 +118,7 @@ async def test_a_method_that_a_route_does_not_know_is_told_which_it_knows(signup
     ],
 )
 async def test_no_content_type_is_too_odd(signup: Signup, content_type: str, status: int) -> None:
-    headers = {"content-type": content_type.encode("latin-1")}
+    headers = {b"content-type": content_type.encode("latin-1")}
     body = b'{"email": "anna@example.com"}'
     answer = await signup.client.post("/v1/signups", content=body, headers=headers)
     assert answer.status_code == status

@@ -34,7 +34,6 @@ from mailtopic_signup.adapters.sql_retention import SqlRetention
 from mailtopic_signup.adapters.sql_suppressions import SqlSuppressions
 from mailtopic_signup.adapters.status_consumer import StatusConsumers
 from mailtopic_signup.app import create_app
-from mailtopic_signup.connections import Connections
 from mailtopic_signup.domain.challenge import Limits, MailCaps
 from mailtopic_signup.housekeeping import Housekeeping
 from mailtopic_signup.http_server import HttpServer, listen
@@ -195,7 +194,9 @@ async def run(settings: SignupSettings) -> int:
     parts = assemble(settings, clock, broker, broker_problem=lambda: broker.problem, tracer=tracer)
     _spare_the_collector()
     listener = listen(settings.http)
-    server = HttpServer(parts.app, settings.http, _make_connections(settings, clock))
+    server = HttpServer(
+        parts.app, settings.http, is_behind_proxies=settings.clients.trusted_proxies > 0
+    )
     get_logger(__name__).info("signup.started", port=_port_of(listener), topic=settings.topic)
     with listener:
         async with _in_background(settings, parts) as background:
@@ -321,14 +322,6 @@ def topics_of(settings: SignupSettings, keys: Keys) -> tuple[str, ...]:
     """Return the topics that mails may come for, the service's own first."""
     others = keys.tokens.topics if keys.tokens else frozenset()
     return (settings.topic, *sorted(others - {settings.topic}))
-
-
-def _make_connections(settings: SignupSettings, clock: Clock) -> Connections:
-    most_of_client = settings.http.max_connections_per_client or None
-    # A proxy's connections are many clients'.
-    if settings.clients.trusted_proxies:
-        most_of_client = None
-    return Connections(settings.http.max_connections, most_of_client, clock.monotonic_s)
 
 
 def _make_recipients(settings: RecipientsSettings) -> Recipients:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -55,7 +56,12 @@ def _open(listener: socket.socket, address: Any) -> None:
 class HttpServer(uvicorn.Server):
     """A uvicorn server that leaves signals to the process."""
 
-    def __init__(self, app: ASGIApp, settings: HttpSettings, connections: Connections) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: HttpSettings, *, is_behind_proxies: bool = False
+    ) -> None:
+        # A proxy's connections are many clients'.
+        most_of_client = 0 if is_behind_proxies else settings.max_connections_per_client
+        connections = Connections(settings.max_connections, most_of_client or None, time.monotonic)
         self._connections = connections
         patience = Patience(head_s=settings.head_timeout_s, read_s=settings.body_timeout_s)
         super().__init__(

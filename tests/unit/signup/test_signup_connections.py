@@ -1,9 +1,10 @@
 """Which connection ends where another needs its place."""
 
+import resource
+
 import pytest
 
 from mailtopic_runtime import ManualClock
-from mailtopic_signup import connections as module
 from mailtopic_signup.connections import Connections
 
 
@@ -83,6 +84,6 @@ def test_without_descriptors_left_it_has_fewer_for_a_minute() -> None:
 
 
 def test_its_bound_stays_below_the_limit_of_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.resource, "getrlimit", lambda _: (64, 64))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
     held = full(Connections(1000, None, ManualClock().monotonic_s), 20)
     assert len(ended(held)) == 4

@@ -72,6 +72,8 @@ def decode_incoming(
     except RecordError as error:
         return Incoming(record, received_s, MailHeaders(), here, error=error)
     origin = headers.origin or here
+    if record.fault is not None:
+        return Incoming(record, received_s, headers, origin, error=record.fault)
     try:
         mail = decode_record(record.value, origin=origin, legacy=legacy)
     except RecordError as error:

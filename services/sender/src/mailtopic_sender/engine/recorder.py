@@ -5,16 +5,26 @@ Nothing is complete before its outcome is acknowledged, so every write is repeat
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from hashlib import sha256
 from typing import TypeVar
 
-from mailtopic_client import BrokerClient, OutgoingRecord, PublishError, RecordMetadata
+from mailtopic_client import (
+    BrokerClient,
+    HeaderList,
+    OutgoingRecord,
+    PublishError,
+    RecordMetadata,
+    RecordRefused,
+)
 from mailtopic_contract import (
     ErrorInfo,
+    HeaderError,
     MailHeaders,
     Outcome,
     RetryTier,
     StatusEvent,
     TopicNames,
+    Unread,
     encode_outcome,
 )
 from mailtopic_runtime import Clock, StateLog, get_logger
@@ -28,6 +38,7 @@ from mailtopic_sender.ports import ConsumedRecord
 _ACCEPTED = Outcome.ACCEPTED.value
 _FIRST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 5.0
+_MAX_KEPT_KEY_BYTES = 4_096
 
 _Stored = TypeVar("_Stored")
 
@@ -144,18 +155,21 @@ class Recorder:
         outcome: Outcome = Outcome.DEAD,
         result: DeliveryResult | None = None,
     ) -> None:
-        """Write a record to the DLQ as it came, then record its outcome."""
+        """Write a record to the DLQ as it came, then record its outcome.
+
+        Of a record that the DLQ doesn't take because of its size, it gets a digest of the value,
+        the key if it is short, and no foreign headers.
+        """
         ours = self._headers(incoming, error).encode()
-        names = {name for name, _ in ours}
-        # What can't be decoded is kept as it was, so that nothing is lost for whoever looks.
-        kept = [(n, v or b"") for n, v in incoming.record.headers if n not in names]
-        await self._publish(
-            self._names.dlq,
-            key=_key(incoming.record),
-            value=incoming.record.value,
-            headers=[*kept, *ours],
-            partition=incoming.record.partition,
-        )
+        # What can't be decoded is kept as it was; of two headers, the later one counts.
+        names = () if isinstance(incoming.error, HeaderError) else {name for name, _ in ours}
+        kept = [header for header in incoming.record.headers if header[0] not in names]
+        record = incoming.record
+        try:
+            await self._write_letter(record, [*kept, *ours], raises_too_large=True)
+        except RecordRefused:
+            stub, unread = _without_value(record)
+            await self._write_letter(stub, [*unread.encode(), *ours], raises_too_large=False)
         self._metrics.dead_letter(reason)
         await self.settle(incoming, outcome, result)
 
@@ -213,23 +227,44 @@ class Recorder:
             trace=trace_of(incoming.headers),
         )
 
+    async def _write_letter(
+        self, record: ConsumedRecord, headers: HeaderList, *, raises_too_large: bool
+    ) -> None:
+        await self._publish(
+            self._names.dlq,
+            # A record with neither key nor value can't be published: an empty key stands for none.
+            key=b"" if record.key is None and record.value is None else record.key,
+            value=record.value,
+            headers=headers,
+            partition=record.partition,
+            raises_too_large=raises_too_large,
+        )
+
     async def _publish(
         self,
         topic: str,
         *,
         key: bytes | None,
         value: bytes | None,
-        headers: list[tuple[str, bytes]],
+        headers: HeaderList,
         partition: int,
+        raises_too_large: bool = False,
     ) -> RecordMetadata:
         return await self._until_stored(
             topic,
             lambda: self._broker.publish(
                 topic, key=key, value=value, headers=headers, partition=partition
             ),
+            raises_too_large=raises_too_large,
         )
 
-    async def _until_stored(self, topic: str, publish: Callable[[], Awaitable[_Stored]]) -> _Stored:
+    async def _until_stored(
+        self,
+        topic: str,
+        publish: Callable[[], Awaitable[_Stored]],
+        *,
+        raises_too_large: bool = False,
+    ) -> _Stored:
         state = self._publishing.get(topic)
         if state is None:
             state = StateLog(get_logger(__name__).bind(topic=topic), "publishing")
@@ -239,6 +274,8 @@ class Recorder:
             try:
                 stored = await publish()
             except PublishError as error:
+                if raises_too_large and _is_too_large(error):
+                    raise
                 if self._broker_answers():
                     state.down(f"{error}: outcomes wait")
                 await asyncio.sleep(delay_s)
@@ -248,6 +285,13 @@ class Recorder:
                 return stored
 
 
-def _key(record: ConsumedRecord) -> bytes | None:
-    # A record with neither key nor value can't be published; an empty key stands for none.
-    return b"" if record.key is None and record.value is None else record.key
+def _is_too_large(error: PublishError) -> bool:
+    return isinstance(error, RecordRefused) and error.reason == "too-large"
+
+
+def _without_value(record: ConsumedRecord) -> tuple[ConsumedRecord, Unread]:
+    """Return what is kept of a record that is too large, and the headers that say so."""
+    value = record.value or b""
+    key = record.key if len(record.key or b"") <= _MAX_KEPT_KEY_BYTES else None
+    unread = Unread("none", record.offset, record.offset, len(value), sha256(value).hexdigest())
+    return record._replace(key=key, value=None, headers=()), unread

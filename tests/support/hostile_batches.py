@@ -5,6 +5,7 @@ broker's disk afterwards, as a bad disk would: a broker hands stored batches out
 """
 
 import asyncio
+import functools
 import gzip
 import struct
 from collections.abc import Mapping, Sequence
@@ -64,6 +65,7 @@ def _many(count: int, value: bytes) -> bytes:
     return b"".join(record(delta, key=b"k", value=value) for delta in range(count))
 
 
+@functools.cache
 def hostile() -> Mapping[str, bytes]:
     """Batches of one offset or several, by what is odd about them."""
     odd_name = b"gr\xf6\xdfe"

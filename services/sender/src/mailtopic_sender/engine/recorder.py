@@ -119,14 +119,19 @@ class Recorder:
         """Record ``deferred``, then hand the mail to a retry topic for its next attempt.
 
         In this order, because whoever owns the retry topic may be another process: were the mail
-        there before anybody can know of it, a replay of this record would send it as well.
+        there before anybody can know of it, a replay of this record would send it as well. A mail
+        that is larger than the retry topic takes is buried.
         """
         event = self._event(incoming, Outcome.DEFERRED, result).model_copy(
             update={"tier": tier.name, "not_before": not_before_ms}
         )
         stored = await self._tell(event, incoming.record.partition)
-        await self._hand_on(incoming, tier, self._next_headers(incoming, error, not_before_ms))
-        self._count(event, stored)
+        try:
+            await self._hand_on(incoming, tier, self._next_headers(incoming, error, not_before_ms))
+        except RecordRefused:
+            await self.bury(incoming, error, reason="too-large", result=result)
+        else:
+            self._count(event, stored)
 
     async def resume(self, incoming: Incoming, deferred: StatusEvent) -> None:
         """Hand a mail to a retry topic that an earlier process had deferred before it died.
@@ -143,8 +148,12 @@ class Recorder:
         )
         tiers = {tier.name: tier for tier in self._names.tiers}
         tier = tiers.get(deferred.tier or "", self._names.tiers[0])
-        await self._hand_on(incoming, tier, headers)
-        self._ledger.remember(deferred)
+        try:
+            await self._hand_on(incoming, tier, headers)
+        except RecordRefused:
+            await self.bury(incoming, error, reason="too-large")
+        else:
+            self._ledger.remember(deferred)
 
     async def bury(
         self,
@@ -160,7 +169,8 @@ class Recorder:
         Of a record that the DLQ doesn't take because of its size, it gets a digest of the value,
         the key if it is short, and no foreign headers.
         """
-        ours = self._headers(incoming, error).encode()
+        # Foreign headers are taken from the record, null values and all.
+        ours = self._headers(incoming, error)._replace(others=()).encode()
         # What can't be decoded is kept as it was; of two headers, the later one counts.
         names = () if isinstance(incoming.error, HeaderError) else {name for name, _ in ours}
         kept = [header for header in incoming.record.headers if header[0] not in names]
@@ -207,6 +217,7 @@ class Recorder:
             value=incoming.record.value,
             headers=headers.encode(),
             partition=incoming.record.partition,
+            raises_too_large=True,
         )
 
     def _next_headers(

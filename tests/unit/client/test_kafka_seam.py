@@ -46,7 +46,7 @@ class Broker:
     async def send(self, node_id: int, request: Any) -> Any:
         del node_id
         await asyncio.sleep(0.01)
-        parts = []
+        parts: list[tuple[Any, ...]] = []
         for _, partitions in request.topics:
             for number, offset, _ in partitions:
                 self.asked.append(number)

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -108,6 +109,12 @@ def test_nobody_elses_consumer_is_touched() -> None:
     assert fetching.Fetcher.fetched_records is not _SafeFetcher.fetched_records
     assert fetching.PartitionRecords.__module__ == "aiokafka.consumer.fetcher"
     assert issubclass(SafeConsumer, aiokafka.AIOKafkaConsumer)
+
+
+def test_no_service_reads_by_a_consumer_that_a_record_can_break() -> None:
+    sources = list((Path(__file__).parents[3]).glob("*/*/src/**/*.py"))
+    assert any("SafeConsumer(" in source.read_text() for source in sources)
+    assert [str(source) for source in sources if "AIOKafkaConsumer(" in source.read_text()] == []
 
 
 async def test_a_bad_batch_costs_no_poll_and_no_other_partition() -> None:

@@ -17,7 +17,7 @@ MARKERS = ("control", "all attributes")
 """Damage that makes a batch a transaction marker, which is no mail."""
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_no_record_stops_a_consumer_and_each_one_is_found_in_the_dlq(
     own_kafka: KafkaNode, topic: str, tmp_path: Path
 ) -> None:

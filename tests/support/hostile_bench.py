@@ -91,11 +91,11 @@ async def run(directory: Path, node: KafkaNode, topic: str) -> Found:
             loop = asyncio.get_running_loop()
             await bench.start_ready()
             begun_s = loop.time()
-            await bench.delivered(honest, timeout_s=100)
+            await bench.delivered(honest, timeout_s=180)
             delivered_s = loop.time() - begun_s
             groups = {topic: (names.main,), f"{topic}.retry": names.retries}
             groups[f"{topic}.signup"] = (names.status,)
-            await until(lambda: _is_read(node, groups), "all is committed", timeout_s=60)
+            await until(lambda: _is_read(node, groups), "all is committed", timeout_s=120)
             committed = await _committed(node, groups)
             commands = {" ".join(words): await _command(bench, *words) for words in _COMMANDS}
             sender = bench.senders["sender"]

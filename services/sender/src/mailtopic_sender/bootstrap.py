@@ -225,6 +225,7 @@ class Sender:
             instance_id=f"{instance_id}{role}" if instance_id else None,
             session_timeout_s=self._settings.consumer.session_timeout_s,
             rebalance_timeout_s=self._settings.consumer.rebalance_timeout_s,
+            count_gone=self._metrics.records_gone.inc,
         )
 
     def _workload(self) -> Workload:

@@ -52,6 +52,7 @@ class KafkaSource:
             within the session timeout gets its partitions back without a rebalance; and who stops
             doesn't leave the group.
         client_id: how the broker's logs call this consumer.
+        count_gone: takes how many offsets retention deleted before they were read.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class KafkaSource:
         rebalance_timeout_s: float,
         instance_id: str | None = None,
         client_id: str = "mailtopic-sender",
+        count_gone: Callable[[int], None] = lambda _count: None,
     ) -> None:
         self._client_kwargs = {**client_kwargs, "client_id": client_id}
         self._instance_id = instance_id
@@ -79,7 +81,7 @@ class KafkaSource:
         self._assignor = type("Sticky", (StickyPartitionAssignor,), {})
         self._consumer: aiokafka.AIOKafkaConsumer | None = None
         self._turn = _Turn()
-        self._retention = RetentionWatch()
+        self._retention = RetentionWatch(count_gone)
 
     async def start(self, listener: AssignmentListener) -> None:
         """See `RecordSource.start`."""

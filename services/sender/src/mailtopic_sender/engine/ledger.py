@@ -17,6 +17,12 @@ from mailtopic_sender.ports import StatusLog
 RECENT = 50_000
 """How many settled mails of this process are remembered: about 10 MB."""
 
+_DERIVED = 5
+"""The version of ids that derive from a name (RFC 9562 §5.5)."""
+
+_CLOCK_SKEW_MS = 5_000
+"""So far a producer's clock may be ahead of a sender's."""
+
 _ALWAYS = 2**31
 """More than any attempt: the outcome is final, whatever attempt a record asks for."""
 
@@ -29,15 +35,20 @@ class _Tail:
         ends: where reading ended, by partition.
         reached: by mail, the attempt up to which it is settled.
         deferred: by mail, the last event, if that is a deferral.
+        derived: by mail whose id derives from its record's origin, the time of the last event,
+            epoch milliseconds.
     """
 
     ends: Mapping[int, int]
     reached: dict[bytes, int] = field(default_factory=dict)
     deferred: dict[bytes, StatusEvent] = field(default_factory=dict)
+    derived: dict[bytes, int] = field(default_factory=dict)
 
     def add(self, events: Iterable[tuple[int, StatusEvent]]) -> None:
         for _partition, event in events:
             key = event.id.bytes
+            if event.id.version == _DERIVED:
+                self.derived[key] = max(event.at, self.derived.get(key, 0))
             if _reached(event) >= self.reached.get(key, 0):
                 self.reached[key] = _reached(event)
                 self.deferred.pop(key, None)
@@ -140,6 +151,24 @@ class Ledger:
     def knows(self, mail_id: UUID) -> bool:
         """Whether anything was recorded about a mail."""
         return self._reached(mail_id.bytes) > 0
+
+    @property
+    def has_former_ids(self) -> bool:
+        """Whether `knew` can be true of anything."""
+        return any(tail.derived for tail in self._restored.values())
+
+    def knew(self, former_id: UUID, *, since_ms: int) -> bool:
+        """Whether an earlier version recorded something about a record under its former id.
+
+        Former ids derive from a record's place alone, so an outcome from before the record's own
+        time is about another record, in a topic that was deleted meanwhile.
+
+        Args:
+            former_id: see `RecordOrigin.former_id`.
+            since_ms: the record's time, epoch milliseconds.
+        """
+        times = (tail.derived.get(former_id.bytes) for tail in self._restored.values())
+        return any(at is not None and at >= since_ms - _CLOCK_SKEW_MS for at in times)
 
     def is_settled(self, mail_id: UUID, attempt: int) -> bool:
         """Whether a record that asks for this attempt would repeat what is done."""

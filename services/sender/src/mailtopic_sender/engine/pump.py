@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from mailtopic_client import BrokerUnavailable
+from mailtopic_contract import to_ms
 from mailtopic_runtime import Clock, get_logger
 from mailtopic_sender.engine.assignment import Assignment, Job, Partition
 from mailtopic_sender.engine.batches import SLICE
@@ -270,6 +271,7 @@ class Pump:
     def _receive(self, assignment: Assignment, records: Iterable[ConsumedRecord]) -> None:
         now_ms = self._clock.now_ms()
         for record in records:
+            time_ms = to_ms(record.timestamp_ms)
             partition = assignment.partitions.get(record.place)
             if partition is None:
                 continue
@@ -278,7 +280,8 @@ class Pump:
                 partition.restart()
             is_new = partition.tracker.receive(
                 record.offset,
-                timestamp_ms=record.timestamp_ms,
+                # A record without a time counts as read in time.
+                timestamp_ms=time_ms if time_ms > 0 else now_ms,
                 ledger_position=self._ledger.position(record.partition),
             )
             if is_new:

@@ -13,7 +13,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from mailtopic_cli.dlq.errors import AccessDenied, BrokerAway, TakenOver
 from mailtopic_cli.dlq.ports import NewRecord, TopicRecord
 from mailtopic_cli.dlq.progress import Progress
-from mailtopic_client.adapters.kafka import describe_connection_error
+from mailtopic_client.adapters.kafka_diagnosis import Diagnosis
+from mailtopic_client.adapters.kafka_words import NO_BROKER
 
 _RETRY_S = 0.5
 _POLL_MS = 500
@@ -54,7 +55,8 @@ class KafkaTopicReader:
         self._topics: dict[str, int] = {}
 
     async def __aenter__(self) -> Self:
-        last = "no broker answers"
+        last = NO_BROKER
+        diagnosis = Diagnosis(self._client_kwargs)
         try:
             async with asyncio.timeout(self._timeout_s):
                 while True:
@@ -62,8 +64,8 @@ class KafkaTopicReader:
                         return await self._start()
                     except _DENIED:
                         raise AccessDenied("the broker does not allow to list topics") from None
-                    except errors.KafkaError as error:
-                        last = describe_connection_error(error)
+                    except errors.KafkaError:
+                        last = await diagnosis.reason()
                         self._progress.say(f"Waiting for Kafka: {last}")
                     await asyncio.sleep(_RETRY_S)
         except TimeoutError:

@@ -1,14 +1,16 @@
 """Reads N.status with a short-lived consumer that belongs to no group."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import aiokafka
 from aiokafka import errors
 
 from mailtopic_client import BrokerUnavailable
+from mailtopic_client.adapters.kafka_words import describe_refusal
 from mailtopic_contract import RecordError, StatusEvent, decode_status
-from mailtopic_sender.ports import StatusTail
+from mailtopic_sender.ports import ReadingRefused, StatusTail
 
 _POLL_MS = 500
 
@@ -16,7 +18,18 @@ _POLL_MS = 500
 class KafkaStatusLog:
     """N.status as a StatusLog. Records that are no status events are skipped."""
 
-    def __init__(self, client_kwargs: Mapping[str, Any], topic: str) -> None:
+    def __init__(
+        self,
+        client_kwargs: Mapping[str, Any],
+        topic: str,
+        *,
+        served: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        """Keep how to reach Kafka, as aiokafka's keyword arguments.
+
+        `served` returns how many partitions all of the satellites have, where that is known.
+        """
+        self._served = served
         self._client_kwargs = {**client_kwargs, "client_id": "mailtopic-sender-ledger"}
         self._topic = topic
 
@@ -32,11 +45,22 @@ class KafkaStatusLog:
         )
         try:
             await consumer.start()
-            return await self._read(consumer, positions)
+            there = await self._partitions(consumer)
+            wanted = {number: start for number, start in positions.items() if number in there}
+            return await self._read(consumer, wanted) if wanted else StatusTail((), {})
         except (errors.KafkaError, OSError) as error:
+            refusal = describe_refusal(error, topic=self._topic)
+            if refusal is not None:
+                raise ReadingRefused(refusal) from None
             raise BrokerUnavailable(f"{self._topic}: {type(error).__name__}") from None
         finally:
             await consumer.stop()
+
+    async def _partitions(self, consumer: aiokafka.AIOKafkaConsumer) -> AbstractSet[int]:
+        cluster = await consumer._client.fetch_all_metadata()  # noqa: SLF001 - nothing public asks
+        found: AbstractSet[int] = cluster.partitions_for_topic(self._topic) or set()
+        served = self._served()
+        return found if served is None else {number for number in found if number < served}
 
     async def _read(
         self, consumer: aiokafka.AIOKafkaConsumer, positions: Mapping[int, int | None]
@@ -49,6 +73,8 @@ class KafkaStatusLog:
         for number, position in positions.items():
             place = places[number]
             start = ends[place] if position is None else max(position, begins[place])
+            if start > ends[place]:  # the topic was deleted and made again
+                start = begins[place]
             if start < ends[place]:
                 consumer.seek(place, start)
                 reading[place] = ends[place]

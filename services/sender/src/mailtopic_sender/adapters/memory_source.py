@@ -148,6 +148,7 @@ class MemorySource:
         self.paused: set[TopicPartition] = set()
         self.reject_commits = False
         self.polls = 0
+        self.problem: str | None = None
 
     async def start(self, listener: AssignmentListener) -> None:
         """See `RecordSource.start`."""

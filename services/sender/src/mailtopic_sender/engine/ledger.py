@@ -39,7 +39,7 @@ class _Tail:
             epoch milliseconds.
     """
 
-    ends: Mapping[int, int]
+    ends: dict[int, int]
     reached: dict[bytes, int] = field(default_factory=dict)
     deferred: dict[bytes, StatusEvent] = field(default_factory=dict)
     derived: dict[bytes, int] = field(default_factory=dict)
@@ -74,7 +74,10 @@ class Ledger:
         self._ends: dict[int, int] = {}
 
     def position(self, partition: int) -> int:
-        """The end of a partition of N.status as far as it is known; never more than it is."""
+        """The end of a partition of N.status as far as it is known; never more than it is.
+
+        It can be less than what was returned before: acknowledgements come in any order.
+        """
         return self._ends.get(partition, 0)
 
     def loaded_end(self, partition: int) -> int:
@@ -92,14 +95,33 @@ class Ledger:
         Raises:
             BrokerUnavailable: N.status can't be read now.
         """
-        found = await self._log.read(positions)
-        tail = _Tail(found.ends)
-        tail.add(found.events)
-        for partition, end in found.ends.items():
-            self._ends[partition] = max(end, self.position(partition))
+        tail = _Tail({})
+        await self._read_into(tail, positions)
         self.forget(owner)
         self._restored[owner] = tail
         return len(tail.reached)
+
+    async def load_more(self, owner: Hashable, positions: Mapping[int, int | None]) -> None:
+        """Read what `load` couldn't, because N.status didn't have these partitions yet.
+
+        Raises:
+            BrokerUnavailable: N.status can't be read now.
+        """
+        tail = self._restored.get(owner)
+        if tail is not None:
+            await self._read_into(tail, positions)
+
+    def has(self, owner: Hashable, partition: int) -> bool:
+        """Whether the owner's partition of N.status has been read, and so can take outcomes."""
+        tail = self._restored.get(owner)
+        return tail is not None and partition in tail.ends
+
+    async def _read_into(self, tail: _Tail, positions: Mapping[int, int | None]) -> None:
+        found = await self._log.read(positions)
+        tail.add(found.events)
+        tail.ends.update(found.ends)
+        # Lower than before if N.status was deleted and made again.
+        self._ends.update(found.ends)
 
     async def catch_up(self, partition: int, since: int) -> None:
         """Make sure that what others recorded from this offset on, before now, is known.
@@ -114,7 +136,7 @@ class Ledger:
             if start <= since:
                 return
             found = await self._log.read({partition: since})
-            tail = _Tail(found.ends)
+            tail = _Tail(dict(found.ends))
             tail.add(found.events)
             self._caught_up[partition] = (since, tail)
 
@@ -125,7 +147,7 @@ class Ledger:
 
     def note(self, event: StatusEvent, *, partition: int, offset: int) -> None:
         """Remember an outcome that N.status has stored at this place."""
-        self._ends[partition] = max(offset + 1, self.position(partition))
+        self._ends[partition] = offset + 1
         self.remember(event)
 
     def remember(self, event: StatusEvent) -> None:
@@ -137,7 +159,7 @@ class Ledger:
 
     def note_accepted(self, mail_ids: Iterable[UUID], *, partition: int, offset: int) -> None:
         """Remember mails that relays have taken; N.status has that stored up to this place."""
-        self._ends[partition] = max(offset + 1, self.position(partition))
+        self._ends[partition] = offset + 1
         for mail_id in mail_ids:
             key = mail_id.bytes
             self._recent[key] = _ALWAYS

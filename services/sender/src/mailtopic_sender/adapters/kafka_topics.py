@@ -169,7 +169,7 @@ class KafkaTopics:
                 await admin.create_partitions({name: NewPartitions(partitions)})
                 grown.append(name)
         if grown:
-            self._log.info("topics.grown", topics=grown, partitions=partitions)
+            self._log.info("topics.grown", topics=",".join(grown), partitions=partitions)
 
     async def _max_record_bytes(self, admin: AIOKafkaAdminClient) -> int:
         resource = ConfigResource(

@@ -90,7 +90,7 @@ class Preparer:
         if waiting:
             self._log.warning(
                 "partitions.waiting",
-                partitions=[f"{each.place.topic}/{each.place.partition}" for each in waiting],
+                partitions=",".join(f"{e.place.topic}/{e.place.partition}" for e in waiting),
                 reason="the topic has more partitions than its satellites: their mails wait",
             )
             self._letting_in = asyncio.create_task(self._let_in(assignment))

@@ -43,7 +43,8 @@ def lines(bench: Bench, event: str) -> list[dict[str, str]]:
 async def test_partitions_that_are_added_cost_no_mail_and_no_second_copy(bench: Bench) -> None:
     for name in ("a", "b"):
         await bench.start_ready(name)
-    topics, sent, partitions = Topics(bench.servers), [], FEW
+    topics, partitions = Topics(bench.servers), FEW
+    sent: list[str] = []
     stop = asyncio.Event()
 
     async def stream() -> None:

@@ -104,8 +104,8 @@ class ListenersNode(KafkaNode):
             kind,
             topic,
             ResourcePatternType.PREFIXED,
-            None,
-            None,
+            f"User:{USER}",
+            "*",
             AclOperation.ANY,
             AclPermissionType.ANY,
         )

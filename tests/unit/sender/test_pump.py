@@ -269,6 +269,33 @@ async def test_a_log_that_was_replaced_is_read_from_its_new_start() -> None:
         await until(lambda: len(engine.mailer.sent) == 3, "the new one is sent")
 
 
+async def test_partitions_without_a_place_for_outcomes_wait_and_hold_up_no_others() -> None:
+    engine = Engine(kafka=MemoryKafka(partitions=2, outcome_partitions=1))
+    new = TopicPartition(NAMES.main, 1)
+
+    async def publish_to(partition: int, address: str) -> None:
+        value = f'{{"email":"{address}","code":"1234"}}'.encode()
+        await engine.kafka.publish(NAMES.main, key=None, value=value, partition=partition)
+
+    await publish_to(1, "new1@example.com")
+    async with engine.running() as pump:
+        await until(lambda: new in engine.source.paused, "the new partition waits")
+        await publish_to(1, "new2@example.com")
+        await publish_to(0, "old@example.com")
+        await until(lambda: watermark(engine) == 1, "the old partition goes on")
+        await engine.source.rebalance()  # what is read during it is kept
+        await publish_to(0, "old2@example.com")
+        await until(lambda: watermark(engine) == 2, "it still goes on")
+        assert pump.is_ready
+        assert engine.kafka.committed("mails", new) is None
+        engine.kafka.outcome_partitions = None
+        await until(lambda: len(engine.mailer.sent) == 4, "the new partition's mails are sent")
+    last = engine.kafka.committed("mails", new)
+    assert last is not None
+    assert last.offset == 2
+    assert [each.recipient.local for each in engine.mailer.sent][-2:] == ["new1", "new2"]
+
+
 async def publish_originals(engine: Engine, *numbers: int, each_ms: int = 1_000) -> None:
     for number in numbers:
         engine.clock.advance(each_ms / 1000)

@@ -14,7 +14,6 @@ from mailtopic_cli.dlq.errors import AccessDenied, BrokerAway, TakenOver
 from mailtopic_cli.dlq.ports import NewRecord, TopicRecord
 from mailtopic_cli.dlq.progress import Progress
 from mailtopic_client.adapters.kafka_diagnosis import Diagnosis
-from mailtopic_client.adapters.kafka_words import NO_BROKER
 
 _RETRY_S = 0.5
 _POLL_MS = 500
@@ -55,7 +54,6 @@ class KafkaTopicReader:
         self._topics: dict[str, int] = {}
 
     async def __aenter__(self) -> Self:
-        last = NO_BROKER
         diagnosis = Diagnosis(self._client_kwargs)
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -65,11 +63,10 @@ class KafkaTopicReader:
                     except _DENIED:
                         raise AccessDenied("the broker does not allow to list topics") from None
                     except errors.KafkaError:
-                        last = await diagnosis.reason()
-                        self._progress.say(f"Waiting for Kafka: {last}")
+                        self._progress.say(f"Waiting for Kafka: {await diagnosis.reason()}")
                     await asyncio.sleep(_RETRY_S)
         except TimeoutError:
-            raise BrokerAway(self._away(last)) from None
+            raise BrokerAway(self._away(await diagnosis.reason())) from None
 
     async def __aexit__(
         self,

@@ -28,6 +28,7 @@ MAX_BATCH_BYTES = 131_072
 """How much of one partition goes into one request: some 600 outcomes; brokers take 1 MiB."""
 
 _RETRY_S = 1.0
+_SLOW_START_S = 5.0
 _REFUSED = {
     errors.MessageSizeTooLargeError: ("too-large", "the record is larger than its topic allows"),
     errors.RecordListTooLargeError: ("too-large", "the record is larger than its topic allows"),
@@ -251,7 +252,7 @@ class KafkaClient:
             if self._publish_timeout_s is None:
                 _keep_for_ever(producer)
             try:
-                await producer.start()
+                await self._started(producer)
             except errors.KafkaError:
                 self._state.down(await self._diagnosis.reason())
             except BaseException:
@@ -262,6 +263,18 @@ class KafkaClient:
                 return producer
             await _stop_quietly(producer)
             await asyncio.sleep(_RETRY_S)
+
+    async def _started(self, producer: aiokafka.AIOKafkaProducer) -> None:
+        """Start a producer; where that takes long, say why before it gives up."""
+        starting = asyncio.ensure_future(producer.start())
+        try:
+            await asyncio.wait({starting}, timeout=_SLOW_START_S)
+            if not starting.done():
+                self._state.down(await self._diagnosis.reason())
+            await starting
+        finally:
+            starting.cancel()
+            await asyncio.wait({starting})
 
     async def _replace(self, spoiled: aiokafka.AIOKafkaProducer) -> None:
         async with self._lock:

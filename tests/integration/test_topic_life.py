@@ -110,16 +110,27 @@ async def _says(bench: Bench, words: str, name: str = "sender") -> bool:
     return words in await bench.probe("readyz", name)
 
 
-async def test_a_satellite_that_was_deleted_is_made_again(bench: Bench) -> None:
+async def test_satellites_that_were_deleted_are_named_and_waited_for(bench: Bench) -> None:
     await bench.start_ready()
     await publish(bench, "before@example.com", 0)
     await bench.delivered(["before@example.com"])
     names, topics = TopicNames(bench.topic), Topics(bench.servers)
     await topics.delete(names.status, names.dlq)
-    await until(lambda: len(lines(bench, "topic.created")) == 2, "both are created")
+    for name in (names.dlq, names.status):
+        await until(lambda name=name: _named(bench, name), "a line names it")  # type: ignore[misc]
+    assert await _says(bench, "does not exist")
+    await publish(bench, "meanwhile@example.com", 1)
+    await until(lambda: _created(topics, names.status), "N.status is there again")
+    await until(lambda: _created(topics, names.dlq), "the DLQ is there again")
+    await until(bench.is_ready, "the sender is ready")
     await publish(bench, "after@example.com", 0)
-    await bench.delivered(["after@example.com"])
-    await until(lambda: _events(bench, 1), "its outcome is recorded")
+    await bench.delivered(["meanwhile@example.com", "after@example.com"])
+    await until(lambda: _events(bench, 2), "their outcomes are recorded")
+    assert set(bench.deliveries().values()) == {1}
+
+
+def _named(bench: Bench, name: str) -> bool:
+    return [line["topic"] for line in lines(bench, "topic.unavailable")].count(name) == 1
 
 
 async def _events(bench: Bench, count: int) -> bool:

@@ -1,8 +1,8 @@
 """Creates the topics that a MailTopic misses, for senders without an operator.
 
 Nothing that exists is changed, but for one thing: satellites get as many partitions as the main
-topic has, because a record keeps its partition number everywhere. The main topic is created when
-a sender starts, and never while it runs: a person who deletes it may be about to make it again.
+topic has, because a record keeps its partition number everywhere. Topics are created when a sender
+starts, and never while it runs: a person who deletes one may be about to make it again.
 """
 
 import asyncio
@@ -96,23 +96,10 @@ class KafkaTopics:
             max_bytes = await self._create_satellites(admin, found)
             # One that may not grow them delivers the mails of the partitions that they have.
             with contextlib.suppress(errors.KafkaError):
-                await self._grow(admin, found)
+                await self.grow(admin, found)
             return TopicFacts(found[self._names.main], max_bytes)
         finally:
             await admin.close()
-
-    async def mend(self, admin: AIOKafkaAdminClient, found: Mapping[str, int]) -> None:
-        """Create satellites that are missing, and grow those with too few partitions.
-
-        Args:
-            admin: a client that is connected.
-            found: partitions of those topics that exist, the main one among them.
-
-        Raises:
-            KafkaError: the broker doesn't allow it, or can't do it now.
-        """
-        await self._create_satellites(admin, found)
-        await self._grow(admin, found)
 
     async def _create_satellites(self, admin: AIOKafkaAdminClient, found: Mapping[str, int]) -> int:
         """Create what is missing, and wait for it; returns the main topic's max.message.bytes."""
@@ -160,16 +147,34 @@ class KafkaTopics:
             if not code:
                 self._log.info("topic.created", topic=name)
 
-    async def _grow(self, admin: AIOKafkaAdminClient, found: Mapping[str, int]) -> None:
+    async def grow(self, admin: AIOKafkaAdminClient, found: Mapping[str, int]) -> None:
+        """Give satellites as many partitions as the main topic has.
+
+        Args:
+            admin: a client that is connected.
+            found: partitions of those topics that exist, the main one among them.
+
+        Raises:
+            KafkaError: the broker doesn't allow it, or can't do it now; of all that it can, it is
+                done.
+        """
         partitions = found[self._names.main]
         short = [name for name in found if found[name] < partitions]
         grown: list[str] = []
-        for name in sorted(short):  # one at a time: another sender may have grown some of them
-            with contextlib.suppress(errors.InvalidPartitionsError):
+        refusal: errors.KafkaError | None = None
+        for name in sorted(short):  # each by itself: what holds for one needn't for another
+            try:
                 await admin.create_partitions({name: NewPartitions(partitions)})
+            except errors.InvalidPartitionsError:
+                continue  # another sender was quicker
+            except errors.KafkaError as error:
+                refusal = error
+            else:
                 grown.append(name)
         if grown:
             self._log.info("topics.grown", topics=",".join(grown), partitions=partitions)
+        if refusal is not None:
+            raise refusal
 
     async def _max_record_bytes(self, admin: AIOKafkaAdminClient) -> int:
         resource = ConfigResource(

@@ -1,7 +1,7 @@
 """Looks after the topics of a MailTopic while a sender runs: says what is wrong, mends what it may.
 
-A main topic that has got more partitions gets satellites with as many; satellites that were
-deleted are created again. What the broker doesn't allow is said once, and tried again.
+A main topic that has got more partitions gets satellites with as many. What the broker doesn't
+allow is said once, and tried again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class TopicWatch:
 
     Args:
         names: the topics.
-        topics: creates and grows satellites.
+        topics: grows satellites.
         states: what the brokers say of the topics.
         groups: the consumer groups, each of which needs a coordinator.
     """
@@ -39,6 +39,7 @@ class TopicWatch:
         self._states = states
         self._groups = groups
         self._problems: dict[tuple[str, str], StateLog] = {}
+        self._absent: set[str] = set()
 
     @property
     def problem(self) -> str | None:
@@ -47,10 +48,13 @@ class TopicWatch:
         return next((reason for reason in reasons if reason), None)
 
     def served(self) -> int | None:
-        """How many partitions every satellite has; None while that isn't known."""
+        """How many partitions all satellites have that there are; None while that isn't known.
+
+        One that is missing altogether holds up only what needs it.
+        """
         states = [self._states.current.get(name) for name in self._names.all[1:]]
-        counts = [state.partitions for state in states if state is not None]
-        return min(counts) if len(counts) == len(states) and any(counts) else None
+        counts = [state.partitions for state in states if state is not None and state.partitions]
+        return min(counts, default=None)
 
     async def look(self, admin: AIOKafkaAdminClient) -> None:
         """Look once, and mend.
@@ -64,43 +68,32 @@ class TopicWatch:
         problems = {name: _trouble(name, states[name]) for name in self._names.all}
         main = self._names.main
         if problems[main] is None and main in found:
-            refusal = await self._mend(admin, states, found)
-            for name in self._names.all[1:]:
-                problems[name] = self._shortage(name, states[name], found, refusal)
+            refusal = await self._grow(admin, found)
+            if refusal is not None:
+                for name in self._names.all:
+                    problems[name] = problems[name] or self._shortage(name, found, refusal)
         self._say("topic", problems)
         self._say(
             "group", {each: await self._without_coordinator(client, each) for each in self._groups}
         )
 
-    async def _mend(
-        self,
-        admin: AIOKafkaAdminClient,
-        states: Mapping[str, TopicState],
-        found: Mapping[str, int],
-    ) -> str | None:
-        """Create and grow satellites; return why that isn't possible."""
-        # One that may not even be described can't be known to be missing.
-        if not all(name in found or states[name].is_missing for name in self._names.all):
-            return None
-        if all(found.get(name, 0) >= found[self._names.main] for name in self._names.all):
+    async def _grow(self, admin: AIOKafkaAdminClient, found: Mapping[str, int]) -> str | None:
+        """Grow satellites that have too few partitions; return why that isn't possible."""
+        if min(found.values()) >= found[self._names.main]:
             return None
         try:
-            await self._topics.mend(admin, found)
+            await self._topics.grow(admin, found)
         except errors.KafkaError as error:
             # The code alone, where there are no words for it: it may be the broker's own text.
             return describe_refusal(error) or type(error).__name__
         await self._states.ask(admin._client)  # noqa: SLF001 - see `look`
         return None
 
-    def _shortage(
-        self, name: str, state: TopicState, found: Mapping[str, int], refusal: str | None
-    ) -> str | None:
+    def _shortage(self, name: str, found: Mapping[str, int], refusal: str) -> str | None:
         main, wanted = self._names.main, found[self._names.main]
-        has = found.get(name, 0)
-        if refusal is None or has >= wanted:
-            return None if state.is_missing or has else _trouble(name, state)
-        if not has:
-            return f"the topic {name} does not exist, and can't be created: {refusal}"
+        has = found.get(name, wanted)
+        if has >= wanted:
+            return None
         return (
             f"the topic {name} has {has} partitions and {main} has {wanted}: mails of the "
             f"partitions from {has} on wait; grant Alter on {name}, or give it {wanted} "
@@ -114,8 +107,14 @@ class TopicWatch:
         except (errors.KafkaError, OSError):
             return None  # whether brokers answer is said elsewhere
         error = errors.for_code(answer.error_code)
+        was_absent = group in self._absent
+        self._absent.discard(group)
         if error is errors.NoError:
             return None
+        if issubclass(error, errors.GroupCoordinatorNotAvailableError):
+            self._absent.add(group)
+            if not was_absent:
+                return None  # a new cluster makes __consumer_offsets when it is first asked
         return describe_refusal(error(), group=group) or f"the group {group}: {error.__name__}"
 
     def _say(self, kind: str, problems: Mapping[str, str | None]) -> None:

@@ -34,7 +34,7 @@ from mailtopic_sender.ports import (
 
 _CONNECT_RETRY_S = 1.0
 _WELL_S = 3.0
-_TOPIC_ID = re.compile(r"[A-Za-z0-9_-]{22}")
+_OURS = re.compile(r"(v[0-9]+\|[^|]*\|[0-9]+)\|([A-Za-z0-9_-]{22})")
 _STOP_S = 4.0
 _FETCH_MAX_WAIT_MS = 200
 _METADATA_MAX_AGE_MS = 5_000
@@ -147,8 +147,10 @@ class KafkaSource:
         # During a rebalance getmany may return a moment before the listener hears of it.
         turn, number = self._turn, self._turn.number
         await turn.settled.wait()
-        if number != turn.number or await self._starts_over():
+        if number != turn.number:
             return ()
+        replaced = await self._start_over()
+        batches = {place: batch for place, batch in batches.items() if place.topic not in replaced}
         await self._retention.follow(self._running, batches)
         return [_record(message) for batch in batches.values() for message in batch]
 
@@ -246,20 +248,20 @@ class KafkaSource:
         await self._read_from_start(former)
         return found
 
-    async def _starts_over(self) -> bool:
-        """Whether a topic was deleted and made again; then it is read from its start."""
+    async def _start_over(self) -> Collection[str]:
+        """Read topics that were deleted and made again from their start; return which ones."""
         replaced = [
             topic
             for topic, topic_id in self._topic_ids.items()
             if self._states.replaced(topic, topic_id)
         ]
         if not replaced:
-            return False
+            return ()
         for topic in replaced:
             self._topic_ids[topic] = self._states.current[topic].topic_id
         assigned = self._running.assignment()
         await self._read_from_start([place for place in assigned if place.topic in replaced])
-        return True
+        return replaced
 
     async def _read_from_start(self, places: Sequence[aiokafka.TopicPartition]) -> None:
         places = self._still_assigned([TopicPartition(*place) for place in places])
@@ -353,8 +355,8 @@ def _with_topic_id(metadata: str, topic_id: str | None) -> str:
 
 def _without_topic_id(metadata: str) -> tuple[str, str | None]:
     """Split what was committed; versions up to 0.1 committed no topic id."""
-    rest, _, last = metadata.rpartition("|")
-    return (rest, last) if rest and _TOPIC_ID.fullmatch(last) else (metadata, None)
+    ours = _OURS.fullmatch(metadata)
+    return (ours[1], ours[2]) if ours else (metadata, None)
 
 
 async def _stop(consumer: aiokafka.AIOKafkaConsumer) -> None:

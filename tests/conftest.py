@@ -8,6 +8,7 @@ from pytest_socket import disable_socket, enable_socket
 
 TESTS = Path(__file__).parent
 FIGURE = "figure"
+_MOST_BYTES_OF_A_NAME = 24
 
 
 @pytest.fixture
@@ -35,6 +36,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         tier = item.path.relative_to(TESTS).parts[0]
         if tier in {"integration", "browser", "faults", "cluster"}:
             item.add_marker(tier)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes by their argument: a name must be the same in each process, and be readable."""
+    return argname if isinstance(val, bytes) and len(val) > _MOST_BYTES_OF_A_NAME else None
 
 
 @pytest.hookimpl(wrapper=True)

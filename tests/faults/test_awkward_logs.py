@@ -126,6 +126,8 @@ async def test_retention_that_passed_the_commit_is_told_and_survived(bench: Faul
         del bench.published[mail_id]
     await bench.publish(addresses(60, "later"))
     await bench.start_ready()
+    counted = f'mailtopic_records_gone_total{{topic="{bench.topic}"}} {len(gone)}.0'
+    assert counted in await bench.probe("metrics")
     verdict = await bench.settled()
     assert bench.log().count("records.gone") == 1
     assert not verdict.lost

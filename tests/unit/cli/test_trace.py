@@ -161,6 +161,20 @@ async def test_a_mail_of_the_original_payload_is_found_by_the_id_that_it_got(
     assert not await search(topics, uuid4())
 
 
+async def test_a_mail_that_an_earlier_version_sent_is_found_by_the_id_of_then(
+    topics: MemoryTopics,
+) -> None:
+    original = json.dumps({"email": "somebody@example.com", "code": "482913"}).encode()
+    stored = topics.put(NewRecord(NAMES.main, 0, None, original))
+    place = RecordOrigin(stored.topic, stored.partition, stored.offset, stored.timestamp_ms)
+    event = StatusEvent(
+        id=place.former_id, outcome=Outcome.ACCEPTED, at=5000, attempt=1, purpose="unspecified"
+    )
+    topics.put(NewRecord(NAMES.status, 0, event.key, event.encode()))
+    known = (await search(topics, place.former_id))[place.former_id]
+    assert [moment.source for moment in known.moments] == [Source.STATUS, Source.MAIN]
+
+
 async def test_an_address_leads_to_its_mails_and_to_no_others(topics: MemoryTopics) -> None:
     put_mail(topics, headers=MailHeaders(mail_id=MAIL))
     original = json.dumps({"email": "somebody@EXAMPLE.com", "code": "482913"}).encode()

@@ -156,6 +156,7 @@ def test_a_claimed_end_is_not_believed_beyond_what_there_is(claimed: int) -> Non
         batch(record(0), record(1), count=99, last_delta=1),
         batch(record(0), record(1), record(2), count=2),
     ],
+    ids=["fewer records than said", "more records than said"],
 )
 def test_what_is_left_behind_the_last_offset_of_a_batch_costs_no_other_one(wrong: bytes) -> None:
     found, end = read(wrong + batch(record(), base_offset=2))

@@ -56,17 +56,46 @@ def test_a_sealed_record_of_the_golden_file_can_be_opened() -> None:
     assert sealed.encode() + b"\n" == (GOLDEN / "record-sealed.json").read_bytes()
 
 
-def test_the_original_payload_becomes_a_mail_whose_id_depends_only_on_its_place() -> None:
+def test_the_original_payload_becomes_a_mail_whose_id_depends_on_its_place_and_time() -> None:
     value = (GOLDEN / "original-payload.json").read_bytes()
     first, second = decode(value), decode(value)
     assert first == second
-    assert str(first.id) == "02505c26-c56e-5dc6-859b-939ed12db45a"
+    assert str(first.id) == "ad65aa2f-dc17-5287-b7bd-a225341b37d9"
+    assert str(ORIGIN.former_id) == "02505c26-c56e-5dc6-859b-939ed12db45a"
     assert first.variables == {"code": "123456"}
     assert first.address.normalised == "someone@example.com"
     assert (first.accepted_at, first.expires_at) == (1_790_000_000_000, 1_790_000_600_000)
     assert (first.locale, first.purpose) == ("ru", "unspecified")
-    elsewhere = RecordOrigin("mails", 3, 43, 0)
-    assert decode_record(value, origin=elsewhere, legacy=LEGACY).id != first.id
+    others = [ORIGIN._replace(offset=43), ORIGIN._replace(timestamp_ms=ORIGIN.timestamp_ms + 1)]
+    ids = {decode_record(value, origin=other, legacy=LEGACY).id for other in others}
+    assert len(ids | {first.id}) == 3
+
+
+def test_a_later_attempt_of_the_original_payload_keeps_its_id() -> None:
+    value = (GOLDEN / "original-payload.json").read_bytes()
+    assert decode_record(value, origin=ORIGIN, legacy=LEGACY, known_id=ID).id == ID
+    ours = record().encode()
+    assert decode_record(ours, origin=ORIGIN, legacy=LEGACY, known_id=ORIGIN.former_id).id == ID
+
+
+def test_a_record_time_in_seconds_is_taken_as_seconds() -> None:
+    value = (GOLDEN / "original-payload.json").read_bytes()
+    origin = ORIGIN._replace(timestamp_ms=1_790_000_000)
+    mail = decode_record(value, origin=origin, legacy=LEGACY)
+    assert (mail.accepted_at, mail.expires_at) == (1_790_000_000_000, 1_790_000_600_000)
+
+
+@pytest.mark.parametrize("code", ['""', '" "', '"\\u3000"', '"\\t\\n"'])
+def test_an_empty_code_is_refused(code: str) -> None:
+    with pytest.raises(RecordError, match="code: is empty"):
+        decode(f'{{"email":"a@b.c","code":{code}}}'.encode())
+
+
+def test_a_byte_order_mark_before_the_json_is_passed_over() -> None:
+    assert decode(b'\xef\xbb\xbf{"email":"a@b.c","code":"1234"}').variables == {"code": "1234"}
+    assert decode(b"\xef\xbb\xbf" + record(KEYRING).encode()).sealed is not None
+    with pytest.raises(RecordError):
+        decode(b"\xef\xbb\xbf" * 2 + b"{}")
 
 
 def test_the_original_payloads_code_may_be_a_number() -> None:

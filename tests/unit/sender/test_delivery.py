@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from mailtopic_contract import KeyRing, Outcome, decode_headers
+from mailtopic_contract import KeyRing, Outcome, decode_headers, new_record
 from mailtopic_sender.adapters.memory_mailer import MemoryMailer
 from mailtopic_sender.adapters.memory_source import MemoryKafka
 from mailtopic_sender.domain.replies import ReplyClass
@@ -281,6 +281,8 @@ async def test_an_unknown_fate_is_held_where_the_owner_wants_that() -> None:
         (b"{", "bad-json"),
         (b'{"v":2}', "unknown-version"),
         (b'{"email":"no address","code":"1"}', "bad-address"),
+        (b'{"email":"a@example.com","code":" "}', "bad-field"),
+        (b"\xef\xbb\xbf{", "bad-json"),
         (b"x" * 300_000, "too-large"),
     ],
 )
@@ -298,6 +300,72 @@ async def test_poison_goes_to_the_dlq_untouched(value: bytes | None, reason: str
     assert engine.outcomes() == [Outcome.DEAD]
     counted = {"topic": "mails", "reason": reason}
     assert engine.registry.get_sample_value("mailtopic_dead_letters_total", counted) == 1
+
+
+@pytest.mark.parametrize("keyring", [None, KeyRing.generate()])
+async def test_an_empty_code_is_dead_sealed_or_not(keyring: KeyRing | None) -> None:
+    engine = Engine(keyring=keyring)
+    now_ms = engine.clock.now_ms()
+    mail = new_record(
+        email="a@example.com",
+        variables={"code": " "},
+        purpose="signup",
+        locale="en",
+        accepted_at_ms=now_ms,
+        expires_at_ms=now_ms + 60_000,
+        keyring=keyring,
+    )
+    await engine.kafka.publish("mails", key=b"k", value=mail.encode())
+    await handle(engine)
+    assert engine.outcomes() == [Outcome.DEAD]
+    assert engine.mailer.sent == []
+
+
+async def test_times_in_seconds_are_no_silent_loss() -> None:
+    engine = Engine()
+    now_s = engine.clock.now_ms() // 1000
+    original = b'{"email":"a@example.com","code":"1234"}'
+    await engine.kafka.publish("mails", key=b"k", value=original, timestamp_ms=now_s)
+    await handle(engine)
+    assert engine.outcomes() == [Outcome.ACCEPTED]
+    counted = {"topic": "mails"}
+    name = "mailtopic_record_times_in_seconds_total"
+    assert engine.registry.get_sample_value(name, counted) == 1
+    waited_s = engine.registry.get_sample_value(
+        "mailtopic_stage_seconds_sum", {"topic": "mails", "stage": "queue"}
+    )
+    assert waited_s is not None
+    assert waited_s < 2
+
+
+@pytest.mark.parametrize("time_ms", [-1, 0, 12_345])
+async def test_an_original_record_without_a_time_is_dead(time_ms: int) -> None:
+    engine = Engine()
+    original = b'{"email":"a@example.com","code":"1234"}'
+    await engine.kafka.publish("mails", key=b"k", value=original, timestamp_ms=time_ms)
+    await handle(engine)
+    (dead,) = engine.kafka.stored(NAMES.dlq)
+    assert engine.outcomes() == [Outcome.DEAD]
+    origin = decode_headers(dead.headers).origin
+    assert origin is not None
+    assert origin.timestamp_ms == max(time_ms, 0), "a time that is none is not written"
+
+
+async def test_a_record_whose_expiry_is_in_seconds_is_dead() -> None:
+    engine = Engine()
+    now_ms = engine.clock.now_ms()
+    mail = new_record(
+        email="a@example.com",
+        variables={"code": "1234"},
+        purpose="signup",
+        locale="en",
+        accepted_at_ms=now_ms,
+        expires_at_ms=now_ms // 1000 + 600,
+        keyring=None,
+    )
+    await engine.kafka.publish("mails", key=b"k", value=mail.encode())
+    await handle(engine)
+    assert engine.outcomes() == [Outcome.DEAD]
 
 
 async def test_a_record_with_broken_headers_is_dead_with_its_own_headers_kept() -> None:

@@ -4,11 +4,17 @@ import asyncio
 from collections.abc import Collection
 from uuid import uuid4
 
-from mailtopic_contract import MailHeaders, Outcome
+from mailtopic_contract import (
+    MailHeaders,
+    Outcome,
+    RecordOrigin,
+    StatusEvent,
+    decode_headers,
+)
 from mailtopic_sender.adapters.memory_mailer import ACCEPTED, MemoryMailer
 from mailtopic_sender.adapters.memory_source import MemoryKafka, MemorySource
 from mailtopic_sender.domain.replies import ReplyClass
-from mailtopic_sender.engine.watermark import Snapshot, decode_snapshot
+from mailtopic_sender.engine.watermark import Snapshot, decode_snapshot, encode_snapshot
 from mailtopic_sender.mail_ports import ALWAYS, DeliveryResult, Offeror, OutgoingMail, Permit
 from mailtopic_sender.ports import Committed, TopicPartition
 from support.conditions import until
@@ -261,6 +267,105 @@ async def test_a_log_that_was_replaced_is_read_from_its_new_start() -> None:
         await engine.publish("new@example.com")
         engine.source._positions[MAIN] = 0  # noqa: SLF001 - as auto.offset.reset does
         await until(lambda: len(engine.mailer.sent) == 3, "the new one is sent")
+
+
+async def test_partitions_without_a_place_for_outcomes_wait_and_hold_up_no_others() -> None:
+    engine = Engine(kafka=MemoryKafka(partitions=2, outcome_partitions=1))
+    new = TopicPartition(NAMES.main, 1)
+
+    async def publish_to(partition: int, address: str) -> None:
+        value = f'{{"email":"{address}","code":"1234"}}'.encode()
+        await engine.kafka.publish(NAMES.main, key=None, value=value, partition=partition)
+
+    await publish_to(1, "new1@example.com")
+    async with engine.running() as pump:
+        await until(lambda: new in engine.source.paused, "the new partition waits")
+        await publish_to(1, "new2@example.com")
+        await publish_to(0, "old@example.com")
+        await until(lambda: watermark(engine) == 1, "the old partition goes on")
+        await engine.source.rebalance()  # what is read during it is kept
+        await publish_to(0, "old2@example.com")
+        await until(lambda: watermark(engine) == 2, "it still goes on")
+        assert pump.is_ready
+        assert engine.kafka.committed("mails", new) is None
+        engine.kafka.outcome_partitions = None
+        await until(lambda: len(engine.mailer.sent) == 4, "the new partition's mails are sent")
+    last = engine.kafka.committed("mails", new)
+    assert last is not None
+    assert last.offset == 2
+    assert [each.recipient.local for each in engine.mailer.sent][-2:] == ["new1", "new2"]
+
+
+async def publish_originals(engine: Engine, *numbers: int, each_ms: int = 1_000) -> None:
+    for number in numbers:
+        engine.clock.advance(each_ms / 1000)
+        value = f'{{"email":"user{number}@example.com","code":"1234"}}'.encode()
+        await engine.kafka.publish(NAMES.main, key=None, value=value)
+
+
+async def test_original_records_of_a_topic_that_was_made_again_are_all_sent() -> None:
+    engine = Engine()
+    await publish_originals(engine, 1, 2, 3)
+    async with engine.running():
+        await until(lambda: watermark(engine) == 3, "all is committed")
+        engine.kafka.logs[MAIN].clear()
+        engine.source._positions[MAIN] = 0  # noqa: SLF001 - as auto.offset.reset does
+        await publish_originals(engine, 11, 12, 13, 14, 15)
+        await until(lambda: len(engine.mailer.sent) == 8, "the new ones are sent")
+
+
+def commit_start(engine: Engine) -> None:
+    """Leave the group where it was before anything of MAIN was handled."""
+    start = encode_snapshot(Snapshot(0, frozenset(), 0))
+    engine.kafka.commits.append(("mails", MAIN, start))
+
+
+async def record_as_before(engine: Engine, outcome: Outcome, *, at_ms: int) -> None:
+    """Record what a version that derived ids from the place alone recorded of MAIN's first."""
+    event = StatusEvent(
+        id=RecordOrigin(MAIN.topic, MAIN.partition, 0, 0).former_id,
+        outcome=outcome,
+        at=at_ms,
+        attempt=1,
+        purpose="unspecified",
+        tier="10s" if outcome is Outcome.DEFERRED else None,
+    )
+    await engine.kafka.publish(NAMES.status, key=event.key, value=event.encode(), partition=0)
+
+
+async def test_outcomes_that_an_earlier_version_recorded_prevent_second_copies() -> None:
+    engine = Engine()
+    await publish_originals(engine, 1, 2)
+    await record_as_before(engine, Outcome.ACCEPTED, at_ms=engine.clock.now_ms())
+    commit_start(engine)
+    async with engine.running():
+        await until(lambda: watermark(engine) == 2, "all is committed")
+    assert [mail.recipient.local for mail in engine.mailer.sent] == ["user2"]
+
+
+async def test_a_deferral_of_an_earlier_version_goes_on_under_its_id() -> None:
+    engine = Engine()
+    await publish_originals(engine, 1)
+    await record_as_before(engine, Outcome.DEFERRED, at_ms=engine.clock.now_ms())
+    commit_start(engine)
+    async with engine.running():
+        await until(lambda: watermark(engine) == 1, "all is committed")
+    assert engine.mailer.sent == []
+    (retry,) = engine.kafka.stored(NAMES.retries[0])
+    engine.clock.advance(60)
+    async with engine.running("retry"):
+        await until(lambda: len(engine.mailer.sent) == 1, "the retry is sent")
+    assert {event.id for event in engine.events()} == {decode_headers(retry.headers).mail_id}
+
+
+async def test_an_outcome_from_before_a_record_says_nothing_about_it() -> None:
+    engine = Engine()
+    await record_as_before(engine, Outcome.ACCEPTED, at_ms=engine.clock.now_ms())
+    await publish_originals(engine, 1, each_ms=60_000)
+    commit_start(engine)
+    async with engine.running():
+        await until(lambda: watermark(engine) == 1, "all is committed")
+    assert len(engine.mailer.sent) == 1
 
 
 async def test_a_broker_that_is_away_at_the_assignment_is_waited_for() -> None:

@@ -319,8 +319,9 @@ _FAILING: Final = Row(
             About(
                 "Trouble with Kafka",
                 "suffix:/s",
-                "Commits that failed, revocations that came before mails were done, and "
-                "records completed after their partition was gone: they are sent again.",
+                "Commits that failed, revocations that came before mails were done, records "
+                "completed after their partition was gone: they are sent again. And what is lost "
+                "or near it: offsets deleted before they were read, record times in seconds.",
             ),
             *(
                 Query(or_zero(rate(f"mailtopic_{name}_total", TOPIC)), text)
@@ -328,6 +329,8 @@ _FAILING: Final = Row(
                     ("commits_failed", "failed commits"),
                     ("drain_timeouts", "drains cut short"),
                     ("stale_completions", "late completions"),
+                    ("records_gone", "deleted unread"),
+                    ("record_times_in_seconds", "times in seconds"),
                 )
             ),
             width=8,

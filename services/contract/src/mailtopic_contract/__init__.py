@@ -22,8 +22,10 @@ from mailtopic_contract.record import (
     MailRecord,
     RecordOrigin,
     decode_record,
+    is_in_seconds,
     new_record,
     open_variables,
+    to_ms,
 )
 from mailtopic_contract.sealing import KeyRing, Sealed
 from mailtopic_contract.tags import signup_tag
@@ -64,6 +66,7 @@ __all__ = [
     "decode_status",
     "encode_mail",
     "encode_outcome",
+    "is_in_seconds",
     "new_record",
     "open_variables",
     "parse_address",
@@ -71,5 +74,6 @@ __all__ = [
     "read_trace_context",
     "redact",
     "signup_tag",
+    "to_ms",
     "topic_config",
 ]

@@ -29,7 +29,7 @@ _FIRST_FAILURE_AT = "mt-first-failure-at"
 _ORIGIN = "mt-origin-"
 _ERROR = "mt-error-"
 _FIRST = (_ID, (_ATTEMPT, b"1"))
-_DIGITS = re.compile(r"[0-9]{1,19}")
+_DIGITS = re.compile(r"-1|[0-9]{1,19}")
 _ADDRESS_LIKE = re.compile(r"\S+@\S+")
 # Four digits or more, but not an enhanced status code or an IP address.
 _CODE_LIKE = re.compile(r"(?<![0-9.])[0-9]{4,}(?![0-9]|\.[0-9])")
@@ -82,6 +82,14 @@ class MailHeaders(NamedTuple):
     error: ErrorInfo | None = None
     trace: TraceContext | None = None
     others: tuple[tuple[str, bytes], ...] = ()
+
+    @property
+    def earlier_id(self) -> UUID | None:
+        """The id that the mail's earlier attempts went by; None for a record's first attempt.
+
+        An id without an origin is the producer's own, and says nothing about attempts.
+        """
+        return self.mail_id if self.origin is not None else None
 
     def __repr__(self) -> str:
         # Foreign headers and an error's words are left out.
@@ -211,7 +219,8 @@ def _origin(texts: dict[str, str]) -> RecordOrigin | None:
     topic = texts.get(f"{_ORIGIN}topic")
     partition = _number(texts, f"{_ORIGIN}partition", 0, 2**31 - 1)
     offset = _number(texts, f"{_ORIGIN}offset", 0, _MAX_OFFSET)
-    timestamp_ms = _number(texts, f"{_ORIGIN}timestamp", 0, MAX_TIME_MS)
+    # A record's time is its producer's, who may leave it out (-1) or count microseconds.
+    timestamp_ms = _number(texts, f"{_ORIGIN}timestamp", -1, _MAX_OFFSET)
     if topic is None and partition is None and offset is None and timestamp_ms is None:
         return None
     if topic is None or partition is None or offset is None or timestamp_ms is None:

@@ -21,7 +21,10 @@ MAX_TIME_MS = 253_402_300_799_999
 """The last millisecond of the year 9999: what every language's date type still holds."""
 
 LEGACY_NAMESPACE = UUID("0f6a3d0e-6f0b-5d3c-9c55-3f3f8b1f5a10")
-"""Namespace of the ids that records without one get from where they were first stored."""
+"""Namespace of the ids that records without one get from where and when they were first stored."""
+
+_SECONDS = range(10**9, 10**11)
+"""Record times in seconds (2001 to 5138); as milliseconds they would lie before 1974."""
 
 UNSPECIFIED_PURPOSE = "unspecified"
 """The purpose of a mail whose record doesn't say what it is for: nothing may supersede it, because
@@ -55,6 +58,34 @@ class RecordOrigin(NamedTuple):
     partition: int
     offset: int
     timestamp_ms: int
+
+    @property
+    def derived_id(self) -> UUID:
+        """The id of a mail whose record has none: by place and record time.
+
+        The place alone comes again when a topic is deleted and made again. The record's content is
+        left out: a code of six digits could be found out from its hash.
+        """
+        return uuid5(LEGACY_NAMESPACE, f"{self._place}/{self.timestamp_ms}")
+
+    @property
+    def former_id(self) -> UUID:
+        """The id that versions up to 0.1 derived, from the place alone."""
+        return uuid5(LEGACY_NAMESPACE, self._place)
+
+    @property
+    def _place(self) -> str:
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+
+def is_in_seconds(time_ms: int) -> bool:
+    """Whether a time that should be in milliseconds can only be meant in seconds."""
+    return time_ms in _SECONDS
+
+
+def to_ms(time_ms: int) -> int:
+    """Return a time in milliseconds that some producers give in seconds."""
+    return time_ms * 1000 if is_in_seconds(time_ms) else time_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +189,22 @@ def open_variables(record: MailRecord, keyring: KeyRing | None) -> Mapping[str, 
 
 
 def decode_record(
-    value: bytes | None, *, origin: RecordOrigin, legacy: LegacyDefaults
+    value: bytes | None,
+    *,
+    origin: RecordOrigin,
+    legacy: LegacyDefaults,
+    known_id: UUID | None = None,
 ) -> MailRecord:
     """Return the mail that a record's value holds: version 1, or the original payload.
 
-    The original payload is ``{"email", "code"}``: its id derives from where it was first stored,
-    so that every reading of the same record gives the same mail.
+    The original payload is ``{"email", "code"}``: its id derives from where and when it was first
+    stored, so that every reading of the same record gives the same mail.
+
+    Args:
+        value: the record's value; a byte order mark before its JSON is passed over.
+        origin: where and when the record was first stored.
+        legacy: what the original payload doesn't say.
+        known_id: the id that an earlier attempt of the original payload went by.
 
     Raises:
         RecordError: and nothing else, whatever the bytes are.
@@ -172,7 +213,7 @@ def decode_record(
         raise RecordError("empty", "the record has no value")
     if len(value) > MAX_VALUE_BYTES:
         raise RecordError("too-large", f"the value has more than {MAX_VALUE_BYTES} bytes")
-    record = _decode_ours(value) or _decode_any(value, origin, legacy)
+    record = _decode_ours(value) or _decode_any(value, origin, legacy, known_id)
     # Parsed here, so that a bad one is found where records are refused; put where cached_property
     # looks for it, without its lock.
     record.__dict__["address"] = parse_address(record.email)
@@ -194,10 +235,13 @@ def _decode_ours(value: bytes) -> MailRecord | None:
     return record if record.encode() == value else None
 
 
-def _decode_any(value: bytes, origin: RecordOrigin, legacy: LegacyDefaults) -> MailRecord:
+def _decode_any(
+    value: bytes, origin: RecordOrigin, legacy: LegacyDefaults, known_id: UUID | None = None
+) -> MailRecord:
     data = _parse_object(value)
     if "v" not in data and "code" in data:
         data = _from_original_payload(data, origin, legacy)
+        data["id"] = known_id or origin.derived_id
     elif data.get("v") != 1 or isinstance(data["v"], bool):
         raise RecordError("unknown-version", "the record's version is not 1")
     try:
@@ -208,7 +252,7 @@ def _decode_any(value: bytes, origin: RecordOrigin, legacy: LegacyDefaults) -> M
 
 def _parse_object(value: bytes) -> dict[str, object]:
     try:
-        text = value.decode("utf-8")
+        text = value.decode("utf-8-sig")
         data = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
         if "\\u" in text:  # only an escape can hide a lone surrogate in valid UTF-8
             json.dumps(data, ensure_ascii=False).encode("utf-8")
@@ -240,12 +284,12 @@ def _from_original_payload(
         raise RecordError("bad-field", "code: must be a text or a whole number")
     if email is None:
         raise RecordError("bad-field", "email: is missing")
-    accepted_at = max(origin.timestamp_ms, 0)
-    place = f"{origin.topic}/{origin.partition}/{origin.offset}"
+    if not str(code).strip():
+        raise RecordError("bad-field", "code: is empty")
+    accepted_at = max(to_ms(origin.timestamp_ms), 0)
     # What is left over is kept, but can't speak for the fields of version 1.
     return rest | {
         "v": 1,
-        "id": uuid5(LEGACY_NAMESPACE, place),
         "email": email,
         "purpose": UNSPECIFIED_PURPOSE,
         "locale": legacy.locale,
@@ -273,6 +317,8 @@ __all__ = [
     "MailRecord",
     "RecordOrigin",
     "decode_record",
+    "is_in_seconds",
     "new_record",
     "open_variables",
+    "to_ms",
 ]

@@ -29,6 +29,8 @@ from mailtopic_sender.adapters.smtp_mailer import SmtpMailer
 from mailtopic_sender.adapters.smtp_metrics import RelayMetrics
 from mailtopic_sender.adapters.smtp_relay_client import RelayState
 from mailtopic_sender.adapters.template_files import load_templates
+from mailtopic_sender.adapters.topic_states import TopicStates
+from mailtopic_sender.adapters.topic_watch import TopicWatch
 from mailtopic_sender.domain.dkim import DkimSigner
 from mailtopic_sender.domain.message import MessageComposer
 from mailtopic_sender.domain.templates import TemplateError, TemplateSet
@@ -49,6 +51,9 @@ from mailtopic_sender.ports import MeteredSource
 from mailtopic_sender.settings import DkimSettings, SenderSettings
 
 T = TypeVar("T")
+
+_ROLES = ("", ".retry")
+"""What the two consumers of a sender append to the group's name."""
 
 _BATCH_ROOM_BYTES = 4096
 """What Kafka's framing adds to the largest record."""
@@ -90,6 +95,9 @@ class Sender:
         self._metrics = SenderMetrics(
             self._registry, settings.topic, relays=[relay.relay for relay in mailer.relays]
         )
+        self._states = TopicStates(settings.names.all)
+        self._topics: KafkaTopics | None = None
+        self._watch: TopicWatch | None = None
         self._pumps: Sequence[Pump] = ()
         self._flood: FloodGate | None = None
         self._refusals: RefusalGate | None = None
@@ -125,10 +133,14 @@ class Sender:
             partitions=settings.topics.partitions,
             replication=settings.topics.replication,
         )
+        self._topics = topics
         facts = await _unless(stop, topics.ensure())
         if facts is None:
             return
         self._monitor.outcomes_topic = settings.names.status
+        self._monitor.topics = self._watch = TopicWatch(
+            settings.names, topics, self._states, [f"{settings.group_id}{role}" for role in _ROLES]
+        )
         broker = KafkaClient(
             settings.kafka,
             client_id="mailtopic-sender",
@@ -151,7 +163,8 @@ class Sender:
     def _make_pumps(self, broker: KafkaClient, max_record_bytes: int) -> tuple[Pump, ...]:
         settings, names = self._settings, self._settings.names
         skipped = self._metrics.status_records_skipped.inc
-        ledger = Ledger(KafkaStatusLog(self._kwargs, names.status, skipped=skipped))
+        served = self._watch.served if self._watch is not None else lambda: None
+        ledger = Ledger(KafkaStatusLog(self._kwargs, names.status, skipped=skipped, served=served))
         shares = RateShares(self._mailer.set_share)
         slots = Slots(settings.delivery.max_in_flight)
         self._flood = FloodGate(
@@ -178,8 +191,8 @@ class Sender:
                 share=shares.of(name),
             )
             for name, topics, role, gate in (
-                ("main", (names.main,), "", OpenGate()),
-                ("retry", names.retries, ".retry", tier_gate),
+                ("main", (names.main,), _ROLES[0], OpenGate()),
+                ("retry", names.retries, _ROLES[1], tier_gate),
             )
         )
 
@@ -233,6 +246,8 @@ class Sender:
             session_timeout_s=self._settings.consumer.session_timeout_s,
             rebalance_timeout_s=self._settings.consumer.rebalance_timeout_s,
             max_record_bytes=max_record_bytes,
+            count_gone=self._metrics.records_gone.inc,
+            states=self._states,
         )
 
     def _workload(self) -> Workload:
@@ -256,11 +271,10 @@ class Sender:
         """Why this sender isn't ready, in words. A relay that is away is no reason."""
         if self._monitor.problem:
             return self._monitor.problem
-        if not self._pumps:
-            return "the topics are not there yet"
-        if not all(pump.is_ready for pump in self._pumps):
-            return "the consumer group has not assigned partitions yet"
-        return None
+        if self._watch is None or not self._pumps:
+            return (self._topics and self._topics.problem) or "the topics are not there yet"
+        problems = (pump.problem for pump in self._pumps)
+        return self._watch.problem or next((each for each in problems if each), None)
 
 
 def _keyring(keys_file: Path | None) -> KeyRing | None:

@@ -131,6 +131,20 @@ REPLAYS_SKIPPED: Final = Family(
     use="Second copies that were not sent, after a restart or a rebalance.",
     labels=(TOPIC, Label("source", ("metadata", "ledger"))),
 )
+TIMES_IN_SECONDS: Final = Family(
+    name="mailtopic_record_times_in_seconds_total",
+    kind=Kind.COUNTER,
+    help="Records whose time is in seconds instead of milliseconds.",
+    use="A producer to mend: Kafka's retention deletes its records as if they were from 1970.",
+    labels=(TOPIC,),
+)
+RECORDS_GONE: Final = Family(
+    name="mailtopic_records_gone_total",
+    kind=Kind.COUNTER,
+    help="Offsets that retention deleted before they were read.",
+    use="Mails that nobody can send any more: retention is too short for an outage that long.",
+    labels=(TOPIC,),
+)
 STALE_COMPLETIONS: Final = Family(
     name="mailtopic_stale_completions_total",
     kind=Kind.COUNTER,
@@ -216,6 +230,8 @@ FAMILIES: Final = (
     DLQ_FLOOD_OPEN,
     REFUSED_ALIKE,
     REPLAYS_SKIPPED,
+    TIMES_IN_SECONDS,
+    RECORDS_GONE,
     STALE_COMPLETIONS,
     COMMITS_FAILED,
     DRAIN_TIMEOUTS,

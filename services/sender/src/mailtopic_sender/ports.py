@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from mailtopic_client import BrokerUnavailable
 from mailtopic_contract import RecordError, StatusEvent
 
 
@@ -62,6 +63,10 @@ class SourceBroken(Exception):  # noqa: N818 - it says what happened
     """The consumer can't go on; a new `start` may help. The text is one line without secrets."""
 
 
+class ReadingRefused(BrokerUnavailable):
+    """A broker answers, and doesn't give what was asked for. The text says what mends it."""
+
+
 class AssignmentListener(Protocol):
     """Hears which partitions this consumer owns. Every rebalance revokes all of them first."""
 
@@ -87,8 +92,16 @@ class RecordSource(Protocol):
     of a partition grow, with gaps.
     """
 
+    @property
+    def problem(self) -> str | None:
+        """What the broker refuses, in words; None while nothing is. Any thread may ask."""
+        ...
+
     async def start(self, listener: AssignmentListener) -> None:
-        """Join the group; waits for a broker. May be called again after `stop`."""
+        """Join the group; waits for a broker, and until the broker allows it.
+
+        May be called again after `stop`.
+        """
         ...
 
     async def poll(self, *, timeout_s: float, max_records: int) -> Sequence[ConsumedRecord]:
@@ -114,6 +127,7 @@ class RecordSource(Protocol):
 
         Raises:
             BrokerUnavailable: no answer.
+            ReadingRefused: the broker doesn't allow it.
         """
         ...
 
@@ -148,7 +162,7 @@ class MeteredSource(RecordSource, Backlog, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StatusTail:
-    """What N.status held: events in order per partition, and each partition's end offset."""
+    """What N.status held: events in order per partition, and the end offset of each that it has."""
 
     events: Iterable[tuple[int, StatusEvent]]
     ends: Mapping[int, int]
@@ -160,7 +174,9 @@ class StatusLog(Protocol):
     async def read(self, positions: Mapping[int, int | None]) -> StatusTail:
         """Return all events from these offsets (by partition) to the end of the topic.
 
-        Where the offset is None, only the end is wanted.
+        Where the offset is None, only the end is wanted; where it is beyond the end, the topic is
+        another one now, and all of it is wanted. Partitions without a place for outcomes, in
+        N.status or in another satellite, are missing in the answer.
 
         Raises:
             BrokerUnavailable: no answer.

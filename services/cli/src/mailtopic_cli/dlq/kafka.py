@@ -13,8 +13,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from mailtopic_cli.dlq.errors import AccessDenied, BrokerAway, TakenOver
 from mailtopic_cli.dlq.ports import NewRecord, TopicRecord
 from mailtopic_cli.dlq.progress import Progress
-from mailtopic_client.adapters.kafka import describe_connection_error
 from mailtopic_client.adapters.kafka_consumer import SafeConsumer
+from mailtopic_client.adapters.kafka_diagnosis import Diagnosis
 from mailtopic_client.adapters.kafka_partition import FetchedRecord
 
 _RETRY_S = 0.5
@@ -56,7 +56,7 @@ class KafkaTopicReader:
         self._topics: dict[str, int] = {}
 
     async def __aenter__(self) -> Self:
-        last = "no broker answers"
+        diagnosis = Diagnosis(self._client_kwargs)
         try:
             async with asyncio.timeout(self._timeout_s):
                 while True:
@@ -64,12 +64,11 @@ class KafkaTopicReader:
                         return await self._start()
                     except _DENIED:
                         raise AccessDenied("the broker does not allow to list topics") from None
-                    except errors.KafkaError as error:
-                        last = describe_connection_error(error)
-                        self._progress.say(f"Waiting for Kafka: {last}")
+                    except errors.KafkaError:
+                        self._progress.say(f"Waiting for Kafka: {await diagnosis.reason()}")
                     await asyncio.sleep(_RETRY_S)
         except TimeoutError:
-            raise BrokerAway(self._away(last)) from None
+            raise BrokerAway(self._away(await diagnosis.reason())) from None
 
     async def __aexit__(
         self,

@@ -71,7 +71,9 @@ def read_letter(record: TopicRecord, legacy: LegacyDefaults) -> DeadLetter:
     here = RecordOrigin(record.topic, record.partition, record.offset, record.timestamp_ms)
     origin = headers.origin or here
     try:
-        mail = decode_record(record.value, origin=origin, legacy=legacy)
+        mail = decode_record(
+            record.value, origin=origin, legacy=legacy, known_id=headers.earlier_id
+        )
     except RecordError as error:
         return DeadLetter(record, headers, origin, None, f"{error.reason}: {error}")
     return DeadLetter(record, headers, origin, mail, None)

@@ -1,6 +1,6 @@
 """What Kafka holds of some mails: their records, their outcomes, their dead letters."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -77,7 +77,7 @@ class KafkaTopics:
             async for record in self._records(topic):
                 if _may_be_one(record, keys):
                     letter = read_letter(record, self.legacy)
-                    mail_id = letter.mail.id if letter.mail else letter.id
+                    mail_id = _id_among(letter, found)
                     if mail_id in mail_ids:
                         _note_record(found.setdefault(mail_id, Known()), letter, self.names)
         self.progress.clear()
@@ -96,6 +96,13 @@ class KafkaTopics:
                         yield record
                     read += len(batch)
                     self.progress.at(f"Reading {topic}", read)
+
+
+def _id_among(letter: DeadLetter, found: Mapping[UUID, Known]) -> UUID | None:
+    """Return the id that N.status knows a mail by: versions up to 0.1 derived another one."""
+    mail_id = letter.mail.id if letter.mail else letter.id
+    former_id = letter.origin.former_id
+    return former_id if mail_id not in found and former_id in found else mail_id
 
 
 def _may_be_one(record: TopicRecord, keys: set[bytes]) -> bool:

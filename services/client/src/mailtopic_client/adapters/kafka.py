@@ -11,6 +11,7 @@ from aiokafka import errors
 from aiokafka.partitioner import DefaultPartitioner
 
 from mailtopic_client.adapters.kafka_batch import fill
+from mailtopic_client.adapters.kafka_diagnosis import Diagnosis
 from mailtopic_client.errors import BrokerUnavailable, RecordRefused
 from mailtopic_client.ports import HeaderList, OutgoingRecord, RecordMetadata
 from mailtopic_client.settings import KafkaSettings
@@ -27,6 +28,7 @@ MAX_BATCH_BYTES = 131_072
 """How much of one partition goes into one request: some 600 outcomes; brokers take 1 MiB."""
 
 _RETRY_S = 1.0
+_SLOW_START_S = 5.0
 _REFUSED = {
     errors.MessageSizeTooLargeError: ("too-large", "the record is larger than its topic allows"),
     errors.RecordListTooLargeError: ("too-large", "the record is larger than its topic allows"),
@@ -81,6 +83,7 @@ class KafkaClient:
         self._producer: aiokafka.AIOKafkaProducer | None = None
         self._lock = asyncio.Lock()
         self._state = StateLog(get_logger(__name__), "broker")
+        self._diagnosis = Diagnosis(self._kwargs)
 
     @property
     def problem(self) -> str | None:
@@ -114,6 +117,8 @@ class KafkaClient:
             "timestamp_ms": timestamp_ms,
         }
         async with self._in_time():
+            if partition is not None:
+                await self._know(topic, partition)
             return await self._repeat(lambda producer: producer.send_and_wait(topic, **record))
 
     async def publish_batch(
@@ -125,6 +130,7 @@ class KafkaClient:
         offsets: list[int] = []
         most = len(records)
         async with self._in_time():
+            await self._know(topic, partition)
             while len(offsets) < len(records):
                 next_ones = records[len(offsets) : len(offsets) + most]
                 try:
@@ -164,6 +170,20 @@ class KafkaClient:
                 yield
         except TimeoutError:
             raise BrokerUnavailable("the broker did not acknowledge the record in time") from None
+
+    async def _know(self, topic: str, partition: int) -> None:
+        """Make sure that the producer knows a partition, which may be newer than what it knows.
+
+        Raises:
+            RecordRefused: the topic has no such partition.
+        """
+        producer = await self._connected()
+        known = producer.client.cluster.partitions_for_topic(topic)
+        if known is None or partition in known:
+            return  # of a topic that it doesn't know at all, it learns when it sends
+        await producer.client.force_metadata_update()
+        if partition not in (producer.client.cluster.partitions_for_topic(topic) or {partition}):
+            raise RecordRefused("unknown-topic", f"the topic has no partition {partition}")
 
     async def _repeat(self, send: _Send) -> RecordMetadata:
         while True:
@@ -232,9 +252,9 @@ class KafkaClient:
             if self._publish_timeout_s is None:
                 _keep_for_ever(producer)
             try:
-                await producer.start()
-            except errors.KafkaError as error:
-                self._state.down(describe_connection_error(error))
+                await self._started(producer)
+            except errors.KafkaError:
+                self._state.down(await self._diagnosis.reason())
             except BaseException:
                 await _stop_quietly(producer)
                 raise
@@ -244,20 +264,23 @@ class KafkaClient:
             await _stop_quietly(producer)
             await asyncio.sleep(_RETRY_S)
 
+    async def _started(self, producer: aiokafka.AIOKafkaProducer) -> None:
+        """Start a producer; where that takes long, say why before it gives up."""
+        starting = asyncio.ensure_future(producer.start())
+        try:
+            await asyncio.wait({starting}, timeout=_SLOW_START_S)
+            if not starting.done():
+                self._state.down(await self._diagnosis.reason())
+            await starting
+        finally:
+            starting.cancel()
+            await asyncio.wait({starting})
+
     async def _replace(self, spoiled: aiokafka.AIOKafkaProducer) -> None:
         async with self._lock:
             if self._producer is spoiled:
                 self._producer = None
         await _stop_quietly(spoiled)
-
-
-def describe_connection_error(error: errors.KafkaError) -> str:
-    """Return in words why a broker can't be used; one line without secrets."""
-    if isinstance(error, errors.AuthenticationFailedError | errors.SaslAuthenticationFailed):
-        return "the broker refuses the login"
-    if isinstance(error, errors.UnsupportedSaslMechanismError):
-        return "the broker does not offer the SASL mechanism"
-    return "no broker answers"
 
 
 def _keep_for_ever(producer: aiokafka.AIOKafkaProducer) -> None:

@@ -10,7 +10,9 @@ from aiokafka import errors
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from mailtopic_client.adapters.kafka_diagnosis import Diagnosis
 from mailtopic_runtime import StateLog, get_logger
+from mailtopic_sender.adapters.topic_watch import TopicWatch
 
 _WHILE_UP_S = 3.0
 _WHILE_DOWN_S = 0.5
@@ -25,15 +27,18 @@ class KafkaMonitor:
         outcomes_topic: once it exists, each of its partitions must take records, too. A cluster
             that has lost too many brokers answers and takes none; then outcomes wait, and a
             process that ended itself because of that would only send its mails once more.
+        topics: once they are there, looked at as well.
     """
 
     outcomes_topic: str | None = None
+    topics: TopicWatch | None = None
 
     def __init__(self, client_kwargs: Mapping[str, Any]) -> None:
         servers = client_kwargs["bootstrap_servers"]
         self._servers = servers if isinstance(servers, str) else ",".join(servers)
         self._client_kwargs = {**client_kwargs, "client_id": "mailtopic-sender-monitor"}
         self._state = StateLog(get_logger(__name__).bind(servers=self._servers), "broker")
+        self._diagnosis = Diagnosis(self._client_kwargs)
         self._admin: AIOKafkaAdminClient | None = None
 
     @property
@@ -65,10 +70,10 @@ class KafkaMonitor:
                     await self._admin.start()
                 await self._admin.describe_cluster()
                 problem = await self._refusal(self._admin)
-        except (errors.AuthenticationFailedError, errors.SaslAuthenticationFailed):
-            self._state.down("the broker refuses the login")
+                if self.topics is not None and problem is None:
+                    await self.topics.look(self._admin)
         except (errors.KafkaError, OSError, TimeoutError):
-            self._state.down("no broker answers")
+            self._state.down(await self._diagnosis.reason())
         else:
             if problem is None:
                 self._state.up()

@@ -1,7 +1,7 @@
 """Records that the broker deleted before anybody read them: nothing can be done but tell it."""
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import aiokafka
@@ -17,7 +17,9 @@ class RetentionWatch:
     partition of which everything is gone until it is assigned or a new record comes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, count: Callable[[int], None]) -> None:
+        """Begin; `count` takes how many offsets are gone."""
+        self._count = count
         self._next: dict[aiokafka.TopicPartition, int] = {}
         self._log = get_logger(__name__)
 
@@ -57,6 +59,7 @@ class RetentionWatch:
             gone = begin - self._next[place]
             if gone > 0:
                 self._next[place] = begin
+                self._count(gone)
                 self._log.warning(
                     "records.gone",
                     topic=place.topic,

@@ -6,6 +6,7 @@ What it shields the engine from (aiokafka 0.14): a rebalance forgets pauses and 
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -19,23 +20,28 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from mailtopic_client import BrokerUnavailable
 from mailtopic_client.adapters.kafka_consumer import SafeConsumer
 from mailtopic_client.adapters.kafka_partition import DEFAULT_MAX_RECORD_BYTES, FetchedRecord
+from mailtopic_client.adapters.kafka_words import describe_refusal
 from mailtopic_contract import RecordError, Unread
+from mailtopic_runtime import StateLog, get_logger
 from mailtopic_sender.adapters.kafka_retention import RetentionWatch
+from mailtopic_sender.adapters.topic_states import TopicStates
 from mailtopic_sender.ports import (
     AssignmentListener,
     CommitRejected,
     Committed,
     ConsumedRecord,
+    ReadingRefused,
     SourceBroken,
     TopicPartition,
 )
 
 _CONNECT_RETRY_S = 1.0
+_WELL_S = 3.0
+_OURS = re.compile(r"(v[0-9]+\|[^|]*\|[0-9]+)\|([A-Za-z0-9_-]{22})")
 _STOP_S = 4.0
 _FETCH_MAX_WAIT_MS = 200
-_METADATA_MAX_AGE_MS = 30_000
-"""A topic that was deleted and made again is read again after so long; aiokafka's 5 min are half
-the life of a code."""
+_METADATA_MAX_AGE_MS = 5_000
+"""New partitions are noticed after so long; aiokafka's 5 min are half the life of a code."""
 
 
 class KafkaSource:
@@ -54,6 +60,8 @@ class KafkaSource:
             doesn't leave the group.
         client_id: how the broker's logs call this consumer.
         max_record_bytes: of a larger record, the value is left out.
+        count_gone: takes how many offsets retention deleted before they were read.
+        states: tells whether a topic is still the one that was read; asked by others as well.
     """
 
     def __init__(
@@ -67,6 +75,8 @@ class KafkaSource:
         instance_id: str | None = None,
         client_id: str = "mailtopic-sender",
         max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES,
+        count_gone: Callable[[int], None] = lambda _count: None,
+        states: TopicStates | None = None,
     ) -> None:
         self._client_kwargs = {**client_kwargs, "client_id": client_id}
         self._instance_id = instance_id
@@ -83,7 +93,17 @@ class KafkaSource:
         self._assignor = type("Sticky", (StickyPartitionAssignor,), {})
         self._consumer: SafeConsumer | None = None
         self._turn = _Turn()
-        self._retention = RetentionWatch()
+        self._retention = RetentionWatch(count_gone)
+        self._states = states or TopicStates(topics)
+        self._topic_ids: dict[str, str | None] = {}
+        self._log = get_logger(__name__).bind(group=group)
+        self._state = StateLog(self._log, "consumer")
+        self._polls_well_since_s: float | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """See `RecordSource.problem`."""
+        return self._state.reason
 
     async def start(self, listener: AssignmentListener) -> None:
         """See `RecordSource.start`."""
@@ -106,7 +126,8 @@ class KafkaSource:
             consumer.subscribe(self._topics, listener=_Listener(listener, self._turn, total))
             try:
                 await consumer.start()
-            except errors.KafkaError:
+            except errors.KafkaError as error:
+                self._note_refusal(error)
                 await _stop(consumer)
                 await asyncio.sleep(_CONNECT_RETRY_S)
             except BaseException:
@@ -123,12 +144,16 @@ class KafkaSource:
                 timeout_ms=round(timeout_s * 1000), max_records=max_records
             )
         except errors.KafkaError as error:
+            self._note_refusal(error)
             raise SourceBroken(f"the consumer failed: {type(error).__name__}") from None
+        self._note_answer()
         # During a rebalance getmany may return a moment before the listener hears of it.
         turn, number = self._turn, self._turn.number
         await turn.settled.wait()
         if number != turn.number:
             return ()
+        replaced = await self._start_over()
+        batches = {place: batch for place, batch in batches.items() if place.topic not in replaced}
         await self._retention.follow(self._running, batches)
         return [_record(fetched) for batch in batches.values() for fetched in batch]
 
@@ -152,23 +177,30 @@ class KafkaSource:
             stored = await admin.list_consumer_group_offsets(
                 self._group, partitions=[aiokafka.TopicPartition(*place) for place in partitions]
             )
-            known = {place: found.offset for place, found in stored.items() if found.offset >= 0}
+            await self._states.ask(admin._client)  # noqa: SLF001 - it has no request for it
+            found = await self._of_these_topics(stored)
+            known = {place: committed.offset for place, committed in found.items()}
             await self._retention.resume(self._running, known)
         except (errors.KafkaError, OSError, AttributeError) as error:
+            refusal = describe_refusal(error, group=self._group)
+            if refusal is not None:
+                raise ReadingRefused(refusal) from None
             # AttributeError: aiokafka 0.14 stumbles over an error code in this very answer.
             raise BrokerUnavailable(f"no committed offsets: {type(error).__name__}") from None
         finally:
             await admin.close()
         return {
-            TopicPartition(place.topic, place.partition): Committed(found.offset, found.metadata)
-            for place, found in stored.items()
-            if found.offset >= 0
+            TopicPartition(place.topic, place.partition): committed
+            for place, committed in found.items()
         }
 
     async def commit(self, offsets: Mapping[TopicPartition, Committed]) -> None:
         """See `RecordSource.commit`."""
         wanted = {
-            aiokafka.TopicPartition(*place): (committed.offset, committed.metadata)
+            aiokafka.TopicPartition(*place): (
+                committed.offset,
+                _with_topic_id(committed.metadata, self._topic_ids.get(place.topic)),
+            )
             for place, committed in offsets.items()
         }
         try:
@@ -200,6 +232,67 @@ class KafkaSource:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             await _stop(consumer)
+
+    async def _of_these_topics(
+        self, stored: Mapping[aiokafka.TopicPartition, Any]
+    ) -> dict[aiokafka.TopicPartition, Committed]:
+        """Return what was committed for the topics that there are now, not for former ones."""
+        found: dict[aiokafka.TopicPartition, Committed] = {}
+        former: list[aiokafka.TopicPartition] = []
+        for topic in self._topics:
+            state = self._states.current.get(topic)
+            self._topic_ids[topic] = state.topic_id if state else None
+        for place, each in stored.items():
+            metadata, topic_id = _without_topic_id(each.metadata)
+            if each.offset >= 0 and self._states.replaced(place.topic, topic_id):
+                former.append(place)
+            elif each.offset >= 0:
+                found[place] = Committed(each.offset, metadata)
+        await self._read_from_start(former)
+        return found
+
+    async def _start_over(self) -> Collection[str]:
+        """Read topics that were deleted and made again from their start; return which ones."""
+        replaced = [
+            topic
+            for topic, topic_id in self._topic_ids.items()
+            if self._states.replaced(topic, topic_id)
+        ]
+        if not replaced:
+            return ()
+        for topic in replaced:
+            self._topic_ids[topic] = self._states.current[topic].topic_id
+        assigned = self._running.assignment()
+        await self._read_from_start([place for place in assigned if place.topic in replaced])
+        return replaced
+
+    async def _read_from_start(self, places: Sequence[aiokafka.TopicPartition]) -> None:
+        places = self._still_assigned([TopicPartition(*place) for place in places])
+        for topic in sorted({place.topic for place in places}):
+            self._log.warning(
+                "topic.replaced",
+                topic=topic,
+                reason="it was deleted and made again: it is read from its start",
+            )
+        if places:
+            try:
+                await self._running.seek_to_beginning(*places)
+            except errors.KafkaError as error:
+                raise SourceBroken(f"no start of a topic: {type(error).__name__}") from None
+
+    def _note_refusal(self, error: errors.KafkaError) -> None:
+        self._polls_well_since_s = None
+        refusal = describe_refusal(error, topic=", ".join(self._topics), group=self._group)
+        if refusal is not None:
+            self._state.down(refusal)
+
+    def _note_answer(self) -> None:
+        """Believe that nothing is refused any more when polls have gone well for some seconds."""
+        now_s = asyncio.get_running_loop().time()
+        if self._polls_well_since_s is None:
+            self._polls_well_since_s = now_s
+        elif now_s - self._polls_well_since_s > _WELL_S and not self._state.is_up:
+            self._state.up()
 
     @property
     def _running(self) -> SafeConsumer:
@@ -262,6 +355,16 @@ def _record(fetched: FetchedRecord) -> ConsumedRecord:
     return ConsumedRecord(*fetched[:-1])._replace(
         headers=(*fetched.headers, *unread.encode()), fault=RecordError(fault.reason, fault.text)
     )
+
+
+def _with_topic_id(metadata: str, topic_id: str | None) -> str:
+    return metadata if topic_id is None else f"{metadata}|{topic_id}"
+
+
+def _without_topic_id(metadata: str) -> tuple[str, str | None]:
+    """Split what was committed; versions up to 0.1 committed no topic id."""
+    ours = _OURS.fullmatch(metadata)
+    return (ours[1], ours[2]) if ours else (metadata, None)
 
 
 async def _stop(consumer: aiokafka.AIOKafkaConsumer) -> None:

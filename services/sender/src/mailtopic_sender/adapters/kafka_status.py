@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import aiokafka
@@ -10,9 +11,10 @@ from aiokafka import errors
 from mailtopic_client import BrokerUnavailable
 from mailtopic_client.adapters.kafka_consumer import SafeConsumer
 from mailtopic_client.adapters.kafka_partition import FetchedRecord
+from mailtopic_client.adapters.kafka_words import describe_refusal
 from mailtopic_contract import RecordError, StatusEvent, decode_status
 from mailtopic_runtime import get_logger
-from mailtopic_sender.ports import StatusTail
+from mailtopic_sender.ports import ReadingRefused, StatusTail
 
 _POLL_MS = 500
 _BROKEN_LOG = (errors.CorruptRecordException.__name__, errors.UnknownError.__name__)
@@ -28,11 +30,18 @@ class KafkaStatusLog:
         client_kwargs: how to reach Kafka, as aiokafka's keyword arguments.
         topic: N.status.
         skipped: called for each record that is skipped; one line says so for each reading.
+        served: returns how many partitions all of the satellites have, where that is known.
     """
 
     def __init__(
-        self, client_kwargs: Mapping[str, Any], topic: str, *, skipped: Callable[[], None]
+        self,
+        client_kwargs: Mapping[str, Any],
+        topic: str,
+        *,
+        skipped: Callable[[], None],
+        served: Callable[[], int | None] = lambda: None,
     ) -> None:
+        self._served = served
         self._client_kwargs = {**client_kwargs, "client_id": "mailtopic-sender-ledger"}
         self._topic = topic
         self._skipped = skipped
@@ -49,11 +58,22 @@ class KafkaStatusLog:
         )
         try:
             await consumer.start()
-            return await self._read(consumer, positions)
+            there = await self._partitions(consumer)
+            wanted = {number: start for number, start in positions.items() if number in there}
+            return await self._read(consumer, wanted) if wanted else StatusTail((), {})
         except (errors.KafkaError, OSError) as error:
+            refusal = describe_refusal(error, topic=self._topic)
+            if refusal is not None:
+                raise ReadingRefused(refusal) from None
             raise BrokerUnavailable(f"{self._topic}: {type(error).__name__}") from None
         finally:
             await consumer.stop()
+
+    async def _partitions(self, consumer: aiokafka.AIOKafkaConsumer) -> AbstractSet[int]:
+        cluster = await consumer._client.fetch_all_metadata()  # noqa: SLF001 - nothing public asks
+        found: AbstractSet[int] = cluster.partitions_for_topic(self._topic) or set()
+        served = self._served()
+        return found if served is None else {number for number in found if number < served}
 
     async def _read(
         self, consumer: SafeConsumer, positions: Mapping[int, int | None]
@@ -66,6 +86,8 @@ class KafkaStatusLog:
         for number, position in positions.items():
             place = places[number]
             start = ends[place] if position is None else max(position, begins[place])
+            if start > ends[place]:  # the topic was deleted and made again
+                start = begins[place]
             if start < ends[place]:
                 consumer.seek(place, start)
                 reading[place] = ends[place]

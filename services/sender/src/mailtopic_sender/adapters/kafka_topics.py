@@ -1,10 +1,12 @@
 """Creates the topics that a MailTopic misses, for senders without an operator.
 
 Nothing that exists is changed, but for one thing: satellites get as many partitions as the main
-topic has, because a record keeps its partition number everywhere.
+topic has, because a record keeps its partition number everywhere. Topics are created when a sender
+starts, and never while it runs: a person who deletes one may be about to make it again.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +15,9 @@ from aiokafka import errors
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from mailtopic_client.adapters.kafka_words import describe_refusal
 from mailtopic_contract import MAX_RECORD_BYTES, TopicNames, topic_config
-from mailtopic_runtime import get_logger
+from mailtopic_runtime import StateLog, get_logger
 
 _RETRY_S = 1.0
 _CALL_S = 30.0
@@ -54,25 +57,32 @@ class KafkaTopics:
         self._partitions = partitions
         self._replication = replication
         self._log = get_logger(__name__)
+        self._state = StateLog(self._log, "topics")
+
+    @property
+    def problem(self) -> str | None:
+        """Why `ensure` can't do it, in words; None where nothing is refused."""
+        return self._state.reason
 
     async def ensure(self) -> TopicFacts:
         """Return when every topic exists with enough partitions; waits for the broker."""
-        said: str | None = None
         while True:
             try:
                 async with asyncio.timeout(_CALL_S):
-                    return await self._ensure_once()
+                    facts = await self._ensure_once()
             except (errors.KafkaError, OSError, TimeoutError) as error:
-                said = self._say(error, said)
+                self._note_refusal(error)
+            else:
+                self._state.up()
+                return facts
             await asyncio.sleep(_RETRY_S)
 
-    def _say(self, error: Exception, said: str | None) -> str | None:
-        # A broker that doesn't answer is the monitor's business; a refusal is told here, once.
-        is_absence = isinstance(error, _ABSENCE) or getattr(error, "retriable", False)
-        reason = said if is_absence else type(error).__name__
-        if reason is not None and reason != said:
-            self._log.warning("topics.refused", reason=reason)
-        return reason
+    def _note_refusal(self, error: Exception) -> None:
+        # A broker that doesn't answer is the monitor's business.
+        if isinstance(error, _ABSENCE) or getattr(error, "retriable", False):
+            return
+        topics = f"{self._names.main} or one of its satellites"
+        self._state.down(describe_refusal(error, topic=topics) or type(error).__name__)
 
     async def _ensure_once(self) -> TopicFacts:
         admin = AIOKafkaAdminClient(**self._client_kwargs)
@@ -83,18 +93,24 @@ class KafkaTopics:
                 main = self._topic(self._names.main, self._partitions, MAX_RECORD_BYTES)
                 await self._create(admin, [main])
                 found = await self._wait_for(admin, {self._names.main})
-            partitions = found[self._names.main]
-            max_bytes = await self._max_record_bytes(admin)
-            missing = [name for name in self._names.all if name not in found]
-            if missing:
-                await self._create(
-                    admin, [self._topic(name, partitions, max_bytes) for name in missing]
-                )
-                found = await self._wait_for(admin, set(self._names.all))
-            await self._grow(admin, found, partitions)
-            return TopicFacts(partitions, max_bytes)
+            max_bytes = await self._create_satellites(admin, found)
+            # One that may not grow them delivers the mails of the partitions that they have.
+            with contextlib.suppress(errors.KafkaError):
+                await self.grow(admin, found)
+            return TopicFacts(found[self._names.main], max_bytes)
         finally:
             await admin.close()
+
+    async def _create_satellites(self, admin: AIOKafkaAdminClient, found: Mapping[str, int]) -> int:
+        """Create what is missing, and wait for it; returns the main topic's max.message.bytes."""
+        max_bytes = await self._max_record_bytes(admin)
+        partitions = found[self._names.main]
+        missing = [name for name in self._names.all if name not in found]
+        if missing:
+            new = [self._topic(name, partitions, max_bytes) for name in missing]
+            await self._create(admin, new)
+            await self._wait_for(admin, set(self._names.all))
+        return max_bytes
 
     def _topic(self, name: str, partitions: int, max_record_bytes: int) -> NewTopic:
         configs = topic_config(self._names, name, max_record_bytes=max_record_bytes)
@@ -131,16 +147,34 @@ class KafkaTopics:
             if not code:
                 self._log.info("topic.created", topic=name)
 
-    async def _grow(
-        self, admin: AIOKafkaAdminClient, found: Mapping[str, int], partitions: int
-    ) -> None:
-        short = {name: NewPartitions(partitions) for name in found if found[name] < partitions}
-        if short:
+    async def grow(self, admin: AIOKafkaAdminClient, found: Mapping[str, int]) -> None:
+        """Give satellites as many partitions as the main topic has.
+
+        Args:
+            admin: a client that is connected.
+            found: partitions of those topics that exist, the main one among them.
+
+        Raises:
+            KafkaError: the broker doesn't allow it, or can't do it now; of all that it can, it is
+                done.
+        """
+        partitions = found[self._names.main]
+        short = [name for name in found if found[name] < partitions]
+        grown: list[str] = []
+        refusal: errors.KafkaError | None = None
+        for name in sorted(short):  # each by itself: what holds for one needn't for another
             try:
-                await admin.create_partitions(short)
+                await admin.create_partitions({name: NewPartitions(partitions)})
             except errors.InvalidPartitionsError:
-                return  # another sender was quicker; if not, the next start tries again
-            self._log.info("topics.grown", topics=sorted(short), partitions=partitions)
+                continue  # another sender was quicker
+            except errors.KafkaError as error:
+                refusal = error
+            else:
+                grown.append(name)
+        if grown:
+            self._log.info("topics.grown", topics=",".join(grown), partitions=partitions)
+        if refusal is not None:
+            raise refusal
 
     async def _max_record_bytes(self, admin: AIOKafkaAdminClient) -> int:
         resource = ConfigResource(

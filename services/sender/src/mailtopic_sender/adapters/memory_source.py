@@ -30,6 +30,7 @@ class MemoryKafka:
 
     Attributes:
         partitions: of every topic.
+        outcome_partitions: of N.status, where it has fewer.
         available: False makes it fail like a broker that is away.
         now_ms: tells the record time.
         commits: what every group committed, in order.
@@ -37,6 +38,7 @@ class MemoryKafka:
     """
 
     partitions: int = 1
+    outcome_partitions: int | None = None
     available: bool = True
     now_ms: Callable[[], int] = lambda: 1_790_000_000_000
     logs: dict[TopicPartition, list[ConsumedRecord]] = field(
@@ -102,7 +104,10 @@ class MemoryKafka:
         self.check()
         events: list[tuple[int, StatusEvent]] = []
         ends: dict[int, int] = {}
+        most = self.outcome_partitions
         for partition, position in positions.items():
+            if most is not None and partition >= most:
+                continue
             log = self.logs[TopicPartition(topic, partition)]
             ends[partition] = log[-1].offset + 1 if log else 0
             for record in log:
@@ -145,6 +150,7 @@ class MemorySource:
         paused: partitions that hand out nothing.
         reject_commits: fail like a group that has moved on.
         polls: how often it was polled.
+        problem: what the broker refuses, in words.
     """
 
     def __init__(self, kafka: MemoryKafka, *, topics: Sequence[str], group: str) -> None:
@@ -158,6 +164,7 @@ class MemorySource:
         self.paused: set[TopicPartition] = set()
         self.reject_commits = False
         self.polls = 0
+        self.problem: str | None = None
 
     async def start(self, listener: AssignmentListener) -> None:
         """See `RecordSource.start`."""

@@ -1,14 +1,14 @@
 """What a consumer owns between two rebalances."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from mailtopic_sender.engine.incoming import Incoming
 from mailtopic_sender.engine.lease import Lease
 from mailtopic_sender.engine.watermark import OffsetTracker, Snapshot
-from mailtopic_sender.ports import TopicPartition
+from mailtopic_sender.ports import ConsumedRecord, TopicPartition
 
 
 @dataclass(slots=True)
@@ -44,24 +44,45 @@ class Partition:
 class Assignment:
     """All partitions that one rebalance gave this consumer, and the jobs that run for them.
 
+    Partitions for whose outcomes there is no place yet wait, and don't keep the others waiting.
     Once it is fenced, nothing is committed for it any more, whoever completes what.
     """
 
     def __init__(self, places: Collection[TopicPartition]) -> None:
         self.places = frozenset(places)
         self.lease = Lease()
-        self.partitions: Mapping[TopicPartition, Partition] = {}
+        self.partitions: dict[TopicPartition, Partition] = {}
         self.is_prepared = False
         self.is_fenced = False
         self.closing: asyncio.Task[None] | None = None
+        self.waiting: dict[TopicPartition, Partition] = {}
+        self._early: list[ConsumedRecord] = []
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def begin(self, partitions: Collection[Partition]) -> None:
-        """Start with what the group has committed."""
+    def begin(self, partitions: Collection[Partition], waiting: Collection[Partition]) -> None:
+        """Start with what the group has committed; those that wait are let in later."""
         self.partitions = {partition.place: partition for partition in partitions}
+        self.waiting = {partition.place: partition for partition in waiting}
         self.is_prepared = True
+
+    def let_in(self, partitions: Collection[Partition]) -> None:
+        """Go on with partitions that waited."""
+        for partition in partitions:
+            del self.waiting[partition.place]
+            self.partitions[partition.place] = partition
+
+    def keep(self, records: Collection[ConsumedRecord]) -> None:
+        """Keep what was read of partitions that wait, before they could be paused."""
+        self._early += [record for record in records if record.place in self.waiting]
+
+    def take_early(self) -> list[ConsumedRecord]:
+        """Return what was kept of partitions that have been let in."""
+        taken = [record for record in self._early if record.place in self.partitions]
+        if taken:
+            self._early = [record for record in self._early if record.place in self.waiting]
+        return taken
 
     def fence(self) -> None:
         """Let nothing begin and nothing be committed any more."""

@@ -115,6 +115,10 @@ class Delivery:
         """Decode a record when it is queued, so that older codes behind it are known as such."""
         received_s = self._clock.monotonic_s()
         incoming = decode_incoming(record, self._policy.legacy, received_s=received_s)
+        if self._ledger.has_former_ids and incoming.has_derived_id:
+            former_id = incoming.origin.former_id
+            if self._ledger.knew(former_id, since_ms=incoming.origin.timestamp_ms):
+                incoming = incoming.under(former_id)
         self._teller.received(incoming)
         if incoming.mail is not None:
             self._newest.note(incoming.mail)

@@ -155,13 +155,17 @@ def outgoing_mail(mail: MailRecord, keyring: KeyRing | None) -> OutgoingMail:
 
     Raises:
         SealingError: they can't be opened.
+        TemplateError: the code among them is empty, so the mail would say nothing.
     """
+    variables = open_variables(mail, keyring)
+    if not variables.get("code", "-").strip():
+        raise TemplateError("the variable code is empty")
     return OutgoingMail(
         mail_id=mail.id,
         recipient=mail.address,
         purpose=mail.purpose,
         locale=mail.locale,
-        variables=open_variables(mail, keyring),
+        variables=variables,
         accepted_at_ms=mail.accepted_at,
         expires_at_ms=mail.expires_at,
     )

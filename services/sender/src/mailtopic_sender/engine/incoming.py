@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Collection
 from typing import NamedTuple
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from mailtopic_contract import (
     LegacyDefaults,
@@ -14,8 +14,11 @@ from mailtopic_contract import (
     decode_headers,
     decode_record,
 )
-from mailtopic_contract.record import LEGACY_NAMESPACE
+from mailtopic_contract.record import UNSPECIFIED_PURPOSE, is_in_seconds
 from mailtopic_sender.ports import ConsumedRecord
+
+_EARLIEST_MS = 10**12
+"""September 2001: no record of Kafka is older."""
 
 _REMEMBERED_CODES = 20_000
 """How many newest codes are remembered: about 6 MB."""
@@ -41,11 +44,23 @@ class Incoming(NamedTuple):
 
     @property
     def mail_id(self) -> UUID:
-        """The mail's id; for what is no mail, one that derives from where it was stored."""
+        """The mail's id; for what is no mail, one that derives from its first place and time."""
         if self.mail is not None:
             return self.mail.id
-        place = f"{self.origin.topic}/{self.origin.partition}/{self.origin.offset}"
-        return self.headers.mail_id or uuid5(LEGACY_NAMESPACE, place)
+        return self.headers.mail_id or self.origin.derived_id
+
+    @property
+    def has_derived_id(self) -> bool:
+        """Whether the record says nothing about its id, so that it derives from its origin."""
+        if self.mail is not None and self.mail.purpose != UNSPECIFIED_PURPOSE:
+            return False
+        return self.mail_id == self.origin.derived_id
+
+    def under(self, mail_id: UUID) -> "Incoming":
+        """Return it under another id, by which an earlier version has recorded its outcomes."""
+        if self.mail is None:
+            return self._replace(headers=self.headers._replace(mail_id=mail_id))
+        return self._replace(mail=self.mail.model_copy(update={"id": mail_id}))
 
     @property
     def purpose(self) -> str:
@@ -75,7 +90,10 @@ def decode_incoming(
     if record.fault is not None:
         return Incoming(record, received_s, headers, origin, error=record.fault)
     try:
-        mail = decode_record(record.value, origin=origin, legacy=legacy)
+        mail = decode_record(
+            record.value, origin=origin, legacy=legacy, known_id=headers.earlier_id
+        )
+        _check_times(mail)
     except RecordError as error:
         return Incoming(record, received_s, headers, origin, error=_bare(error))
     except Exception as error:  # noqa: BLE001 - a bug must cost one record, not the consumer
@@ -91,6 +109,14 @@ def _bare(error: RecordError) -> RecordError:
     """
     error.__context__ = None
     return error.with_traceback(None)
+
+
+def _check_times(mail: MailRecord) -> None:
+    """Refuse times in another unit: such a mail would count as expired without a word."""
+    if is_in_seconds(mail.expires_at):
+        raise RecordError("bad-field", "expires_at: is in seconds, not in milliseconds")
+    if mail.purpose == UNSPECIFIED_PURPOSE and mail.accepted_at < _EARLIEST_MS:
+        raise RecordError("bad-field", "accepted_at: the record has no time")
 
 
 class NewestCodes:

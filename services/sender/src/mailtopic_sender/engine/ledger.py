@@ -18,6 +18,12 @@ RECENT = 50_000
 """How many settled mails of this process are remembered: about 10 MB."""
 
 _REPEATABLE = frozenset({Outcome.DEAD, Outcome.UNKNOWN, Outcome.BOUNCED})
+_DERIVED = 5
+"""The version of ids that derive from a name (RFC 9562 §5.5)."""
+
+_CLOCK_SKEW_MS = 5_000
+"""So far a producer's clock may be ahead of a sender's."""
+
 _ALWAYS = 2**31
 """More than any attempt: the outcome is final, whatever attempt a record asks for."""
 
@@ -30,15 +36,20 @@ class _Tail:
         ends: where reading ended, by partition.
         reached: by mail, the attempt up to which it is settled.
         deferred: by mail, the last event, if that is a deferral.
+        derived: by mail whose id derives from its record's origin, the time of the last event,
+            epoch milliseconds.
     """
 
-    ends: Mapping[int, int]
+    ends: dict[int, int]
     reached: dict[bytes, int] = field(default_factory=dict)
     deferred: dict[bytes, StatusEvent] = field(default_factory=dict)
+    derived: dict[bytes, int] = field(default_factory=dict)
 
     def add(self, events: Iterable[tuple[int, StatusEvent]]) -> None:
         for _partition, event in events:
             key = event.id.bytes
+            if event.id.version == _DERIVED:
+                self.derived[key] = max(event.at, self.derived.get(key, 0))
             if _reached(event) >= self.reached.get(key, 0):
                 self.reached[key] = _reached(event)
                 self.deferred.pop(key, None)
@@ -64,7 +75,10 @@ class Ledger:
         self._ends: dict[int, int] = {}
 
     def position(self, partition: int) -> int:
-        """The end of a partition of N.status as far as it is known; never more than it is."""
+        """The end of a partition of N.status as far as it is known; never more than it is.
+
+        It can be less than what was returned before: acknowledgements come in any order.
+        """
         return self._ends.get(partition, 0)
 
     def loaded_end(self, partition: int) -> int:
@@ -82,14 +96,33 @@ class Ledger:
         Raises:
             BrokerUnavailable: N.status can't be read now.
         """
-        found = await self._log.read(positions)
-        tail = _Tail(found.ends)
-        tail.add(found.events)
-        for partition, end in found.ends.items():
-            self._ends[partition] = max(end, self.position(partition))
+        tail = _Tail({})
+        await self._read_into(tail, positions)
         self.forget(owner)
         self._restored[owner] = tail
         return len(tail.reached)
+
+    async def load_more(self, owner: Hashable, positions: Mapping[int, int | None]) -> None:
+        """Read what `load` couldn't, because N.status didn't have these partitions yet.
+
+        Raises:
+            BrokerUnavailable: N.status can't be read now.
+        """
+        tail = self._restored.get(owner)
+        if tail is not None:
+            await self._read_into(tail, positions)
+
+    def has(self, owner: Hashable, partition: int) -> bool:
+        """Whether the owner's partition of N.status has been read, and so can take outcomes."""
+        tail = self._restored.get(owner)
+        return tail is not None and partition in tail.ends
+
+    async def _read_into(self, tail: _Tail, positions: Mapping[int, int | None]) -> None:
+        found = await self._log.read(positions)
+        tail.add(found.events)
+        tail.ends.update(found.ends)
+        # Lower than before if N.status was deleted and made again.
+        self._ends.update(found.ends)
 
     async def catch_up(self, partition: int, since: int) -> None:
         """Make sure that what others recorded from this offset on, before now, is known.
@@ -104,7 +137,7 @@ class Ledger:
             if start <= since:
                 return
             found = await self._log.read({partition: since})
-            tail = _Tail(found.ends)
+            tail = _Tail(dict(found.ends))
             tail.add(found.events)
             self._caught_up[partition] = (since, tail)
 
@@ -115,7 +148,7 @@ class Ledger:
 
     def note(self, event: StatusEvent, *, partition: int, offset: int) -> None:
         """Remember an outcome that N.status has stored at this place."""
-        self._ends[partition] = max(offset + 1, self.position(partition))
+        self._ends[partition] = offset + 1
         self.remember(event)
 
     def remember(self, event: StatusEvent) -> None:
@@ -127,7 +160,7 @@ class Ledger:
 
     def note_accepted(self, mail_ids: Iterable[UUID], *, partition: int, offset: int) -> None:
         """Remember mails that relays have taken; N.status has that stored up to this place."""
-        self._ends[partition] = max(offset + 1, self.position(partition))
+        self._ends[partition] = offset + 1
         for mail_id in mail_ids:
             key = mail_id.bytes
             self._recent[key] = _ALWAYS
@@ -141,6 +174,24 @@ class Ledger:
     def knows(self, mail_id: UUID) -> bool:
         """Whether anything was recorded about a mail."""
         return self._reached(mail_id.bytes) > 0
+
+    @property
+    def has_former_ids(self) -> bool:
+        """Whether `knew` can be true of anything."""
+        return any(tail.derived for tail in self._restored.values())
+
+    def knew(self, former_id: UUID, *, since_ms: int) -> bool:
+        """Whether an earlier version recorded something about a record under its former id.
+
+        Former ids derive from a record's place alone, so an outcome from before the record's own
+        time is about another record, in a topic that was deleted meanwhile.
+
+        Args:
+            former_id: see `RecordOrigin.former_id`.
+            since_ms: the record's time, epoch milliseconds.
+        """
+        times = (tail.derived.get(former_id.bytes) for tail in self._restored.values())
+        return any(at is not None and at >= since_ms - _CLOCK_SKEW_MS for at in times)
 
     def is_settled(self, mail_id: UUID, attempt: int) -> bool:
         """Whether a record that asks for this attempt would repeat what is done."""

@@ -92,6 +92,10 @@ class Progress:
         """Report that a loop went round."""
         self._beats[name] = self._clock.monotonic_s()
 
+    def rest(self, name: str) -> None:
+        """Judge a loop again from its next beat on: it waits for what may take any time."""
+        self._beats.pop(name, None)
+
     async def tick(self) -> None:
         """Beat for the event loop until cancelled."""
         loop = asyncio.get_running_loop()

@@ -5,28 +5,24 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from mailtopic_client import BrokerUnavailable
+from mailtopic_contract import to_ms
 from mailtopic_runtime import Clock, get_logger
-from mailtopic_sender.engine.assignment import Assignment, Job, Partition
+from mailtopic_sender.engine.assignment import Assignment, Job
 from mailtopic_sender.engine.batches import SLICE
 from mailtopic_sender.engine.committer import Committer
 from mailtopic_sender.engine.delivery import Delivery
 from mailtopic_sender.engine.jobs import JobRunner
 from mailtopic_sender.engine.lag import LagMeter
 from mailtopic_sender.engine.lanes import Slots
-from mailtopic_sender.engine.lease import Abandoned
 from mailtopic_sender.engine.ledger import Ledger
+from mailtopic_sender.engine.preparing import Preparer
 from mailtopic_sender.engine.progress import Progress
 from mailtopic_sender.engine.tiers import Gate
 from mailtopic_sender.engine.watermark import (
     WINDOW,
-    MetadataError,
-    Snapshot,
-    decode_snapshot,
 )
 from mailtopic_sender.metrics import SenderMetrics
 from mailtopic_sender.ports import (
-    Committed,
     ConsumedRecord,
     MeteredSource,
     SourceBroken,
@@ -107,6 +103,14 @@ class Pump:
         self._crash: asyncio.Future[None] | None = None
         self._log = get_logger(__name__).bind(consumer=settings.name)
         self._committer = Committer(source, ledger, metrics=metrics, log=self._log)
+        self._preparer = Preparer(
+            source,
+            ledger,
+            consumer=settings.name,
+            crashed=self._crashed,
+            beat=lambda: progress.beat(settings.name),
+            log=self._log,
+        )
         self._jobs = JobRunner(
             delivery,
             slots=slots,
@@ -132,6 +136,14 @@ class Pump:
         return self._assignment is not None and (
             self._assignment.is_prepared or not self._assignment.places
         )
+
+    @property
+    def problem(self) -> str | None:
+        """Why it doesn't consume, in words; None while it does. Any thread may ask."""
+        refusal = self._source.problem or self._preparer.problem
+        if refusal is not None or self.is_ready:
+            return refusal
+        return "the consumer group has not assigned partitions yet"
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until stopped; then finish what runs, commit, and leave the group.
@@ -176,6 +188,7 @@ class Pump:
 
     async def _close(self, assignment: Assignment) -> None:
         assignment.lease.end()
+        self._preparer.stop()
         self._share(0.0)
         self._gate.clear()
         try:
@@ -201,33 +214,6 @@ class Pump:
             async with asyncio.timeout(_LEAVE_S):
                 await self._source.stop()
 
-    async def _prepare(self, assignment: Assignment) -> None:
-        """Learn what the group has done, and what of the rest already has an outcome."""
-        while not assignment.lease.is_over:
-            with suppress(BrokerUnavailable, Abandoned):
-                committed = await self._source.committed(assignment.places)
-                resumed = [
-                    Partition.resume(place, self._decode(place, committed.get(place)))
-                    for place in assignment.places
-                ]
-                await self._ledger.load(self._settings.name, _ledger_positions(resumed))
-                if not assignment.lease.is_over:
-                    assignment.begin(resumed)
-                return
-            with suppress(Abandoned):
-                await assignment.lease.wait(None, timeout_s=_RETRY_S)
-
-    def _decode(self, place: TopicPartition, committed: Committed | None) -> Snapshot | None:
-        if committed is None:
-            return None
-        try:
-            return decode_snapshot(committed)
-        except MetadataError as error:
-            self._log.warning(
-                "metadata.ignored", topic=place.topic, partition=place.partition, reason=str(error)
-            )
-            return Snapshot(committed.offset, frozenset(), 0)
-
     # --- intake ------------------------------------------------------------------------------
 
     async def _take_in(self) -> None:
@@ -237,7 +223,9 @@ class Pump:
                 while True:
                     await self._step()
             except SourceBroken as error:
-                self._log.warning("consumer.restarts", reason=str(error))
+                if self._source.problem is None:  # what it says itself needn't be said twice
+                    self._log.warning("consumer.restarts", reason=str(error))
+                self._progress.rest(self._settings.name)
                 await self.revoked(())
                 await self._source.stop()
                 await asyncio.sleep(_RETRY_S)
@@ -245,7 +233,7 @@ class Pump:
     async def _step(self) -> None:
         assignment = self._assignment
         if assignment is not None and not assignment.is_prepared:
-            await self._prepare(assignment)
+            await self._preparer.prepare(assignment)
         await self._wait_for_room()
         self._apply_pauses()
         room = self._settings.max_held_records - self._held_records
@@ -257,10 +245,11 @@ class Pump:
         # A rebalance during the poll: what came belongs to the new assignment.
         assignment = self._assignment
         if assignment is not None and not assignment.is_prepared:
-            await self._prepare(assignment)
+            await self._preparer.prepare(assignment)
         if assignment is None or assignment.lease.is_over:
             return
-        self._receive(assignment, records)
+        assignment.keep(records)
+        self._receive(assignment, [*assignment.take_early(), *records])
         await self._committer.commit_first(assignment)
         for number, record in enumerate(self._gate.due(self._clock.now_ms()), 1):
             self._dispatch(assignment, record)
@@ -270,6 +259,7 @@ class Pump:
     def _receive(self, assignment: Assignment, records: Iterable[ConsumedRecord]) -> None:
         now_ms = self._clock.now_ms()
         for record in records:
+            time_ms = to_ms(record.timestamp_ms)
             partition = assignment.partitions.get(record.place)
             if partition is None:
                 continue
@@ -278,7 +268,8 @@ class Pump:
                 partition.restart()
             is_new = partition.tracker.receive(
                 record.offset,
-                timestamp_ms=record.timestamp_ms,
+                # A record without a time counts as read in time.
+                timestamp_ms=time_ms if time_ms > 0 else now_ms,
                 ledger_position=self._ledger.position(record.partition),
             )
             if is_new:
@@ -317,6 +308,7 @@ class Pump:
         if assignment is None:
             return
         wanted = set(assignment.places) if self._is_full else set(self._gate.holding)
+        wanted |= assignment.waiting.keys()
         for place, partition in assignment.partitions.items():
             limit = _WINDOW_ROOM if place in self._paused else _WINDOW_FULL
             if partition.tracker.window >= limit:
@@ -351,14 +343,3 @@ class Pump:
         unread = await self._source.unread(assignment.places)
         if not assignment.is_fenced:
             self._lag.show(assignment.partitions.values(), unread)
-
-
-def _ledger_positions(partitions: Iterable[Partition]) -> dict[int, int | None]:
-    positions: dict[int, int | None] = {}
-    for partition in partitions:
-        number = partition.place.partition
-        start = partition.committed.ledger_position if partition.committed else None
-        others = positions.get(number)
-        known = [position for position in (start, others) if position is not None]
-        positions[number] = min(known) if known else None
-    return positions

@@ -4,7 +4,15 @@ Nothing told here holds an address or a code: the recipient is a tag that only h
 sealing keys can compute.
 """
 
-from mailtopic_contract import KeyRing, MailHeaders, MailRecord, Outcome, TraceContext
+from mailtopic_contract import (
+    KeyRing,
+    MailHeaders,
+    MailRecord,
+    Outcome,
+    TraceContext,
+    is_in_seconds,
+    to_ms,
+)
 from mailtopic_runtime import (
     Blank,
     Clock,
@@ -48,6 +56,7 @@ class Teller:
         self._clock = clock
         self._keyring = keyring
         self._log = get_logger(__name__).bind(topic=metrics.topic)
+        self._has_told_seconds = False
         # By what few mails differ in: the relay, and its reply's codes.
         self._accepted: dict[tuple[str, str | None], RepeatedLine] = {}
 
@@ -57,7 +66,18 @@ class Teller:
         return self._tracer.is_on
 
     def received(self, incoming: Incoming) -> None:
-        """Tell that a record was read."""
+        """Tell that a record was read; a time in seconds is counted, and said once."""
+        if is_in_seconds(incoming.record.timestamp_ms):
+            self._metrics.times_in_seconds.inc()
+            if not self._has_told_seconds:
+                self._has_told_seconds = True
+                self._log.warning(
+                    "record.time_in_seconds",
+                    partition=incoming.record.partition,
+                    offset=incoming.record.offset,
+                    reason="the producer gives record times in seconds: they are taken as such, "
+                    "but Kafka's retention takes them for 1970 and may delete records unread",
+                )
         self._metrics.queued(_queue_s(incoming, self._clock.now_ms()))
 
     def span(self, incoming: Incoming) -> Span:
@@ -192,7 +212,8 @@ def trace_of(headers: MailHeaders) -> TraceContext | None:
 
 
 def _queue_s(incoming: Incoming, received_ms: int) -> float:
-    return max(0.0, (received_ms - incoming.record.timestamp_ms) / 1000)
+    time_ms = to_ms(incoming.record.timestamp_ms)
+    return max(0.0, (received_ms - time_ms) / 1000) if time_ms > 0 else 0.0
 
 
 def _ms(seconds: float) -> float:

@@ -8,7 +8,9 @@ from aiokafka.errors import KafkaError
 
 from mailtopic_client import KafkaSettings
 from mailtopic_client.adapters.kafka_consumer import SafeConsumer
+from mailtopic_client.adapters.kafka_diagnosis import Diagnosis
 from mailtopic_client.adapters.kafka_partition import FetchedRecord
+from mailtopic_client.adapters.kafka_words import describe_refusal
 from mailtopic_contract import Outcome, RecordError, StatusEvent, TopicNames, decode_status
 from mailtopic_runtime import StateLog, get_logger
 from mailtopic_signup.metrics import CountDelivery
@@ -94,6 +96,7 @@ class StatusConsumer:
         self._skipped = skipped
         self._log = get_logger(__name__)
         self._state = StateLog(self._log, "status_topic")
+        self._diagnosis = Diagnosis(self._kwargs)
 
     async def run(self) -> None:
         """Consume until cancelled; waits for Kafka and for the topic."""
@@ -104,15 +107,16 @@ class StatusConsumer:
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 isolation_level="read_committed",
-                metadata_max_age_ms=30_000,
+                metadata_max_age_ms=5_000,
             )
             try:
                 await consumer.start()
                 await self._wait_for_topic(consumer)
                 consumer.subscribe([self._topic])
                 await self._consume(consumer)
-            except KafkaError:
-                self._state.down("Kafka can't be read")
+            except KafkaError as error:
+                refusal = describe_refusal(error, topic=self._topic, group=self._group)
+                self._state.down(refusal or await self._diagnosis.reason())
             finally:
                 await _stop(consumer)
             await asyncio.sleep(_RETRY_S)

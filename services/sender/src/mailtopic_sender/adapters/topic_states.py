@@ -1,0 +1,107 @@
+"""Which topics there are now, and whether they are still the same ones."""
+
+import asyncio
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from aiokafka import errors
+
+from mailtopic_sender.adapters.kafka_metadata import TopicsRequest
+
+_UNKNOWN_TOPIC = 3
+_ANSWER_S = 1.0
+"""For each broker; one that hangs must not make the others seem to be away."""
+
+
+class TopicState(NamedTuple):
+    """A topic as the brokers know it.
+
+    Attributes:
+        error_code: of the Kafka protocol; 0 for a topic that can be used.
+        partitions: how many there are.
+        topic_id: tells a topic from another one that had its name before (KIP-516), as 22
+            characters of base64; None while the brokers don't agree on it.
+    """
+
+    error_code: int
+    partitions: int = 0
+    topic_id: str | None = None
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is no such topic."""
+        return self.error_code == _UNKNOWN_TOPIC
+
+
+class TopicStates:
+    """What the brokers said last about some topics.
+
+    Every live broker is asked, because one that lags behind still knows a topic that was deleted:
+    an id counts only where all of them agree. Brokers before Kafka 2.8 know no ids; then no topic
+    is ever found to be another one.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = list(names)
+        self._asking = asyncio.Lock()
+        self._former: set[str] = set()
+        self.current: Mapping[str, TopicState] = {}
+
+    async def ask(self, client: Any) -> Mapping[str, TopicState]:
+        """Ask by an aiokafka client that is connected; return what is now `current`.
+
+        Raises:
+            KafkaError: no broker answers.
+        """
+        async with self._asking:
+            await client.force_metadata_update()
+            nodes = [broker.nodeId for broker in client.cluster.brokers()]
+            # One after the other: the client opens its connections so, whatever is asked of it.
+            answers = [await self._answer(client, node) for node in nodes]
+            heard = [answer for answer in answers if answer is not None]
+            if not heard:
+                raise errors.KafkaConnectionError("no broker answers")
+            self.current = {
+                name: self._agreed([each[name] for each in heard if name in each])
+                for name in self._names
+            }
+        return self.current
+
+    def replaced(self, topic: str, known_id: str | None) -> bool:
+        """Whether the topic is another one than that which had this id."""
+        state = self.current.get(topic)
+        if known_id is None or state is None or state.topic_id in {None, known_id}:
+            return False
+        self._former.add(known_id)
+        return True
+
+    async def _answer(self, client: Any, node: int) -> dict[str, TopicState] | None:
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                response = await client.send(node, TopicsRequest(self._names))
+        except NotImplementedError:  # so aiokafka calls a broker that doesn't know the version
+            return {}
+        except (errors.KafkaError, OSError, TimeoutError):
+            return None
+        return {
+            name: TopicState(error_code, len(partitions or ()), _text(topic_id))
+            for error_code, name, topic_id, _, partitions, *_ in response.topics
+        }
+
+    def _agreed(self, states: Sequence[TopicState]) -> TopicState:
+        if not states:
+            return TopicState(0)
+        worst = max(states, key=lambda state: state.error_code)
+        ids = {state.topic_id for state in states}
+        topic_id = ids.pop() if len(ids) == 1 else None
+        return TopicState(
+            worst.error_code,
+            min(state.partitions for state in states),
+            # An id never comes back: who says so hasn't heard yet of the newer topic.
+            None if topic_id in self._former else topic_id,
+        )
+
+
+def _text(topic_id: bytes) -> str | None:
+    return base64.urlsafe_b64encode(topic_id).rstrip(b"=").decode() if any(topic_id) else None

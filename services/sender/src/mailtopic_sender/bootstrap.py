@@ -251,13 +251,19 @@ class Sender:
         )
 
     def _problem(self) -> str | None:
-        """Why this sender isn't ready, in words. A relay that is away is no reason."""
+        """Why this sender isn't ready, in words. A relay that is away is no reason.
+
+        A token that can't be had is: a new sender that can't get one must not replace an old one.
+        """
         if self._monitor.problem:
             return self._monitor.problem
         if not self._pumps:
             return "the topics are not there yet"
         if not all(pump.is_ready for pump in self._pumps):
             return "the consumer group has not assigned partitions yet"
+        for relay in self._relays():
+            if relay.login_problem is not None:
+                return f"relay {relay.relay}: no token: {relay.login_problem}"
         return None
 
 

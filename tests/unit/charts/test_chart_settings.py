@@ -21,6 +21,7 @@ SETTINGS: dict[str, type[MailTopicSettings]] = {
     "inbox": InboxSettings,
     "migration": MigrateSettings,
 }
+TIMEOUTS = ("connectS", "greetingS", "commandS", "envelopeS", "blockS", "dotS")
 # What can't be set by a value of the chart, and why.
 LEFT_OUT = {
     "MAILTOPIC_CONSUMER__INSTANCE_ID",  # each pod needs its own; pods of a Deployment keep no name
@@ -87,10 +88,9 @@ def everything_set(helm: Helm) -> list[Manifest]:
             "mechanisms": ["LOGIN"],
             "pipelining": False,
             "ehloName": "mail.example.com",
-            "timeouts": {
-                name: 30
-                for name in ("connectS", "greetingS", "commandS", "envelopeS", "blockS", "dotS")
-            },
+            "timeouts": dict.fromkeys(
+                ("connectS", "greetingS", "commandS", "envelopeS", "blockS", "dotS"), 30
+            ),
         },
         "signup.mails.tokens.existingSecret": "tokens",
         "signup.recipients": {

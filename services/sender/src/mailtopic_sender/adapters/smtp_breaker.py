@@ -10,6 +10,8 @@ from mailtopic_runtime import Clock, StateLog
 from mailtopic_sender.adapters.smtp_session import Answer
 from mailtopic_sender.domain.replies import SESSION_PHASES, ReplyClass
 
+_BLOCKING = frozenset({ReplyClass.AUTH, ReplyClass.BLOCKED})
+"""What becomes worse by trying often."""
 _GROUP = 3
 """So many senders pause for the shortest time."""
 _LARGER_GROUP = 1.5
@@ -22,14 +24,9 @@ class Backoff:
 
     Attributes:
         steps_s: the pauses in order; the last one repeats.
-<<<<<<< HEAD
-        login_steps_s: the same while the login or this host is refused; many servers lock out
-            what tries often.
-=======
-        login_steps_s: the same while the relay wants a login at MAIL.
+        login_steps_s: the same while the relay wants a login at MAIL, or this host is refused.
         refused_login_steps_s: the same while a login is refused. With the jitter, above ten minutes
             for a group of up to three senders; see `pause_s`.
->>>>>>> 079d5ff (sender: Log in with OAuth tokens, and count refused logins.)
         quota_steps_s: the same while an allowance is used up, which lasts for hours.
     """
 
@@ -48,17 +45,13 @@ class Backoff:
         share of the work is, up to an hour, and large groups spread over twice the time.
         """
         steps_s = self.steps_s
-<<<<<<< HEAD
-        if reply_class in {ReplyClass.AUTH, ReplyClass.BLOCKED}:
-=======
-        if reply_class is ReplyClass.AUTH and phase == "auth":
+        if phase == "auth" and reply_class in _BLOCKING:
             scale = max(1.0, 1 / max(share * _GROUP, 1e-3))
             step_s = self.refused_login_steps_s[min(failures, len(self.refused_login_steps_s)) - 1]
             spread = 1.1 if scale < _LARGER_GROUP else 2.0
             scaled_s = min(step_s * scale, max(step_s, _LONGEST_S))
             return scaled_s * random.uniform(0.9, spread)  # noqa: S311 - the same
-        if reply_class is ReplyClass.AUTH:
->>>>>>> 079d5ff (sender: Log in with OAuth tokens, and count refused logins.)
+        if reply_class in _BLOCKING:
             steps_s = self.login_steps_s
         elif reply_class is ReplyClass.QUOTA:
             steps_s = self.quota_steps_s

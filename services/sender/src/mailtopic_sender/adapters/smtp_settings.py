@@ -108,12 +108,8 @@ class RelaySettings:
         connection_age_s: the same, by age, seconds.
         idle_s: an unused connection is closed after this, seconds. Below 10, because Amazon SES
             closes at 10 without a word.
-<<<<<<< HEAD
-        ehlo_name: how this host calls itself; None for its host name.
-        reply_rules: an operator's own rules of what replies mean.
-=======
         ehlo_name: how this host calls itself; None for its FQDN, else its address.
->>>>>>> 079d5ff (sender: Log in with OAuth tokens, and count refused logins.)
+        reply_rules: an operator's own rules of what replies mean.
     """
 
     host: str

@@ -160,7 +160,8 @@ async def test_an_endpoint_that_is_away_is_asked_after_growing_pauses(
 ) -> None:
     server.answer = (500, b"")
     tokens = opens(settings)
-    gaps, waited_s = [], 0.0
+    gaps: list[float] = []
+    waited_s = 0.0
     while len(gaps) < 7:
         before = len(server.asked)
         with pytest.raises(NoToken) as failed:

@@ -147,10 +147,8 @@ class OAuthServer:
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            fields = dict(
-                line.lower().split(": ", 1) if ":" in line else ("", "")
-                for line in head.split("\r\n")[1:]
-            )
+            pairs = (line.lower().partition(": ") for line in head.split("\r\n")[1:])
+            fields = {name: value for name, _, value in pairs}
             body = (await reader.readexactly(int(fields.get("content-length", "0")))).decode()
             basic = next((x for x in head.split("\r\n") if x.lower().startswith("authoriz")), "")
             form = {key: values[0] for key, values in parse_qs(body).items()}

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -234,7 +235,7 @@ def test_the_same_ports_are_open_to_them(desired: Desired, release: list[dict[st
     assert _open(mine) == _open(theirs) == {53, 443, 465, 587, 9093}
 
 
-def _open(policy: dict[str, Any]) -> set[int]:
+def _open(policy: Mapping[str, Any]) -> set[int]:
     return {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
 
 

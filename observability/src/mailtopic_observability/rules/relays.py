@@ -81,8 +81,8 @@ def _away() -> tuple[Rule, ...]:
             summary="A relay refuses the login",
             description=(
                 "Relay {{ $labels.relay }} of topic {{ $labels.topic }} refused the login about"
-                " {{ $value | humanize }} times within the hour, and isn't used. No mail fails by it: they wait"
-                " until they expire, or go by another relay."
+                " {{ $value | humanize }} times within the hour, and isn't used. No mail fails by"
+                " it: they wait until they expire, or go by another relay."
             ),
             expected_when="its password is being rotated",
         ),

@@ -232,7 +232,7 @@ def test_the_same_ports_are_open_to_them(desired: Desired, release: list[dict[st
         next(each for each in objects if each["kind"] == "NetworkPolicy")
         for objects in (children, release)
     )
-    assert _open(mine) == _open(theirs) == {53, 443, 465, 587, 9093}
+    assert _open(mine) == _open(theirs) == {53, 5353, 443, 465, 587, 9093}
 
 
 def _open(policy: Mapping[str, Any]) -> set[int]:

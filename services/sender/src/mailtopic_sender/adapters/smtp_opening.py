@@ -86,7 +86,7 @@ class SessionOpener:
             except LoginFailed as failure:
                 if not failure.is_last:
                     continue
-                refused = SessionRefused(_explain_login(failure))
+                refused = SessionRefused(_explain_login(failure, self._relay.reply_rules))
             if has_renewed or credentials is None or not self._login.may_renew(credentials):
                 raise refused
             secret, credentials = credentials.secret, await self._credentials()
@@ -215,13 +215,13 @@ def _capabilities(smtp: aiosmtplib.SMTP, relay: RelaySettings, *, logged_in: boo
     )
 
 
-def _explain_login(failed: LoginFailed) -> Answer:
+def _explain_login(failed: LoginFailed, rules: Sequence[ReplyRule]) -> Answer:
     """Find the class and the words for a login that no way is left for."""
     reply = failed.reply
     if reply is None:
         problem = "the relay breaks every login off"
         return Answer(ReplyClass.TRANSPORT, "auth", problem=problem)
-    return _explain(aiosmtplib.SMTPAuthenticationError(reply.code, reply.message), "auth")
+    return _explain(aiosmtplib.SMTPAuthenticationError(reply.code, reply.message), "auth", rules)
 
 
 def _explain(error: Exception, phase: str, rules: Sequence[ReplyRule]) -> Answer:

@@ -11,6 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from mailtopic_cli.kafka_node import KafkaNode
 from mailtopic_contract import Outcome, StatusEvent
 from support.conditions import until
+from support.login_server import LoginServer
+from support.oauth_server import CLIENT_ID, CLIENT_SECRET, USER, OAuthServer
 from support.senders import Bench
 from support.smtp_relay import Authority, Fault, SmtpRelay
 from support.smtp_times import largest_excess
@@ -64,12 +66,16 @@ async def metric(bench: Bench, name: str, **labels: str) -> float | None:
     return None
 
 
-async def test_a_login_that_is_refused_for_a_while_costs_no_attempt(bench: Bench) -> None:
+async def test_a_login_that_is_refused_for_a_while_costs_no_attempt(
+    bench: Bench, tmp_path: Path
+) -> None:
+    password = tmp_path / "password"
+    password.write_text("right")
     bench.relay.users = {"sender": "right"}
     bench.relay.require_login = True
     bench.settings |= {
         "MAILTOPIC_SMTP__USERNAME": "sender",
-        "MAILTOPIC_SMTP__PASSWORD": "right",
+        "MAILTOPIC_SMTP__PASSWORD_FILE": str(password),
     }
     refusal = bench.relay.fault(Fault("auth", reply="535 5.7.8 authentication failed"))
     await bench.start_ready()
@@ -78,15 +84,27 @@ async def test_a_login_that_is_refused_for_a_while_costs_no_attempt(bench: Bench
     await until(lambda: "relay.unavailable" in bench.log(), "the sender says so")
     relay = bench.relay.host
 
-    async def has_tried_often() -> bool:
-        count = await metric(bench, "mailtopic_smtp_replies_total", **{"class": "auth"})
-        return (count or 0) >= 3
+    async def refusals() -> float | None:
+        return await metric(bench, "mailtopic_smtp_replies_total", **{"class": "auth"})
 
-    await until(has_tried_often, "some probes were refused")
+    async def has_tried() -> bool:
+        return (await refusals() or 0) > 0
+
+    await until(has_tried, "a login was refused")
+    # Each time that the file is written, there is one more try, and none without.
+    for tries in (2, 3):
+        password.write_text("right")
+
+        async def has_tried_again(tries: int = tries) -> bool:
+            return sum(line.startswith("AUTH") for _, line in bench.relay.commands) >= tries
+
+        await until(has_tried_again, "it was tried again")
+    assert sum(line.startswith("AUTH") for _, line in bench.relay.commands) == 3
     assert await metric(bench, "mailtopic_breaker_open", relay=relay) == 1
     assert await bench.events() == []
     assert await bench.is_ready()
     bench.relay.heal(refusal)
+    password.write_text("right")
 
     await bench.delivered(everybody)
     events = await final_events(bench, len(everybody))
@@ -99,6 +117,46 @@ async def test_a_login_that_is_refused_for_a_while_costs_no_attempt(bench: Bench
     assert bench.log().count("relay.unavailable") == 1
     assert bench.log().count("relay.available") == 1
     assert "right" not in bench.log()
+
+
+async def test_without_a_token_mails_wait_and_readiness_says_why(
+    bench: Bench, tmp_path: Path
+) -> None:
+    authority = Authority()
+    ca_file = authority.write_pem(tmp_path / "oauth-ca.pem")
+    async with OAuthServer(authority) as oauth:
+        await oauth.stop()
+        bench.settings |= {
+            "MAILTOPIC_SMTP__USERNAME": USER,
+            "MAILTOPIC_SMTP__OAUTH__TOKEN_URL": oauth.token_url,
+            "MAILTOPIC_SMTP__OAUTH__CLIENT_ID": CLIENT_ID,
+            "MAILTOPIC_SMTP__OAUTH__CLIENT_SECRET": CLIENT_SECRET,
+            "MAILTOPIC_SMTP__OAUTH__CA_FILE": str(ca_file),
+        }
+        async with LoginServer("XOAUTH2") as relay:
+            relay.is_right = lambda name, token: name == USER and oauth.is_good(token)
+            bench.settings |= {
+                "MAILTOPIC_SMTP__HOST": relay.host,
+                "MAILTOPIC_SMTP__PORT": str(relay.port),
+                "MAILTOPIC_SMTP__SECURITY": "None",
+                "MAILTOPIC_LOG__LEVEL": "debug",
+            }
+            bench.start()
+            await publish(bench, addresses(20))
+            reason = f"relay {relay.host}: no token: the token endpoint can't be reached"
+
+            async def says_why() -> bool:
+                return reason in await bench.probe("readyz")
+
+            await until(says_why, "readiness says why", timeout_s=60)
+            assert relay.connections == 0
+            await oauth.start()
+            await until(lambda: relay.mails == 20, "the mails arrive", timeout_s=60)
+            await until(bench.is_ready, "it is ready")
+        assert bench.log().count("relay.unavailable") == 1
+        for secret in (*oauth.tokens, CLIENT_SECRET):
+            assert secret not in bench.log()
+        assert len(oauth.asked) == 1
 
 
 async def test_an_outcome_names_the_relay_that_took_the_mail(bench: Bench, tmp_path: Path) -> None:

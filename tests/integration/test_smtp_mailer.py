@@ -294,7 +294,7 @@ async def test_random_421s_and_lost_links_lose_nothing_that_was_promised() -> No
 async def test_a_relay_that_accepts_connections_but_never_speaks_is_given_up() -> None:
     async with SmtpRelay() as relay:
         relay.fault(Fault("connect"))
-        patience = SmtpTimeouts(banner_s=0.05)
+        patience = SmtpTimeouts(greeting_s=0.05)
         silent = RelaySettings(relay.host, relay.port, security=Security.NONE, timeouts=patience)
         async with mailer_to(silent) as mailer:
             result = await mailer.send(mail())

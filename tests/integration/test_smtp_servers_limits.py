@@ -100,7 +100,7 @@ async def test_a_server_killed_in_the_midst_leaves_no_result_that_is_not_true(
     name: str, way: Way, tmp_path: Path
 ) -> None:
     sent = mails_to("user", 300)
-    patience = SmtpTimeouts(connect_s=5, banner_s=5, session_s=5, envelope_s=5, dot_s=5)
+    patience = SmtpTimeouts(connect_s=5, greeting_s=5, command_s=5, envelope_s=5, dot_s=5)
     async with running(name, tmp_path) as server:
         async with mailer_to(relay(server, timeouts=patience)) as mailer:
             sending = asyncio.create_task(way(mailer, sent))

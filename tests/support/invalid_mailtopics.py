@@ -59,6 +59,13 @@ def changed(manifest: Mapping[str, Any], path: str, value: Any) -> dict[str, Any
 
 
 _RELAY = "spec/relays/0"
+_KEY = {"name": "oauth", "key": "secret"}
+_CLIENT = {
+    "clientSecretRef": _KEY,
+    "clientId": "app",
+    "tokenUrl": "https://login.example.net/token",
+}
+_WITH = {"name": "ses", "host": "smtp.example.net", "username": "mailer@example.net"}
 _SCALING = "spec/consumers/autoscaling"
 _DKIM = {"keysSecretRef": {"name": "dkim"}, "selectors": ["2026a"]}
 _DURATION = "write a duration as a whole number and s, m or h"
@@ -116,6 +123,46 @@ INVALID: Final = (
     Refused(f"{_RELAY}/credentialsSecretRef", {"name": "Login!"}, "write the object's name only"),
     Refused(f"{_RELAY}/credentialsSecretRef", {}, "name: Required value"),
     Refused(f"{_RELAY}/caSecretRef", {"name": "ca", "key": "a/b"}, "write a key of the object's"),
+    Refused(f"{_RELAY}/host", "[2001:db8::1]", _HOST),
+    Refused(f"{_RELAY}/mechanisms", ["NTLM"], 'supported values: "PLAIN", "LOGIN", "CRAM-MD5"'),
+    Refused(f"{_RELAY}/mechanisms", ["XOAUTH2"], "write mechanisms that fit"),
+    Refused(f"{_RELAY}/ehloName", "two words", "write a full host name"),
+    Refused(f"{_RELAY}/mailsPerConnection", 0, "write 1 to 1000000 mails"),
+    Refused(f"{_RELAY}/timeouts", {"dotS": 0}, "write seconds, above 0"),
+    Refused(f"{_RELAY}/timeouts", {"greetingS": 3601}, "write seconds, above 0"),
+    Refused(f"{_RELAY}/username", "bob@example.net", "beside oauth; without oauth"),
+    Refused(f"{_RELAY}/oauth", _CLIENT, "write username, the mailbox"),
+    Refused("spec/relays/0", _WITH | {"oauth": {}}, "write one of clientSecretRef"),
+    Refused(
+        "spec/relays/0",
+        _WITH | {"oauth": _CLIENT | {"tokenRef": _KEY}},
+        "write one of clientSecretRef",
+    ),
+    Refused(
+        "spec/relays/0",
+        _WITH | {"oauth": _CLIENT | {"tokenUrl": "http://login.example.net/"}},
+        "write the token endpoint's https address",
+    ),
+    Refused(
+        "spec/relays/0",
+        _WITH | {"oauth": {"clientSecretRef": _KEY}},
+        "write clientId and tokenUrl beside",
+    ),
+    Refused(
+        "spec/relays/0",
+        _WITH | {"oauth": {"tokenRef": _KEY, "scope": "x"}},
+        "write tokenRef alone",
+    ),
+    Refused(
+        "spec/relays/0",
+        _WITH | {"oauth": _CLIENT, "mechanisms": ["PLAIN"]},
+        "write mechanisms that fit",
+    ),
+    Refused(
+        "spec/relays/0",
+        _WITH | {"oauth": _CLIENT, "credentialsSecretRef": {"name": "login"}},
+        "write credentialsSecretRef, for a password, or oauth",
+    ),
     Refused(f"{_RELAY}/maxConnections", 0, "write 1 to 1000 connections"),
     Refused(f"{_RELAY}/rateLimit", "fast", "such as 14/s or 600/m"),
     Refused(f"{_RELAY}/rateLimit", 14, "must be of type string"),

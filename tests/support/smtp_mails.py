@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from mailtopic_contract import parse_address
 from mailtopic_sender.adapters.smtp_breaker import Backoff
@@ -12,7 +13,12 @@ from mailtopic_sender.domain.message import MessageComposer
 from mailtopic_sender.domain.templates import Template, TemplateSet
 from mailtopic_sender.mail_ports import OutgoingMail
 
-FAST = Backoff(steps_s=(0.02, 0.05), login_steps_s=(0.02, 0.05), quota_steps_s=(0.05,))
+FAST = Backoff(
+    steps_s=(0.02, 0.05),
+    login_steps_s=(0.02, 0.05),
+    refused_login_steps_s=(0.05,),
+    quota_steps_s=(0.05,),
+)
 
 
 def composer(template: Template | None = None) -> MessageComposer:
@@ -41,10 +47,12 @@ async def mailer_to(
     composed_by: MessageComposer | None = None,
     start: bool = False,
     brake_s: float = 0.05,
+    refused_login_s: float = 0.05,
 ) -> AsyncIterator[SmtpMailer]:
     """A mailer with fast probes; not started unless told, so that connections can be counted."""
     composes = composed_by or composer(template)
-    mailer = SmtpMailer(relays, composes, backoff=FAST, brake_s=brake_s)
+    backoff = replace(FAST, refused_login_steps_s=(refused_login_s,))
+    mailer = SmtpMailer(relays, composes, backoff=backoff, brake_s=brake_s)
     if start:
         await mailer.start()
     try:

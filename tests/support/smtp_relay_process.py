@@ -49,6 +49,7 @@ class RelayProcess:
         self.spool.touch()
         self._log = self.directory / "relay.log"
         self._write(Behaviour())
+        self.password_file.write_text(PASSWORD, "utf-8")
         login = ["--user", f"{USER}:{PASSWORD}"] if self.needs_login else []
         options = ["--port", self.port, "--spool", self.spool, "--cert-dir", self.directory]
         options += ["--behaviour", self._file]
@@ -90,12 +91,20 @@ class RelayProcess:
 
     def environment(self) -> dict[str, str]:
         """A sender's settings that name this relay."""
-        login = {"MAILTOPIC_SMTP__USERNAME": USER, "MAILTOPIC_SMTP__PASSWORD": PASSWORD}
+        login = {
+            "MAILTOPIC_SMTP__USERNAME": USER,
+            "MAILTOPIC_SMTP__PASSWORD_FILE": str(self.password_file),
+        }
         return {
             "MAILTOPIC_SMTP__HOST": self.host,
             "MAILTOPIC_SMTP__PORT": str(self.port),
             "MAILTOPIC_SMTP__CA_FILE": str(self.directory / "ca.pem"),
         } | (login if self.needs_login else {})
+
+    @property
+    def password_file(self) -> Path:
+        """Where senders read the password; whoever writes it has them log in again at once."""
+        return self.directory / "password"
 
     @property
     def _file(self) -> Path:

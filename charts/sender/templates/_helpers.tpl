@@ -4,8 +4,9 @@ The relays, checked. Every helper takes the dict with "context" and "component".
 
 {{/*
 sender.relays: as YAML {single: bool, toInbox: bool, relays: [{name, host, port, security, username,
-secret, passwordKey, caSecret, caKey, maxConnections, mailsPerConnection,
-ratePerS}]}.
+secret, passwordKey, oauth, mechanisms, caSecret, caKey, maxConnections, mailsPerConnection, ratePerS,
+pipelining, ehloName, timeouts}]}; oauth is {} or {tokenUrl, clientId, scope, secret, files: {file:
+key}, caSecret, caKey}.
 */}}
 {{- define "sender.relays" -}}
 {{- $values := .context.Values -}}
@@ -37,8 +38,9 @@ ratePerS}]}.
 {{- if and (eq ($relay.security | default "" | lower) "none") (not $values.allowInsecure) -}}
 {{- include "common.refuse" (dict "context" $.context "value" (printf "%s.security" $where) "problem" "is None, so mails and passwords would be readable on their way: set allowInsecure to true if that is meant") -}}
 {{- end -}}
-{{- if and $relay.username (not $relay.existingSecret) -}}
-{{- include "common.refuse" (dict "context" $.context "value" (printf "%s.existingSecret" $where) "problem" (printf "must name the Secret with the password of %s" $relay.username)) -}}
+{{- $oauth := include "sender.oauth" (dict "context" $.context "relay" $relay "where" $where) | fromYaml -}}
+{{- if and $relay.username (not $relay.existingSecret) (not $oauth) -}}
+{{- include "common.refuse" (dict "context" $.context "value" (printf "%s.existingSecret" $where) "problem" (printf "must name the Secret with the password of %s; or set oauth.existingSecret" $relay.username)) -}}
 {{- end -}}
 {{- if and $relay.existingSecret (not $relay.username) -}}
 {{- include "common.refuse" (dict "context" $.context "value" (printf "%s.username" $where) "problem" "must say who logs in with that Secret's password") -}}
@@ -56,9 +58,78 @@ ratePerS}]}.
   "caKey" ($ca.key | default "ca.crt")
   "maxConnections" (int ($relay.maxConnections | default 10))
   "mailsPerConnection" ($relay.mailsPerConnection | default "")
-  "ratePerS" ($relay.ratePerS | default "")) -}}
+  "ratePerS" ($relay.ratePerS | default "")
+  "oauth" $oauth
+  "mechanisms" ($relay.mechanisms | default list)
+  "pipelining" (or (not (hasKey $relay "pipelining")) $relay.pipelining)
+  "ehloName" ($relay.ehloName | default "")
+  "timeouts" ($relay.timeouts | default dict)) -}}
 {{- end -}}
 {{- toYaml (dict "single" $single "toInbox" $toInbox "relays" $checked) -}}
+{{- end -}}
+
+{{/*
+sender.oauth: the tokens of "relay", as YAML like oauth of sender.relays; "where" names the relay.
+*/}}
+{{- define "sender.oauth" -}}
+{{- $oauth := .relay.oauth | default dict -}}
+{{- $files := dict -}}
+{{- range $file, $key := dict "client-secret" $oauth.clientSecretKey "refresh-token" $oauth.refreshTokenKey "service-account.json" $oauth.serviceAccountKey "token" $oauth.tokenKey -}}
+{{- if $key }}{{ $_ := set $files $file $key }}{{ end -}}
+{{- end -}}
+{{- $ca := $oauth.caSecret | default dict -}}
+{{- if or $files $oauth.tokenUrl $oauth.clientId $oauth.scope $oauth.existingSecret $ca.name -}}
+{{- $refuse := "" -}}
+{{- $field := "" -}}
+{{- if not $oauth.existingSecret -}}
+{{- $field = "oauth.existingSecret" -}}
+{{- $refuse = "must name the Secret with the application's secret, refresh token, service account's key or token" -}}
+{{- else if not $files -}}
+{{- $field = "oauth.clientSecretKey" -}}
+{{- $refuse = "must name the key in that Secret (or refreshTokenKey, serviceAccountKey, tokenKey)" -}}
+{{- else if .relay.existingSecret -}}
+{{- $field = "existingSecret" -}}
+{{- $refuse = "can't stand beside oauth: keep the password or the tokens" -}}
+{{- else if not .relay.username -}}
+{{- $field = "username" -}}
+{{- $refuse = "must be the mailbox that the tokens are for" -}}
+{{- else if hasKey $files "token" -}}
+{{- if or (gt (len $files) 1) $oauth.tokenUrl $oauth.clientId $oauth.scope $ca.name -}}
+{{- $field = "oauth.tokenKey" -}}
+{{- $refuse = "can't stand beside other settings of oauth: that token is all that is needed" -}}
+{{- end -}}
+{{- else if hasKey $files "service-account.json" -}}
+{{- if or (gt (len $files) 1) $oauth.clientId -}}
+{{- $field = "oauth.serviceAccountKey" -}}
+{{- $refuse = "can't stand beside clientId, clientSecretKey or refreshTokenKey: that key names its account" -}}
+{{- end -}}
+{{- else if not (and $oauth.clientId $oauth.tokenUrl) -}}
+{{- $field = ternary "oauth.tokenUrl" "oauth.clientId" (not (empty $oauth.clientId)) -}}
+{{- $refuse = "is required: the application that asks for tokens, and the token endpoint (https)" -}}
+{{- end -}}
+{{- if $refuse -}}
+{{- include "common.refuse" (dict "context" .context "value" (printf "%s.%s" .where $field) "problem" $refuse) -}}
+{{- end -}}
+{{- toYaml (dict "tokenUrl" ($oauth.tokenUrl | default "") "clientId" ($oauth.clientId | default "") "scope" ($oauth.scope | default "") "secret" $oauth.existingSecret "files" $files "caSecret" ($ca.name | default "") "caKey" ($ca.key | default "ca.crt")) -}}
+{{- else -}}
+{}
+{{- end -}}
+{{- end -}}
+
+{{/*
+sender.oauthSettings: oauth of one relay of sender.relays as settings by name, in camel case, as YAML;
+"folder" is where its files are.
+*/}}
+{{- define "sender.oauthSettings" -}}
+{{- $settings := dict -}}
+{{- range $name := list "tokenUrl" "clientId" "scope" -}}
+{{- with index $.oauth $name }}{{ $_ := set $settings $name . }}{{ end -}}
+{{- end -}}
+{{- range $file, $_ := .oauth.files -}}
+{{- $_ := set $settings (get (dict "client-secret" "clientSecretFile" "refresh-token" "refreshTokenFile" "service-account.json" "serviceAccountFile" "token" "tokenFile") $file) (printf "%s/%s" $.folder $file) -}}
+{{- end -}}
+{{- if .oauth.caSecret }}{{ $_ := set $settings "caFile" (printf "%s/oauth-ca.crt" .folder) }}{{ end -}}
+{{- toYaml $settings -}}
 {{- end -}}
 
 {{/*
@@ -73,7 +144,17 @@ sender.relaysFile: what MAILTOPIC_RELAYS_FILE holds: the relays, with files in p
 {{- with .ratePerS }}{{ $_ := set $entry "rate_per_s" . }}{{ end -}}
 {{- if .username -}}
 {{- $_ := set $entry "username" .username -}}
-{{- $_ := set $entry "password_file" (printf "/etc/mailtopic/relays/%s/password" .name) -}}
+{{- end -}}
+{{- if .secret }}{{ $_ := set $entry "password_file" (printf "/etc/mailtopic/relays/%s/password" .name) }}{{ end -}}
+{{- with .mechanisms }}{{ $_ := set $entry "mechanisms" . }}{{ end -}}
+{{- if not .pipelining }}{{ $_ := set $entry "pipelining" false }}{{ end -}}
+{{- with .ehloName }}{{ $_ := set $entry "ehlo_name" . }}{{ end -}}
+{{- range $group, $settings := dict "timeouts" .timeouts "oauth" (ternary (include "sender.oauthSettings" (dict "oauth" .oauth "folder" (printf "/etc/mailtopic/relays/%s" .name)) | fromYaml) dict (not (empty .oauth))) -}}
+{{- if $settings -}}
+{{- $below := dict -}}
+{{- range $name, $value := $settings }}{{ $_ := set $below ($name | snakecase) $value }}{{ end -}}
+{{- $_ := set $entry $group $below -}}
+{{- end -}}
 {{- end -}}
 {{- if .caSecret }}{{ $_ := set $entry "ca_file" (printf "/etc/mailtopic/relays/%s/ca.crt" .name) }}{{ end -}}
 {{- $entries = append $entries $entry -}}
@@ -98,6 +179,14 @@ sender.relayVolume: the volume with the list of relays, passwords and authoritie
 {{- if .caSecret -}}
 {{- $sources = append $sources (dict "secret" (dict "name" .caSecret "items" (list (dict "key" .caKey "path" (printf "%sca.crt" $folder))))) -}}
 {{- end -}}
+{{- with .oauth -}}
+{{- $items := list -}}
+{{- range $file, $key := .files }}{{ $items = append $items (dict "key" $key "path" (printf "%s%s" $folder $file)) }}{{ end -}}
+{{- $sources = append $sources (dict "secret" (dict "name" .secret "items" $items)) -}}
+{{- if .caSecret -}}
+{{- $sources = append $sources (dict "secret" (dict "name" .caSecret "items" (list (dict "key" .caKey "path" (printf "%soauth-ca.crt" $folder))))) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- if $sources -}}
 - name: relays
@@ -118,9 +207,14 @@ sender.relayEnv: how the sender is told of its relays, as text for common.env.
   value: /etc/mailtopic/relays/relays.json
 {{- else -}}
 {{- $relay := first $relays.relays -}}
-{{- $settings := dict "host" $relay.host "port" $relay.port "security" $relay.security "username" $relay.username "maxConnections" $relay.maxConnections "mailsPerConnection" $relay.mailsPerConnection "ratePerS" $relay.ratePerS -}}
+{{- $settings := dict "host" $relay.host "port" $relay.port "security" $relay.security "username" $relay.username "maxConnections" $relay.maxConnections "mailsPerConnection" $relay.mailsPerConnection "ratePerS" $relay.ratePerS "mechanisms" $relay.mechanisms "ehloName" $relay.ehloName -}}
 {{- if $relay.caSecret }}{{ $_ := set $settings "caFile" "/etc/mailtopic/relays/ca.crt" }}{{ end -}}
+{{- if not $relay.pipelining }}{{ $_ := set $settings "pipelining" false }}{{ end -}}
 {{- include "common.settingsEnv" (dict "prefix" "MAILTOPIC_SMTP__" "values" $settings) -}}
+{{- include "common.settingsEnv" (dict "prefix" "MAILTOPIC_SMTP__TIMEOUTS__" "values" $relay.timeouts) -}}
+{{- if $relay.oauth -}}
+{{- include "common.settingsEnv" (dict "prefix" "MAILTOPIC_SMTP__OAUTH__" "values" (include "sender.oauthSettings" (dict "oauth" $relay.oauth "folder" "/etc/mailtopic/relays") | fromYaml)) -}}
+{{- end }}
 {{- if $relay.secret }}
 - name: MAILTOPIC_SMTP__PASSWORD_FILE
   value: /etc/mailtopic/relays/password

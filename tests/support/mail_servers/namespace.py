@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _USERS = {"postfix": 821, "Debian-exim": 822, "opensmtpd": 823, "opensmtpq": 824, "vmail": 825}
+_USERS |= {"dovecot": 826, "dovenull": 827}
 _GROUPS = _USERS | {"postdrop": 831}
 VMAIL = _USERS["vmail"]
 """Whose the delivered mails are."""

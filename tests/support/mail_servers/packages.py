@@ -34,6 +34,19 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
         "libtirpc3",
         "libunbound8",
     ),
+    "dovecot": (
+        "dovecot-core",
+        "dovecot-submissiond",
+        "libapparmor1",
+        "libexttextcat-2.0-0",
+        "libicu72",
+        "liblua5.4-0",
+        "libsodium23",
+        "libstemmer0d",
+        "libtirpc3",
+        "libunwind8",
+        "libwrap0",
+    ),
     "opensmtpd": ("opensmtpd", "libdb5.3", "libevent-2.1-7"),
 }
 _DEBIAN = "12"

@@ -14,6 +14,8 @@ SENDER = {
 }
 SIGNUP = {"kafka.bootstrapServers": "kafka:9092", "sealing.existingSecret": "keys"}
 RELAY = {"name": "first", "host": "smtp.example.com"}
+LOGIN = {"host": "smtp.example.com", "username": "bob@example.com"}
+SECRET = {"existingSecret": "tokens"}
 BASES: dict[str, dict[str, Any]] = {"sender": SENDER, "signup": SIGNUP}
 
 Wrong = tuple[str, dict[str, Any], tuple[str, ...]]
@@ -77,6 +79,46 @@ WRONG: list[Wrong] = [
     ("sender", {"smtp.security": "SSL"}, ("/smtp/security", "StartTLS")),
     ("sender", {"smtp.username": "mailer"}, ("smtp.existingSecret", "mailer")),
     ("sender", {"smtp.existingSecret": "relay"}, ("smtp.username",)),
+    ("sender", {"smtp.host": "smtp://relay.example.com"}, ("/smtp/host",)),
+    ("sender", {"smtp.host": "relay.example.com:587"}, ("/smtp/host",)),
+    ("sender", {"smtp.host": "[2001:db8::1]"}, ("/smtp/host",)),
+    ("sender", {"smtp.mechanisms": ["NTLM"]}, ("/smtp/mechanisms/0", "XOAUTH2")),
+    ("sender", {"smtp.ehloName": "two words"}, ("/smtp/ehloName",)),
+    ("sender", {"smtp.timeouts": {"dotS": 0}}, ("/smtp/timeouts/dotS",)),
+    ("sender", {"smtp.timeouts": {"dot": 1}}, ("/smtp/timeouts", "dot")),
+    ("sender", {"smtp.oauth.tokenUrl": "http://login.example.com/"}, ("/smtp/oauth/tokenUrl",)),
+    ("sender", {"smtp.oauth": {"clientId": "id"}}, ("smtp.oauth.existingSecret",)),
+    ("sender", {"smtp": LOGIN | {"oauth": SECRET}}, ("smtp.oauth.clientSecretKey",)),
+    (
+        "sender",
+        {"smtp": LOGIN | {"oauth": SECRET | {"tokenKey": "t"}, "existingSecret": "p"}},
+        ("smtp.existingSecret", "password"),
+    ),
+    (
+        "sender",
+        {"smtp": {"host": "smtp.example.com", "oauth": SECRET | {"tokenKey": "t"}}},
+        ("smtp.username", "mailbox"),
+    ),
+    (
+        "sender",
+        {"smtp": LOGIN | {"oauth": SECRET | {"tokenKey": "t", "clientId": "id"}}},
+        ("smtp.oauth.tokenKey",),
+    ),
+    (
+        "sender",
+        {"smtp": LOGIN | {"oauth": SECRET | {"serviceAccountKey": "t", "clientId": "id"}}},
+        ("smtp.oauth.serviceAccountKey",),
+    ),
+    (
+        "sender",
+        {"smtp": LOGIN | {"oauth": SECRET | {"clientSecretKey": "t"}}},
+        ("smtp.oauth.clientId",),
+    ),
+    (
+        "sender",
+        {"smtp": LOGIN | {"oauth": SECRET | {"clientSecretKey": "t", "clientId": "id"}}},
+        ("smtp.oauth.tokenUrl", "https"),
+    ),
     ("sender", {"smtp.port": 65536}, ("/smtp/port", "65,535")),
     ("sender", {"smtp.maxConnections": 0}, ("/smtp/maxConnections",)),
     ("sender", {"smtp.ratePerS": 0}, ("/smtp/ratePerS",)),

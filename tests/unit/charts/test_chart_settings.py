@@ -21,6 +21,7 @@ SETTINGS: dict[str, type[MailTopicSettings]] = {
     "inbox": InboxSettings,
     "migration": MigrateSettings,
 }
+TIMEOUTS = ("connectS", "greetingS", "commandS", "envelopeS", "blockS", "dotS")
 # What can't be set by a value of the chart, and why.
 LEFT_OUT = {
     "MAILTOPIC_CONSUMER__INSTANCE_ID",  # each pod needs its own; pods of a Deployment keep no name
@@ -46,7 +47,8 @@ def test_every_setting_that_a_chart_names_is_one(newest_helm: Helm, case: ChartC
 @pytest.mark.parametrize("service", ["signup", "sender"])
 def test_every_setting_can_be_set_by_a_value(newest_helm: Helm, service: str) -> None:
     reached: set[str] = set()
-    for objects in (*(case.render(newest_helm) for case in CASES), everything_set(newest_helm)):
+    everything = (everything_set(newest_helm), *tokens_set(newest_helm))
+    for objects in (*(case.render(newest_helm) for case in CASES), *everything):
         for found, names in environments(objects):
             reached |= names if found == service else set()
     missing = {
@@ -83,6 +85,12 @@ def everything_set(helm: Helm) -> list[Manifest]:
             "mailsPerConnection": 1000,
             "ratePerS": 5,
             "caSecret": {"name": "ca"},
+            "mechanisms": ["LOGIN"],
+            "pipelining": False,
+            "ehloName": "mail.example.com",
+            "timeouts": dict.fromkeys(
+                ("connectS", "greetingS", "commandS", "envelopeS", "blockS", "dotS"), 30
+            ),
         },
         "signup.mails.tokens.existingSecret": "tokens",
         "signup.recipients": {
@@ -95,6 +103,19 @@ def everything_set(helm: Helm) -> list[Manifest]:
         "global.mailtopic.sealing.enabled": False,
     }
     return helm.template("mailtopic", values)
+
+
+def tokens_set(helm: Helm) -> Iterator[list[Manifest]]:
+    """The sender with each way to get tokens; they exclude one another, as passwords do."""
+    client = {"tokenUrl": "https://login.example.com/token", "clientId": "id", "scope": "send"}
+    for oauth in (
+        client | {"clientSecretKey": "a", "refreshTokenKey": "b", "caSecret": {"name": "ca"}},
+        {"serviceAccountKey": "a"},
+        {"tokenKey": "a"},
+    ):
+        relay = {"host": "smtp.example.com", "username": "bob@example.com"}
+        smtp = relay | {"oauth": {"existingSecret": "relay"} | oauth}
+        yield helm.template("mailtopic", {"sender.smtp": smtp})
 
 
 def environments(objects: list[Manifest]) -> Iterator[tuple[str, set[str]]]:

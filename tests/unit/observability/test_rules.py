@@ -122,7 +122,7 @@ def test_times_are_divided_and_ranges_keep_two_scrapes() -> None:
         for rule in group.alerts
     }
     assert rules["MailTopicLagHigh"].hold == "3000ms"
-    assert "[5000ms]" in rules["MailTopicRelayAuthFailing"].expr
+    assert "[60000ms]" in rules["MailTopicRelayAuthFailing"].expr
     assert "[5000ms]" in rules["MailTopicStalled"].expr, "3 minutes would be 3 s"
     assert rules["MailTopicDeadLettersGrowing"].hold == "0s"
     dead = next(

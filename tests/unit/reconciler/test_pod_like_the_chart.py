@@ -1,6 +1,8 @@
 """The operator's senders are those of the chart sender, and of the sender's own settings."""
 
+import copy
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -16,6 +18,14 @@ from support.helm import helm_clients
 from support.mailtopic_world import World, spec
 from support.requirements import require
 
+CONVERSATION: dict[str, Any] = {
+    "mechanisms": ["XOAUTH2"],
+    "maxConnections": 3,
+    "mailsPerConnection": 20,
+    "pipelining": False,
+    "ehloName": "mail.example.net",
+    "timeouts": {"greetingS": 300, "dotS": 600},
+}
 SPEC = spec(
     topic={"partitions": 6},
     relays=[
@@ -27,6 +37,20 @@ SPEC = spec(
             "rateLimit": "14/s",
         },
         {"name": "backup", "host": "backup.example.net", "port": 465, "security": "TLS"},
+        {
+            "name": "m365",
+            "host": "smtp.office365.com",
+            "username": "mailer@example.net",
+            "oauth": {
+                "tokenUrl": "https://login.example.net/token",
+                "clientId": "app",
+                "scope": "send",
+                "clientSecretRef": {"name": "app", "key": "secret"},
+                "refreshTokenRef": {"name": "app", "key": "refresh"},
+                "caSecretRef": {"name": "ca"},
+            },
+            **CONVERSATION,
+        },
     ],
     sealing={"keysSecretRef": {"name": "keys"}},
     dkim={"keysSecretRef": {"name": "dkim"}, "selectors": ["2026a"], "domain": "example.net"},
@@ -53,6 +77,21 @@ VALUES: dict[str, Any] = {
             "ratePerS": 14,
         },
         {"name": "backup", "host": "backup.example.net", "port": 465, "security": "TLS"},
+        {
+            "name": "m365",
+            "host": "smtp.office365.com",
+            "username": "mailer@example.net",
+            "oauth": {
+                "tokenUrl": "https://login.example.net/token",
+                "clientId": "app",
+                "scope": "send",
+                "existingSecret": "app",
+                "clientSecretKey": "secret",
+                "refreshTokenKey": "refresh",
+                "caSecret": {"name": "ca"},
+            },
+            **CONVERSATION,
+        },
     ],
     "sealing": {"existingSecret": "keys"},
     "dkim": {"existingSecret": "dkim", "selectors": ["2026a"], "domain": "example.net"},
@@ -78,12 +117,17 @@ def ours(desired: Desired) -> dict[str, Any]:
     return dict(next(child for child in children if child["kind"] == "Deployment"))
 
 
-@pytest.fixture
-def charts() -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def release() -> list[dict[str, Any]]:
+    """What the chart renders for as much the same values as there are."""
     if not helm_clients():
         require("charts", "there is no helm: `make cluster` builds it")
-    objects = helm_clients()[-1].template("sender", VALUES)
-    return next(each for each in objects if each["kind"] == "Deployment")
+    return helm_clients()[-1].template("sender", VALUES)
+
+
+@pytest.fixture
+def charts(release: list[dict[str, Any]]) -> dict[str, Any]:
+    return copy.deepcopy(next(each for each in release if each["kind"] == "Deployment"))
 
 
 def _pod(deployment: dict[str, Any]) -> dict[str, Any]:
@@ -162,16 +206,45 @@ def test_the_sender_understands_all_of_it(
     assert settings.delivery.max_age_s == 3600
     assert settings.topics.partitions == 6
     assert settings.relays is not None
-    ses, backup = parse_relays(settings.relays.get_secret_value())
+    ses, backup, m365 = parse_relays(settings.relays.get_secret_value())
+    assert m365.oauth is not None
+    assert m365.timeouts.greeting_s == 300
     assert (ses.name, ses.rate_per_s, backup.port) == ("ses", 14, 465)
     assert str(ses.username_file) == "/etc/mailtopic/relays/ses/username"
+
+
+def test_a_relay_is_told_in_the_same_way(
+    ours: dict[str, Any], release: list[dict[str, Any]]
+) -> None:
+    (listed,) = [each for each in release if "relays.json" in each.get("data", {})]
+    theirs = json.loads(listed["data"]["relays.json"])
+    mine = json.loads(_env(ours)["MAILTOPIC_RELAYS"])
+    for entry in (*theirs, *mine):
+        # The resource's credentials hold the user's name, too.
+        if entry.pop("username_file", None):
+            entry["username"] = "somebody"
+    assert mine == theirs
+
+
+def test_the_same_ports_are_open_to_them(desired: Desired, release: list[dict[str, Any]]) -> None:
+    children = wanted_children(desired, Observed(topics={}))
+    mine, theirs = (
+        next(each for each in objects if each["kind"] == "NetworkPolicy")
+        for objects in (children, release)
+    )
+    assert _open(mine) == _open(theirs) == {53, 5353, 443, 465, 587, 9093}
+
+
+def _open(policy: Mapping[str, Any]) -> set[int]:
+    return {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
 
 
 def test_every_file_that_the_relays_name_is_mounted(ours: dict[str, Any]) -> None:
     named = {
         value
         for relay in json.loads(_env(ours)["MAILTOPIC_RELAYS"])
-        for key, value in relay.items()
+        for settings in (relay, relay.get("oauth", {}))
+        for key, value in settings.items()
         if key.endswith("_file")
     }
     (volume,) = [each for each in _pod(ours)["volumes"] if each["name"] == "relays"]

@@ -16,7 +16,9 @@ AWAY = Answer(ReplyClass.TRANSPORT, "connect", problem="connection refused")
 LOGIN = Answer(ReplyClass.AUTH, "auth", SmtpReply(535, "5.7.8", "no"))
 USED_UP = Answer(ReplyClass.QUOTA, "rcpt", SmtpReply(454, None, "Daily message quota exceeded"))
 TAKEN = Answer(ReplyClass.ACCEPTED, "body", SmtpReply(250, "2.0.0", "ok"))
-AT_ONCE = Backoff(steps_s=(0.0,), login_steps_s=(0.0,), quota_steps_s=(0.0,))
+AT_ONCE = Backoff(
+    steps_s=(0.0,), login_steps_s=(0.0,), refused_login_steps_s=(0.0,), quota_steps_s=(0.0,)
+)
 
 
 class Breaking:

@@ -69,16 +69,20 @@ def _away() -> tuple[Rule, ...]:
         ),
         Alert(
             name="MailTopicRelayAuthFailing",
-            expr=f'{_BY} (increase(mailtopic_smtp_replies_total{{class="auth"}}[5m])) > 1.5',
+            # A sender tries again after more than ten minutes only, so a rate says nothing.
+            expr=(
+                f'{_BY} (increase(mailtopic_smtp_replies_total{{class="auth"}}[1h])) > 0\n'
+                "and max by (namespace, topic, relay) (mailtopic_breaker_open) > 0"
+            ),
             hold="1m",
-            hold_reason="a single 535 of an overloaded relay is not repeated; a wrong password is",
+            hold_reason="a login that is refused once and then taken is over by then",
             severity=Severity.PAGE,
             component="relay",
             summary="A relay refuses the login",
             description=(
                 "Relay {{ $labels.relay }} of topic {{ $labels.topic }} refused the login about"
-                " {{ $value | humanize }} times within 5 minutes. No mail fails by it: they wait"
-                " until they expire, or go by another relay."
+                " {{ $value | humanize }} times within the hour, and isn't used. No mail fails by"
+                " it: they wait until they expire, or go by another relay."
             ),
             expected_when="its password is being rotated",
         ),

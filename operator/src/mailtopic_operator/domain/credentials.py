@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mailtopic_operator.domain.desired import Desired
 from mailtopic_operator.domain.findings import Finding, good
 from mailtopic_operator.domain.observed import Observed
+from mailtopic_operator.model.relay_logins import OAuth
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ def needs(desired: Desired) -> Iterator[Need]:
             yield Need(login.name, login.password_key, f"{where}: credentialsSecretRef")
         if ca is not None:
             yield Need(ca.name, ca.key, f"{where}: caSecretRef")
+        if relay.oauth is not None:
+            yield from _oauth_needs(relay.oauth, f"{where}: oauth")
     if desired.spec.sealing is not None:
         keys = desired.spec.sealing.keys_secret_ref
         yield Need(keys.name, keys.key, "sealing.keysSecretRef")
@@ -40,6 +43,13 @@ def needs(desired: Desired) -> Iterator[Need]:
         yield Need(kafka.password.name, kafka.password.key, "the senders' Kafka password")
     if kafka.ca is not None:
         yield Need(kafka.ca.name, kafka.ca.key, "the brokers' authorities")
+
+
+def _oauth_needs(oauth: OAuth, where: str) -> Iterator[Need]:
+    for field, ref in oauth.secret_refs.items():
+        yield Need(ref.name, ref.key, f"{where}.{field}")
+    if oauth.ca_secret_ref is not None:
+        yield Need(oauth.ca_secret_ref.name, oauth.ca_secret_ref.key, f"{where}.caSecretRef")
 
 
 def judge_credentials(desired: Desired, observed: Observed) -> Finding:

@@ -107,6 +107,10 @@ class Desired:
         for relay in self.spec.relays:
             refs = (relay.credentials_secret_ref, relay.ca_secret_ref)
             named |= {ref.name for ref in refs if ref is not None}
+            if relay.oauth is not None:
+                named |= {ref.name for ref in relay.oauth.secret_refs.values()}
+                authority = relay.oauth.ca_secret_ref
+                named |= set() if authority is None else {authority.name}
         if self.spec.sealing is not None:
             named.add(self.spec.sealing.keys_secret_ref.name)
         if self.spec.dkim is not None:

@@ -57,6 +57,16 @@ class CaRef(Model):
     """The key under which the Secret holds the certificates, PEM."""
 
 
+class SecretKeyRef(Model):
+    """A key of a Secret."""
+
+    name: ObjectName
+    """The Secret's name, in the namespace of the MailTopic."""
+
+    key: DataKey
+    """The key under which the Secret holds it. A change rolls the senders."""
+
+
 class KeysRef(Model):
     """A Secret with sealing keys."""
 

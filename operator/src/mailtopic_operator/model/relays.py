@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 
 from mailtopic_operator.model.base import RATE, Model, checked, rule
 from mailtopic_operator.model.references import CaRef, CredentialsRef
+from mailtopic_operator.model.relay_logins import Mechanism, OAuth
 
 TLS_PORT = 465
 
@@ -63,6 +64,55 @@ Rate = Annotated[
 ]
 
 
+EhloName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=255,
+        json_schema_extra=checked(
+            rule(
+                r"self.matches('^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$')"
+                r" || self.matches('^\\[(IPv6:)?[0-9A-Fa-f:.]+\\]$')",
+                "write a full host name, such as mail.example.com, or an address literal, such as"
+                " [192.0.2.1]",
+            )
+        ),
+    ),
+]
+Seconds = Annotated[
+    float,
+    Field(
+        gt=0,
+        le=3600,
+        json_schema_extra=checked(
+            rule("self > 0.0 && self <= 3600.0", "write seconds, above 0 and up to 3600")
+        ),
+    ),
+]
+
+
+class Timeouts(Model):
+    """How long a relay may take (RFC 5321 §4.5.3.2), in seconds. Unset: the sender's defaults."""
+
+    connect_s: Seconds | None = None
+    """For resolving the relay's name, and for connecting to each of its addresses; 10."""
+
+    greeting_s: Seconds | None = None
+    """Until the relay's greeting, with TLS from the start the handshake included; 60."""
+
+    command_s: Seconds | None = None
+    """For EHLO, STARTTLS and AUTH, each; 30."""
+
+    envelope_s: Seconds | None = None
+    """For MAIL, RCPT and DATA, each; 60."""
+
+    block_s: Seconds | None = None
+    """For sending the message, as far as the relay is slow to read it; 60."""
+
+    dot_s: Seconds | None = None
+    """For the reply to the final dot; when they are over, the mail's fate is unknown; 300."""
+
+
 class Relay(Model):
     """An SMTP server that takes the mails."""
 
@@ -72,6 +122,22 @@ class Relay(Model):
                 "!has(self.security) || self.security != 'None' || self.allowInsecure",
                 "without TLS, codes and passwords can be read on the way: write security:"
                 " StartTLS or TLS, or allowInsecure: true beside None if you accept that",
+            ),
+            rule(
+                "!(has(self.oauth) && has(self.credentialsSecretRef))",
+                "write credentialsSecretRef, for a password, or oauth, for tokens, but not both of"
+                " them",
+            ),
+            rule(
+                "has(self.oauth) == has(self.username)",
+                "write username, the mailbox that the tokens are for, beside oauth; without oauth,"
+                " it goes into the Secret of credentialsSecretRef",
+            ),
+            rule(
+                "!has(self.mechanisms) || self.mechanisms.all(each,"
+                " (each in ['XOAUTH2', 'OAUTHBEARER']) == has(self.oauth))",
+                "write mechanisms that fit: XOAUTH2 and OAUTHBEARER take the tokens of oauth;"
+                " PLAIN, LOGIN and CRAM-MD5 a password",
             ),
         )
     )
@@ -108,6 +174,17 @@ class Relay(Model):
     credentials_secret_ref: CredentialsRef | None = None
     """The Secret with user and password. Unset: nobody logs in."""
 
+    username: Annotated[str, Field(min_length=1, max_length=320)] | None = None
+    """The mailbox that the tokens of oauth are for."""
+
+    oauth: OAuth | None = None
+    """Tokens to log in with, instead of credentialsSecretRef."""
+
+    mechanisms: Annotated[list[Mechanism], Field(max_length=5)] = Field(default_factory=list)
+    """Ways to log in that may be used, in order. Unset: those that fit the login and the relay
+    offers. One that doesn't work is passed over.
+    """
+
     ca_secret_ref: CaRef | None = None
     """The Secret with the authorities that sign the relay's certificate. Unset: the public ones."""
 
@@ -122,6 +199,29 @@ class Relay(Model):
         ),
     ] = 10
     """Connections that one sender opens to the relay; providers limit them."""
+
+    mails_per_connection: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1_000_000,
+            json_schema_extra=checked(
+                rule("self >= 1 && self <= 1000000", "write 1 to 1000000 mails; the default is 100")
+            ),
+        ),
+    ] = 100
+    """Mails after which a connection is closed and another opened; providers limit that, too. A
+    relay of your own may take thousands.
+    """
+
+    pipelining: bool = True
+    """Whether commands are sent without waiting for each reply where the relay offers it."""
+
+    ehlo_name: EhloName | None = None
+    """What senders call themselves in EHLO. Unset: the pod's address, such as [10.1.2.3]."""
+
+    timeouts: Timeouts | None = None
+    """How long the relay may take."""
 
     rate_limit: Rate | None = None
     """Mails that all senders together hand to the relay in a time, such as 14/s, 600/m or 50000/h.

@@ -21,6 +21,7 @@ from mailtopic_runtime.settings import (
     SettingsGroup,
     describe_settings,
     load_settings,
+    secret_file,
     walk_settings,
 )
 from mailtopic_runtime.state import StateLog
@@ -78,6 +79,7 @@ __all__ = [
     "process_registry",
     "redact_addresses",
     "run_program",
+    "secret_file",
     "stop_on_signals",
     "walk_settings",
 ]

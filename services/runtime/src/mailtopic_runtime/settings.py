@@ -125,6 +125,12 @@ def _read_secret(name: str, path: str) -> str:
         raise SettingError(name, f"the file {path} can't be read: {reason}") from None
 
 
+def secret_file(name: str) -> Path | None:
+    """Return the file that a secret was read from, to read it again; None if there is none."""
+    given = {key.upper(): value for key, value in os.environ.items()}.get(f"{name}_FILE")
+    return Path(given) if given else None
+
+
 class SettingInfo:
     """One setting as a user sees it."""
 

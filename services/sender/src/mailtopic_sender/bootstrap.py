@@ -268,13 +268,21 @@ class Sender:
         )
 
     def _problem(self) -> str | None:
-        """Why this sender isn't ready, in words. A relay that is away is no reason."""
+        """Why this sender isn't ready, in words. A relay that is away is no reason.
+
+        A token that can't be had is: a new sender that can't get one must not replace an old one.
+        """
         if self._monitor.problem:
             return self._monitor.problem
         if self._watch is None or not self._pumps:
             return (self._topics and self._topics.problem) or "the topics are not there yet"
-        problems = (pump.problem for pump in self._pumps)
-        return self._watch.problem or next((each for each in problems if each), None)
+        problems = [self._watch.problem, *(pump.problem for pump in self._pumps)]
+        problems += [
+            f"relay {relay.relay}: no token: {relay.login_problem}"
+            for relay in self._relays()
+            if relay.login_problem is not None
+        ]
+        return next((each for each in problems if each), None)
 
 
 def _keyring(keys_file: Path | None) -> KeyRing | None:

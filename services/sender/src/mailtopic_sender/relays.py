@@ -1,18 +1,48 @@
 """The relays as a user writes them: MAILTOPIC_SMTP__ for one, MAILTOPIC_RELAYS for several."""
 
+import ipaddress
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
-from mailtopic_runtime import SettingError, SettingsGroup
-from mailtopic_sender.adapters.smtp_settings import RelaySettings, Security
+from mailtopic_runtime import SettingError, SettingsGroup, secret_file
+from mailtopic_sender.adapters.smtp_settings import (
+    OAuthSettings,
+    RelaySettings,
+    Security,
+    SmtpTimeouts,
+)
+from mailtopic_sender.relay_logins import (
+    Mechanisms,
+    OAuthEntry,
+    OAuthGroup,
+    check_mechanisms,
+    check_oauth,
+    oauth_entry,
+    oauth_group,
+)
 
 RELAYS = "MAILTOPIC_RELAYS"
+SMTP = "MAILTOPIC_SMTP__"
 
 _TLS_PORT = 465
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_LITERAL = re.compile(r"\[(IPv6:)?([0-9A-Fa-f:.]+)\]")
+_HOST = re.compile(r"\w(?:[\w.-]{0,251}[\w.])?")
+"""Underscores and other scripts as well: hosts have such names, in compose files above all."""
 _SECURITIES = {security.value.lower(): security for security in Security}
 
 
@@ -23,10 +53,67 @@ def _security(value: Any) -> Any:
     return known
 
 
+def _host(host: str) -> str:
+    if not _HOST.fullmatch(host) and not _is_ipv6(host):
+        raise ValueError(
+            "must be a host name or IP address alone, such as smtp.example.com, without a scheme,"
+            " port, path or brackets; the port has a setting of its own"
+        )
+    return host
+
+
+def _ehlo_name(name: str) -> str:
+    literal = _LITERAL.fullmatch(name)
+    is_domain = _DOMAIN.fullmatch(name) is not None and not name.rpartition(".")[2].isdigit()
+    if not is_domain and (literal is None or not _is_address(literal[2], v6=bool(literal[1]))):
+        raise ValueError(
+            "must be this host's full name, such as mail.example.com, or an address literal, such"
+            " as [192.0.2.1] or [IPv6:2001:db8::1]"
+        )
+    return name
+
+
+def _is_address(text: str, *, v6: bool) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == (6 if v6 else 4)
+    except ValueError:
+        return False
+
+
+def _is_ipv6(text: str) -> bool:
+    return _is_address(text, v6=True)
+
+
+_TIMEOUTS = SmtpTimeouts()
+_Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
+
+
+class TimeoutFields(SettingsGroup):
+    """How long a relay may take (RFC 5321 §4.5.3.2); below MAILTOPIC_SMTP__TIMEOUTS__."""
+
+    connect_s: _Seconds = _TIMEOUTS.connect_s
+    """Seconds for resolving the relay's name, and for connecting to each of its addresses."""
+
+    greeting_s: _Seconds = _TIMEOUTS.greeting_s
+    """Seconds until the relay's greeting, with TLS from the start the handshake included."""
+
+    command_s: _Seconds = _TIMEOUTS.command_s
+    """Seconds for EHLO, STARTTLS and AUTH, each."""
+
+    envelope_s: _Seconds = _TIMEOUTS.envelope_s
+    """Seconds for MAIL, RCPT and DATA, each."""
+
+    block_s: _Seconds = _TIMEOUTS.block_s
+    """Seconds for sending the message, as far as the relay is slow to read it."""
+
+    dot_s: _Seconds = _TIMEOUTS.dot_s
+    """Seconds for the reply to the final dot; when they are over, the mail's fate is unknown."""
+
+
 class _Relay(SettingsGroup):
     """What there is to say of a relay, one or several."""
 
-    host: str = Field(min_length=1)
+    host: Annotated[str, AfterValidator(_host)]
     """The relay's name or address; its certificate must be for it."""
 
     port: int = Field(default=587, ge=1, le=65535)
@@ -36,10 +123,23 @@ class _Relay(SettingsGroup):
     """StartTLS, TLS or None (readable on the way); unset: TLS on port 465, StartTLS elsewhere."""
 
     username: str | None = None
-    """Who logs in; unset: nobody does."""
+    """Who logs in; unset: nobody does. With OAuth, the mailbox that the tokens are for."""
+
+    mechanisms: Mechanisms = ()
+    """Ways to log in that may be used, in order, of PLAIN, LOGIN, CRAM-MD5, XOAUTH2, OAUTHBEARER;
+    unset: those that fit the login and the relay offers. One that doesn't work is passed over.
+    """
 
     ca_file: Path | None = None
     """PEM file of the authorities that sign the relay's certificate; unset: the system's."""
+
+    ehlo_name: Annotated[str, AfterValidator(_ehlo_name)] | None = None
+    """What the sender calls itself in EHLO; unset: this host's full name if it has one, else the
+    address of the connection, such as [192.0.2.1].
+    """
+
+    pipelining: bool = True
+    """Whether commands are sent without waiting for each reply where the relay offers it."""
 
     max_connections: int = Field(default=10, ge=1, le=1000)
     """Connections that one process opens to the relay; providers limit them."""
@@ -52,8 +152,17 @@ class _Relay(SettingsGroup):
     rate_per_s: float | None = Field(default=None, ge=0.001, le=100_000, allow_inf_nan=False)
     """Mails a second that all senders together hand to the relay; unset: as many as it takes."""
 
+    timeouts: TimeoutFields = Field(default_factory=TimeoutFields)
+
     def relay(
-        self, *, name: str, username: str | None, password: str | None, ca_setting: str
+        self,
+        *,
+        name: str,
+        username: str | None,
+        password: str | None,
+        password_file: Path | None,
+        oauth: OAuthSettings | None,
+        ca_setting: str,
     ) -> RelaySettings:
         """Return the relay as the adapter takes it."""
         default = Security.TLS if self.port == _TLS_PORT else Security.STARTTLS
@@ -64,11 +173,17 @@ class _Relay(SettingsGroup):
             security=self.security or default,
             username=username,
             password=password,
+            password_file=password_file,
+            oauth=oauth,
+            mechanisms=self.mechanisms,
+            pipelining=self.pipelining,
             ca_file=self.ca_file,
             ca_setting=ca_setting,
             max_connections=self.max_connections,
             mails_per_connection=self.mails_per_connection,
             rate_per_s=self.rate_per_s,
+            ehlo_name=self.ehlo_name,
+            timeouts=SmtpTimeouts(**self.timeouts.model_dump()),
         )
 
 
@@ -78,20 +193,45 @@ class SmtpSettings(_Relay):
     password: SecretStr | None = None
     """The password of the user who logs in."""
 
+    oauth: OAuthGroup | None = None
+
     @model_validator(mode="after")
     def _login_is_complete(self) -> Self:
-        if self.username and self.password is None:
-            raise ValueError("a username needs a password: set MAILTOPIC_SMTP__PASSWORD")
+        def name(field: str) -> str:
+            return f"{SMTP}{field.upper()}"
+
+        oauth = self.oauth
+        check_mechanisms(self.mechanisms, oauth=oauth is not None, name=name)
+        if oauth is not None and self.password is not None:
+            raise ValueError(
+                f"{name('password')} can't stand beside {name('oauth__')}…: keep the password or"
+                " the tokens"
+            )
+        if oauth is not None:
+            check_oauth(oauth, name=lambda field: name(f"oauth__{field}"))
+        if oauth is not None and not self.username:
+            raise ValueError(f"{name('username')} is required: the mailbox that tokens are for")
+        if oauth is None and self.username and self.password is None:
+            raise ValueError(
+                f"{name('password')} is required: a username needs a password, or"
+                f" {name('oauth__')}… for tokens"
+            )
         return self
 
     def only_relay(self) -> RelaySettings:
-        """Return the relay as the adapter takes it; its name is the host's."""
+        """Return the relay as the adapter takes it; its name is the host's.
+
+        Raises:
+            SettingError: the key of a service account is none.
+        """
         password = self.password.get_secret_value() if self.password else None
         return self.relay(
             name=self.host,
             username=self.username,
             password=password,
-            ca_setting="MAILTOPIC_SMTP__CA_FILE",
+            password_file=secret_file(f"{SMTP}PASSWORD"),
+            oauth=None if self.oauth is None else oauth_group(self.oauth, f"{SMTP}OAUTH__"),
+            ca_setting=f"{SMTP}CA_FILE",
         )
 
 
@@ -107,13 +247,24 @@ class RelayEntry(_Relay):
     password_file: Path | None = None
     """File with the password of the user who logs in."""
 
+    oauth: OAuthEntry | None = None
+
     @model_validator(mode="after")
     def _login_is_complete(self) -> Self:
         if self.username is not None and self.username_file is not None:
             raise ValueError("username and username_file can't stand beside each other")
         has_user = self.username is not None or self.username_file is not None
-        if has_user != (self.password_file is not None):
+        oauth = self.oauth
+        check_mechanisms(self.mechanisms, oauth=oauth is not None, name=str)
+        if oauth is None and has_user != (self.password_file is not None):
             raise ValueError("username and password_file need each other")
+        if oauth is None:
+            return self
+        if self.password_file is not None:
+            raise ValueError("password_file can't stand beside oauth: keep one of them")
+        check_oauth(oauth, name=lambda field: f"oauth.{field}")
+        if not has_user:
+            raise ValueError("username is required: the mailbox that tokens are for")
         return self
 
 
@@ -140,26 +291,30 @@ def parse_relays(text: str) -> tuple[RelayEntry, ...]:
 
 
 def open_relays(entries: Sequence[RelayEntry]) -> tuple[RelaySettings, ...]:
-    """Return the relays as the adapter takes them, their passwords read.
+    """Return the relays as the adapter takes them, their secrets read.
 
     Raises:
-        SettingError: a password file can't be read, or is empty.
+        SettingError: a file with a secret can't be read, or holds none.
     """
-    relays = []
-    for number, entry in enumerate(entries, 1):
-        setting = f"{RELAYS} {_which(number, entry.name)}"
-        password = None
-        if entry.password_file is not None:
-            password = _line(entry.password_file, f"{setting}, password_file")
-        relays.append(
-            entry.relay(
-                name=entry.name,
-                username=login_name(number, entry),
-                password=password,
-                ca_setting=f"{setting}, ca_file",
-            )
-        )
-    return tuple(relays)
+    return tuple(_open(number, entry) for number, entry in enumerate(entries, 1))
+
+
+def _open(number: int, entry: RelayEntry) -> RelaySettings:
+    setting = f"{RELAYS} {_which(number, entry.name)}"
+    password = None
+    if entry.password_file is not None:
+        password = _line(entry.password_file, f"{setting}, password_file")
+    oauth = None
+    if entry.oauth is not None:
+        oauth = oauth_entry(entry.oauth, _line, lambda field: f"{setting}, oauth.{field}")
+    return entry.relay(
+        name=entry.name,
+        username=login_name(number, entry),
+        password=password,
+        password_file=entry.password_file,
+        oauth=oauth,
+        ca_setting=f"{setting}, ca_file",
+    )
 
 
 def login_name(number: int, entry: RelayEntry) -> str | None:
@@ -185,11 +340,17 @@ def _entry(number: int, item: object) -> RelayEntry:
     if first["type"] == "missing":
         problem = f"{key} is required"
     elif first["type"] == "extra_forbidden":
-        problem = f"{key} is not known; known are {', '.join(sorted(RelayEntry.model_fields))}"
+        problem = f"{key} is not known; known are {', '.join(_known(first['loc']))}"
     else:
         said = first["msg"].removeprefix("Value error, ")
         problem = f"{key}: {said}" if key else said
     raise SettingError(RELAYS, f"{_which(number, item.get('name'))}: {problem}")
+
+
+def _known(place: tuple[int | str, ...]) -> list[str]:
+    """The fields there are where an unknown one was found."""
+    groups: dict[str, type[BaseModel]] = {"oauth": OAuthEntry, "timeouts": TimeoutFields}
+    return sorted(groups.get(str(place[0]) if place[1:] else "", RelayEntry).model_fields)
 
 
 def _which(number: int, name: object) -> str:

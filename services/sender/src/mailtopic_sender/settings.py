@@ -252,8 +252,8 @@ class SenderSettings(_WithFrom):
     smtp: SmtpSettings | None = None
     relays: SecretStr | None = None
     """Several relays in order of preference, instead of MAILTOPIC_SMTP__*: a JSON list of objects
-    with name, host, port, security, username or username_file, password_file, ca_file,
-    max_connections, mails_per_connection, rate_per_s.
+    with name, host and whatever else MAILTOPIC_SMTP__* has, in lower case; with username_file,
+    password_file, and in oauth client_secret_file, refresh_token_file, service_account_file.
     """
 
     dkim: DkimSettings = Field(default_factory=DkimSettings)

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from mailtopic_operator.domain.children.common import child, selector
 from mailtopic_operator.domain.desired import Desired
+from mailtopic_operator.model.relay_logins import OAuth
 
 _DNS: Final = [
     {"port": port, "protocol": protocol} for port in (53, 5353) for protocol in ("UDP", "TCP")
@@ -17,6 +18,7 @@ def network_policy(desired: Desired) -> dict[str, Any]:
     servers = desired.defaults.kafka.bootstrap_servers.split(",")
     kafka = [int(server.rpartition(":")[2]) for server in servers]
     relays = [relay.port for relay in desired.spec.relays]
+    relays += [_token_port(relay.oauth) for relay in desired.spec.relays if relay.oauth is not None]
     spec = {
         "podSelector": {"matchLabels": selector(desired)},
         "policyTypes": ["Ingress", "Egress"],
@@ -42,6 +44,11 @@ def _collector(endpoint: str | None) -> list[dict[str, Any]]:
         return []
     url = urlsplit(endpoint)
     return [{"ports": _tcp([url.port or (443 if url.scheme == "https" else 80)])}]
+
+
+def _token_port(oauth: OAuth) -> int:
+    """The token endpoint's port; that of a service account's key is Google's."""
+    return urlsplit(oauth.token_url or "").port or 443
 
 
 def _tcp(ports: list[int]) -> list[dict[str, Any]]:

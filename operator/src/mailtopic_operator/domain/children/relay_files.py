@@ -6,9 +6,18 @@ from typing import Any, Final
 
 from mailtopic_operator.domain.desired import Desired
 from mailtopic_operator.model.base import rate_per_s
+from mailtopic_operator.model.relay_logins import OAuth
 from mailtopic_operator.model.relays import Relay
 
 DIRECTORY: Final = "/etc/mailtopic/relays"
+_OAUTH_CA: Final = "oauth-ca.crt"
+_OAUTH_FILES: Final[Mapping[str, tuple[str, str]]] = {
+    "clientSecretRef": ("client_secret_file", "client-secret"),
+    "refreshTokenRef": ("refresh_token_file", "refresh-token"),
+    "serviceAccountRef": ("service_account_file", "service-account.json"),
+    "tokenRef": ("token_file", "token"),
+}
+"""The sender's setting, and the file's name, of each secret."""
 
 
 def relays_setting(desired: Desired) -> str:
@@ -26,9 +35,39 @@ def _entry(relay: Relay) -> dict[str, Any]:
     if relay.credentials_secret_ref is not None:
         entry["username_file"] = f"{DIRECTORY}/{relay.name}/username"
         entry["password_file"] = f"{DIRECTORY}/{relay.name}/password"
+    if relay.oauth is not None:
+        entry["username"] = relay.username
+        entry["oauth"] = _oauth(relay.oauth, f"{DIRECTORY}/{relay.name}")
     if relay.ca_secret_ref is not None:
         entry["ca_file"] = f"{DIRECTORY}/{relay.name}/ca.crt"
-    return entry
+    return entry | _conversation(relay)
+
+
+def _conversation(relay: Relay) -> dict[str, Any]:
+    """What is set of how senders speak with a relay; all else is left to their defaults."""
+    found: dict[str, Any] = {}
+    if relay.mails_per_connection != Relay.model_fields["mails_per_connection"].default:
+        found["mails_per_connection"] = relay.mails_per_connection
+    if relay.mechanisms:
+        found["mechanisms"] = [mechanism.value for mechanism in relay.mechanisms]
+    if not relay.pipelining:
+        found["pipelining"] = False
+    if relay.ehlo_name is not None:
+        found["ehlo_name"] = relay.ehlo_name
+    if relay.timeouts is not None:
+        found["timeouts"] = relay.timeouts.model_dump(exclude_none=True)
+    return found
+
+
+def _oauth(oauth: OAuth, folder: str) -> dict[str, Any]:
+    settings = {"token_url": oauth.token_url, "client_id": oauth.client_id, "scope": oauth.scope}
+    found = {name: value for name, value in settings.items() if value is not None}
+    for field in oauth.secret_refs:
+        setting, file = _OAUTH_FILES[field]
+        found[setting] = f"{folder}/{file}"
+    if oauth.ca_secret_ref is not None:
+        found["ca_file"] = f"{folder}/{_OAUTH_CA}"
+    return found
 
 
 def relay_volume(desired: Desired) -> dict[str, Any] | None:
@@ -47,6 +86,12 @@ def _sources(relay: Relay) -> list[dict[str, Any]]:
         sources.append(_secret(login.name, relay.name, items))
     if ca is not None:
         sources.append(_secret(ca.name, relay.name, {ca.key: "ca.crt"}))
+    if relay.oauth is not None:
+        for field, ref in relay.oauth.secret_refs.items():
+            sources.append(_secret(ref.name, relay.name, {ref.key: _OAUTH_FILES[field][1]}))
+        if relay.oauth.ca_secret_ref is not None:
+            authority = relay.oauth.ca_secret_ref
+            sources.append(_secret(authority.name, relay.name, {authority.key: _OAUTH_CA}))
     return sources
 
 

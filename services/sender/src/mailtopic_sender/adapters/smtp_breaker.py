@@ -10,6 +10,13 @@ from mailtopic_runtime import Clock, StateLog
 from mailtopic_sender.adapters.smtp_session import Answer
 from mailtopic_sender.domain.replies import SESSION_PHASES, ReplyClass
 
+_BLOCKING = frozenset({ReplyClass.AUTH, ReplyClass.BLOCKED})
+"""What becomes worse by trying often."""
+_GROUP = 3
+"""So many senders pause for the shortest time."""
+_LARGER_GROUP = 1.5
+_LONGEST_S = 3600.0
+
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
@@ -17,19 +24,34 @@ class Backoff:
 
     Attributes:
         steps_s: the pauses in order; the last one repeats.
-        login_steps_s: the same while the login or this host is refused; many servers lock out
-            what tries often.
+        login_steps_s: the same while the relay wants a login at MAIL, or this host is refused.
+        refused_login_steps_s: the same while a login is refused. With the jitter, above ten minutes
+            for a group of up to three senders; see `pause_s`.
         quota_steps_s: the same while an allowance is used up, which lasts for hours.
     """
 
     steps_s: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0)
     login_steps_s: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
+    refused_login_steps_s: tuple[float, ...] = (700.0,)
     quota_steps_s: tuple[float, ...] = (30.0, 60.0, 120.0, 300.0, 600.0)
 
-    def pause_s(self, failures: int, reply_class: ReplyClass) -> float:
-        """Return the pause after this many failures (from 1)."""
+    def pause_s(
+        self, failures: int, reply_class: ReplyClass, *, phase: str = "", share: float = 1.0
+    ) -> float:
+        """Return the pause after this many failures (from 1).
+
+        Servers lock out an account after a handful of refused logins. So that the senders of a
+        group together try fewer than five in ten minutes, each pauses the longer, the smaller its
+        share of the work is, up to an hour, and large groups spread over twice the time.
+        """
         steps_s = self.steps_s
-        if reply_class in {ReplyClass.AUTH, ReplyClass.BLOCKED}:
+        if phase == "auth" and reply_class in _BLOCKING:
+            scale = max(1.0, 1 / max(share * _GROUP, 1e-3))
+            step_s = self.refused_login_steps_s[min(failures, len(self.refused_login_steps_s)) - 1]
+            spread = 1.1 if scale < _LARGER_GROUP else 2.0
+            scaled_s = min(step_s * scale, max(step_s, _LONGEST_S))
+            return scaled_s * random.uniform(0.9, spread)  # noqa: S311 - the same
+        if reply_class in _BLOCKING:
             steps_s = self.login_steps_s
         elif reply_class is ReplyClass.QUOTA:
             steps_s = self.quota_steps_s
@@ -74,6 +96,7 @@ class RelayBreaker:
         backoff: Backoff,
         on_change: Callable[[], None],
         relay: str,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Start closed.
 
@@ -84,6 +107,7 @@ class RelayBreaker:
             backoff: the pauses between probes.
             on_change: called whenever `admits` may have changed.
             relay: the relay's name.
+            sleep: returns after so many seconds, or when a probe may do better than the last.
         """
         self._probe = probe
         self._state_log = state_log
@@ -91,6 +115,9 @@ class RelayBreaker:
         self._backoff = backoff
         self._on_change = on_change
         self._relay = relay
+        self._sleep = sleep
+        self.share = 1.0
+        """This process's part of the group's work, 0 to 1."""
         self._gate = Gate.ALL
         self._trial_runs = False
         self._failures = 0
@@ -162,7 +189,12 @@ class RelayBreaker:
 
     async def _keep_probing(self) -> None:
         while self._last is not None:
-            await asyncio.sleep(self._backoff.pause_s(self._failures, self._last.reply_class))
+            last = self._last
+            await self._sleep(
+                self._backoff.pause_s(
+                    self._failures, last.reply_class, phase=last.phase, share=self.share
+                )
+            )
             refused = await self._probe()
             # Before Python 3.12, asyncio.wait_for loses a cancellation that comes together with
             # the result, and the library that opens sessions uses it.

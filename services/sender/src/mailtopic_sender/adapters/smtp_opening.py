@@ -1,6 +1,5 @@
 """Opens sessions: connect, EHLO, STARTTLS, AUTH by aiosmtplib; then the transport is ours."""
 
-import asyncio
 import os
 import socket
 import ssl
@@ -9,7 +8,10 @@ from collections.abc import Sequence
 import aiosmtplib
 
 from mailtopic_runtime import Clock, Logger
+from mailtopic_sender.adapters.oauth_tokens import NoToken
+from mailtopic_sender.adapters.smtp_connecting import connect, ehlo_name
 from mailtopic_sender.adapters.smtp_link import SmtpLink
+from mailtopic_sender.adapters.smtp_login import Credentials, Login, LoginFailed, NoMechanism, Way
 from mailtopic_sender.adapters.smtp_reply import SmtpReply
 from mailtopic_sender.adapters.smtp_session import Answer, Capabilities, SmtpSession
 from mailtopic_sender.adapters.smtp_settings import RelaySettings, Security, client_tls
@@ -17,7 +19,8 @@ from mailtopic_sender.domain.replies import ReplyClass, ReplyRule, classify
 from mailtopic_sender.domain.reply_text import split_enhanced
 
 _TOO_OLD = ("UNSUPPORTED_PROTOCOL", "PROTOCOL_VERSION", "NO_PROTOCOLS", "VERSION_TOO_LOW")
-_UNKNOWN_COMMAND = frozenset({500, 502})
+_NO_EHLO = frozenset({500, 501, 502, 504, 550})
+"""What servers without ESMTP, or that dislike a parameter of EHLO, answer to it."""
 
 
 class SessionRefused(Exception):  # noqa: N818 - an event, told in the words of the trade
@@ -49,27 +52,74 @@ class SessionOpener:
         """Load the certificates.
 
         Raises:
-            SettingError: the CA file can't be used.
+            SettingError: a CA file can't be used.
         """
         self._relay = relay
         self._tls = client_tls(relay)
+        self._login = Login(relay, clock=clock)
         self._clock = clock
         self._log = log
-        self._ehlo_name = relay.ehlo_name or _host_name()
         self._told_about_auth = False
+
+    @property
+    def problem(self) -> str | None:
+        """Why there is no token to log in with; None otherwise."""
+        return self._login.problem
 
     async def open(self) -> SmtpSession:
         """Return a session on which a mail may be offered.
 
+        A mechanism that is offered and doesn't work costs a connection, and then another one is
+        used; a token that is refused is renewed once.
+
         Raises:
             SessionRefused: for whatever reason it can't be opened.
         """
+        credentials = await self._credentials()
+        failed: set[Way] = set()
+        has_renewed = False
+        while True:
+            try:
+                if credentials is not None:
+                    self._login.check(credentials)
+                return await self._open(credentials, failed)
+            except LoginFailed as failure:
+                if not failure.is_last:
+                    continue
+                refused = SessionRefused(_explain_login(failure, self._relay.reply_rules))
+            if has_renewed or credentials is None or not self._login.may_renew(credentials):
+                raise refused
+            secret, credentials = credentials.secret, await self._credentials()
+            has_renewed = True
+            if credentials is not None and credentials.secret == secret:
+                raise refused
+
+    async def pause(self, pause_s: float) -> None:
+        """Return after a pause, or when a file with credentials has changed since the last try."""
+        await self._login.wait(pause_s)
+
+    async def close(self) -> None:
+        """End what runs beside the sessions."""
+        await self._login.close()
+
+    async def _credentials(self) -> Credentials | None:
+        try:
+            return await self._login.credentials()
+        except NoToken as failure:
+            answer = Answer(failure.reply_class, "auth", problem=f"no token: {failure}")
+            raise SessionRefused(answer) from None
+
+    async def _open(self, credentials: Credentials | None, failed: set[Way]) -> SmtpSession:
         opening = _Opening()
         smtp: aiosmtplib.SMTP | None = None
+        relay = self._relay
         try:
-            sock = await self._connect()
+            sock = await connect(relay.host, relay.port, timeout_s=relay.timeouts.connect_s)
             smtp = self._client(sock)
-            return await self._converse(smtp, opening)
+            return await self._converse(smtp, opening, credentials, failed)
+        except NoMechanism:
+            problem = "the relay offers no way to log in that may be used"
+            raise SessionRefused(Answer(ReplyClass.POLICY, "auth", problem=problem)) from None
         except (aiosmtplib.SMTPException, OSError, ValueError, RuntimeError) as error:
             rules = self._relay.reply_rules
             raise SessionRefused(_explain(error, opening.phase, rules)) from None
@@ -77,41 +127,25 @@ class SessionOpener:
             if smtp is not None and not opening.done:
                 smtp.close()
 
-    async def _connect(self) -> socket.socket:
-        """Connect to the first of the host's addresses that takes it."""
-        loop = asyncio.get_running_loop()
-        relay = self._relay
-        async with asyncio.timeout(relay.timeouts.connect_s):
-            found = await loop.getaddrinfo(relay.host, relay.port, type=socket.SOCK_STREAM)
-            failure: OSError = OSError("the host has no address")
-            for family, kind, protocol, _, address in found:
-                sock = socket.socket(family, kind, protocol)
-                sock.setblocking(False)
-                try:
-                    await loop.sock_connect(sock, address)
-                except OSError as error:
-                    sock.close()
-                    failure = error
-                except BaseException:
-                    sock.close()
-                    raise
-                else:
-                    return sock
-        raise failure
-
     def _client(self, sock: socket.socket) -> aiosmtplib.SMTP:
         return aiosmtplib.SMTP(
             hostname=self._relay.host,
             sock=sock,
-            local_hostname=self._ehlo_name,
-            timeout=self._relay.timeouts.session_s,
+            local_hostname=self._relay.ehlo_name or ehlo_name(sock),
+            timeout=self._relay.timeouts.command_s,
             use_tls=self._relay.security is Security.TLS,
             start_tls=False,
             tls_context=self._tls,
         )
 
-    async def _converse(self, smtp: aiosmtplib.SMTP, opening: "_Opening") -> SmtpSession:
-        await smtp.connect(timeout=self._relay.timeouts.banner_s)
+    async def _converse(
+        self,
+        smtp: aiosmtplib.SMTP,
+        opening: "_Opening",
+        credentials: Credentials | None,
+        failed: set[Way],
+    ) -> SmtpSession:
+        await smtp.connect(timeout=self._relay.timeouts.greeting_s)
         opening.phase = "ehlo"
         await _greet(smtp)
         if self._relay.security is Security.STARTTLS:
@@ -124,29 +158,30 @@ class SessionOpener:
             opening.phase = "ehlo"
             await _greet(smtp)
         opening.phase = "auth"
-        logged_in = await self._log_in(smtp)
+        logged_in = await self._log_in(smtp, credentials, failed)
         transport = smtp.transport
         if transport is None:
             raise aiosmtplib.SMTPServerDisconnected("connection lost")
         opening.done = True
         return SmtpSession(
             SmtpLink(transport),
-            _capabilities(smtp, logged_in=logged_in),
+            _capabilities(smtp, self._relay, logged_in=logged_in),
             self._relay.timeouts,
             opened_at_s=self._clock.monotonic_s(),
             reply_rules=self._relay.reply_rules,
         )
 
-    async def _log_in(self, smtp: aiosmtplib.SMTP) -> bool:
-        relay = self._relay
-        if relay.username is None or relay.password is None:
+    async def _log_in(
+        self, smtp: aiosmtplib.SMTP, credentials: Credentials | None, failed: set[Way]
+    ) -> bool:
+        if credentials is None:
             return False
         if smtp.supports_extension("auth"):
-            await smtp.login(relay.username, relay.password)
+            await self._login.log_in(smtp, credentials, failed)
             return True
         if not self._told_about_auth:
             self._told_about_auth = True
-            self._log.warning("relay.login_not_offered", relay=relay.name)
+            self._log.warning("relay.login_not_offered", relay=self._relay.name)
         return False
 
 
@@ -162,16 +197,16 @@ async def _greet(smtp: aiosmtplib.SMTP) -> None:
     try:
         await smtp.ehlo()
     except aiosmtplib.SMTPHeloError as error:
-        if error.code not in _UNKNOWN_COMMAND:
+        if error.code not in _NO_EHLO:
             raise
         await smtp.helo()
 
 
-def _capabilities(smtp: aiosmtplib.SMTP, *, logged_in: bool) -> Capabilities:
+def _capabilities(smtp: aiosmtplib.SMTP, relay: RelaySettings, *, logged_in: bool) -> Capabilities:
     offered = smtp.esmtp_extensions
     limit = offered.get("size", "").strip()
     return Capabilities(
-        pipelining="pipelining" in offered,
+        pipelining=relay.pipelining and "pipelining" in offered,
         smtputf8="smtputf8" in offered,
         eight_bit_mime="8bitmime" in offered,
         size="size" in offered,
@@ -180,11 +215,13 @@ def _capabilities(smtp: aiosmtplib.SMTP, *, logged_in: bool) -> Capabilities:
     )
 
 
-def _host_name() -> str:
-    """This host's name if it may stand in EHLO; looked up locally, because DNS can hang."""
-    name = socket.gethostname()
-    allowed = name.isascii() and name.replace("-", "").replace(".", "").isalnum()
-    return name if allowed else "localhost"
+def _explain_login(failed: LoginFailed, rules: Sequence[ReplyRule]) -> Answer:
+    """Find the class and the words for a login that no way is left for."""
+    reply = failed.reply
+    if reply is None:
+        problem = "the relay breaks every login off"
+        return Answer(ReplyClass.TRANSPORT, "auth", problem=problem)
+    return _explain(aiosmtplib.SMTPAuthenticationError(reply.code, reply.message), "auth", rules)
 
 
 def _explain(error: Exception, phase: str, rules: Sequence[ReplyRule]) -> Answer:
@@ -196,8 +233,6 @@ def _explain(error: Exception, phase: str, rules: Sequence[ReplyRule]) -> Answer
         # What is no refusal (a 250 for a banner) can't be understood: the relay is no relay.
         blames = found if found.blames_relay else ReplyClass.TRANSPORT
         return Answer(blames, phase, reply, problem=_REFUSALS.get(blames, "refused"))
-    if phase == "auth" and not isinstance(error, OSError):
-        return Answer(ReplyClass.AUTH, phase, problem="no way to log in that both sides know")
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLError | socket.gaierror):
         cause = cause.__cause__

@@ -33,6 +33,7 @@ class RelayState:
         rate_per_s: mails a second that the whole group may hand to it; None: no limit is set.
         replies: how many answers of each class it gave, to mails and to attempts to open a
             session; a lost link counts as the class that it means.
+        login_problem: why there is no token to log in with; None otherwise.
     """
 
     relay: str
@@ -40,6 +41,7 @@ class RelayState:
     gate: Gate
     pool: PoolState
     replies: Mapping[ReplyClass, int]
+    login_problem: str | None = None
 
 
 class RelayClient:
@@ -90,6 +92,7 @@ class RelayClient:
             backoff=backoff,
             on_change=self._note_change,
             relay=relay.name,
+            sleep=self._opener.pause,
         )
 
     @property
@@ -112,7 +115,12 @@ class RelayClient:
         """What there is to show."""
         replies = self._replies.copy()
         return RelayState(
-            self.name, self._rate_per_s, self._breaker.gate, self._pool.state, replies
+            self.name,
+            self._rate_per_s,
+            self._breaker.gate,
+            self._pool.state,
+            replies,
+            self._opener.problem,
         )
 
     @property
@@ -124,6 +132,7 @@ class RelayClient:
     def set_share(self, share: float) -> None:
         """Set this process's part of the relay's rate, 0 to 1."""
         self._pace.set_share(share)
+        self._breaker.share = share
 
     async def check(self) -> None:
         """Open a session, so that a relay that can't be used is known before the first mail."""
@@ -192,6 +201,7 @@ class RelayClient:
     async def close(self) -> None:
         """Stop probing and close the connections."""
         await self._breaker.stop()
+        await self._opener.close()
         await self._streams.close()
         self._pace.interrupt()
         self._pool.close()

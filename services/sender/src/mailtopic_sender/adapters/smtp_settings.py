@@ -1,6 +1,7 @@
 """What is known about a relay before it is first tried."""
 
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -17,19 +18,35 @@ class Security(StrEnum):
     NONE = "None"
 
 
+class Mechanism(StrEnum):
+    """A way to log in: SASL mechanisms (RFC 4616, 2195, 7628), LOGIN, and Google's XOAUTH2."""
+
+    PLAIN = "PLAIN"
+    LOGIN = "LOGIN"
+    CRAM_MD5 = "CRAM-MD5"
+    XOAUTH2 = "XOAUTH2"
+    OAUTHBEARER = "OAUTHBEARER"
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether it takes an OAuth token, not a password."""
+        return self in {Mechanism.XOAUTH2, Mechanism.OAUTHBEARER}
+
+
 @dataclass(frozen=True, slots=True)
 class SmtpTimeouts:
     """How long each phase may take, seconds.
 
-    The defaults suit a relay one has an account with. RFC 5321 §4.5.3.2 asks for minutes where a
-    spurious timeout makes second copies: after the final dot; so that one stays long.
+    RFC 5321 §4.5.3.2 asks for minutes everywhere. The defaults are shorter, because a code is of
+    no use after minutes and another relay may take it; but where a spurious timeout would make
+    second copies, after the final dot, the default is long.
     """
 
     connect_s: float = 10.0
-    """Resolving the name and connecting, all addresses together."""
-    banner_s: float = 30.0
+    """Resolving the name; then connecting, to each of its addresses."""
+    greeting_s: float = 60.0
     """The greeting, and with Security.TLS the handshake."""
-    session_s: float = 30.0
+    command_s: float = 30.0
     """EHLO, STARTTLS with its handshake, AUTH: each."""
     envelope_s: float = 60.0
     """MAIL, RCPT and DATA: each."""
@@ -40,6 +57,35 @@ class SmtpTimeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class OAuthSettings:
+    """Where access tokens come from. Exactly one of four sources, in this order of precedence.
+
+    Attributes:
+        token_file: a file with a token that something else renews; it is read for each login.
+        service_account: the JSON key of a Google service account (RFC 7523 §2.1).
+        refresh_token: RFC 6749 §6, with client_id and, for most providers, client_secret.
+        client_secret: client credentials, RFC 6749 §4.4, with client_id.
+        token_url: the token endpoint; https, or http on loopback.
+        scope: what is asked for, separated by spaces.
+        ca_file: PEM file of the authorities to trust at the token endpoint; None: the system's.
+        ca_setting: what the user calls the setting of that file.
+        files: the files that the three secrets were read from and are read from again, by
+            the attribute's name.
+    """
+
+    token_url: str = ""
+    client_id: str = ""
+    client_secret: str | None = field(default=None, repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
+    service_account: str | None = field(default=None, repr=False)
+    token_file: Path | None = None
+    scope: str = ""
+    ca_file: Path | None = None
+    ca_setting: str = "MAILTOPIC_SMTP__OAUTH__CA_FILE"
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class RelaySettings:
     """A relay: where it is, how to log in, and how much to ask of it.
 
@@ -47,7 +93,12 @@ class RelaySettings:
         host: name or address; with TLS it must be in the relay's certificate.
         port: 587 for submission with STARTTLS, 465 with TLS from the start (RFC 8314).
         name: for logs and metrics.
-        username: with password; used whenever the relay offers AUTH.
+        username: with password or oauth; used whenever the relay offers AUTH.
+        password_file: the file that the password is read from again for each login; while it
+            can't be read, `password` is used.
+        oauth: log in with tokens, not with a password.
+        mechanisms: those that may be used, in order; empty for all that fit, the safest first.
+        pipelining: whether to use PIPELINING where it is offered.
         ca_file: PEM file of the authorities to trust instead of the system's (which
             ``SSL_CERT_FILE`` may replace, too).
         ca_setting: what the user calls the setting of the CA file.
@@ -57,7 +108,7 @@ class RelaySettings:
         connection_age_s: the same, by age, seconds.
         idle_s: an unused connection is closed after this, seconds. Below 10, because Amazon SES
             closes at 10 without a word.
-        ehlo_name: how this host calls itself; None for its host name.
+        ehlo_name: how this host calls itself; None for its FQDN, else its address.
         reply_rules: an operator's own rules of what replies mean.
     """
 
@@ -67,6 +118,10 @@ class RelaySettings:
     security: Security = Security.STARTTLS
     username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
+    password_file: Path | None = None
+    oauth: OAuthSettings | None = None
+    mechanisms: tuple[Mechanism, ...] = ()
+    pipelining: bool = True
     ca_file: Path | None = None
     ca_setting: str = "MAILTOPIC_SMTP__CA_FILE"
     max_connections: int = 10
@@ -78,6 +133,14 @@ class RelaySettings:
     timeouts: SmtpTimeouts = SmtpTimeouts()
     reply_rules: tuple[ReplyRule, ...] = ()
 
+    @property
+    def credential_files(self) -> tuple[Path, ...]:
+        """The files whose change may make a refused login good."""
+        files = [self.password_file]
+        if self.oauth is not None:
+            files += [self.oauth.token_file, *self.oauth.files.values()]
+        return tuple(file for file in files if file is not None)
+
 
 def client_tls(relay: RelaySettings) -> ssl.SSLContext | None:
     """Return a TLS context that checks certificate and host name, TLS 1.2 or newer; None for none.
@@ -87,15 +150,22 @@ def client_tls(relay: RelaySettings) -> ssl.SSLContext | None:
     """
     if relay.security is Security.NONE:
         return None
+    return tls_context(relay.ca_file, relay.ca_setting, whose="the relay's")
+
+
+def tls_context(ca_file: Path | None, setting: str, *, whose: str) -> ssl.SSLContext:
+    """Return a TLS context that checks certificate and host name, TLS 1.2 or newer.
+
+    Raises:
+        SettingError: the CA file can't be read or holds no certificate.
+    """
+    advice = f"give a PEM file of {whose} authority"
     try:
-        context = ssl.create_default_context(cafile=relay.ca_file)
+        context = ssl.create_default_context(cafile=ca_file)
     except ssl.SSLError:
-        raise _bad_ca_file(relay, "it holds no certificate in PEM form") from None
+        problem = f"it holds no certificate in PEM form; {advice}"
+        raise SettingError(setting, problem) from None
     except OSError as error:
-        raise _bad_ca_file(relay, f"it can't be read ({error.strerror})") from None
+        raise SettingError(setting, f"it can't be read ({error.strerror}); {advice}") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
-
-
-def _bad_ca_file(relay: RelaySettings, problem: str) -> SettingError:
-    return SettingError(relay.ca_setting, f"{problem}; give a PEM file of the relay's authority")

@@ -1,0 +1,90 @@
+"""Reaching a relay: all of its addresses, and the name that this host gives itself."""
+
+import asyncio
+import errno
+import ipaddress
+import os
+import re
+import socket
+
+import aiohappyeyeballs
+
+_STAGGER_S = 0.25
+"""How long an address is waited for before the next one is tried beside it (RFC 8305 §5)."""
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_FQDN = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
+_LOCAL_DOMAINS = (
+    "localhost",
+    "localdomain",
+    "local",
+    "internal",
+    "lan",
+    "home",
+    "corp",
+    "home.arpa",
+)
+"""Domains that mean nothing outside (RFC 6762, RFC 8375, and by habit)."""
+
+
+async def connect(host: str, port: int, *, timeout_s: float) -> socket.socket:
+    """Return a connection to the first of a host's addresses that answers.
+
+    They are tried in the order of RFC 6724, IPv6 and IPv4 in turn, each one a quarter of a second
+    after the one before (RFC 8305), so that one without an answer holds up none of the others.
+
+    Args:
+        host: a name or an address.
+        port: the port.
+        timeout_s: how long resolving may take, and then each address.
+
+    Raises:
+        TimeoutError: no address answered in time.
+        OSError: the name has no address, or each one refused.
+    """
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(timeout_s):
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    async with asyncio.timeout(timeout_s + _STAGGER_S * (len(found) - 1)):
+        try:
+            return await aiohappyeyeballs.start_connection(
+                found, happy_eyeballs_delay=_STAGGER_S, loop=loop
+            )
+        except RuntimeError as error:
+            raise _unreachable() from error  # uvloop, for some addresses
+        except OSError as error:
+            if error.errno is None:
+                raise _unreachable() from error  # different reasons at different addresses
+            raise
+
+
+def ehlo_name(connection: socket.socket) -> str:
+    """Return what this host calls itself in EHLO: its FQDN, or its address (RFC 5321 §4.1.4).
+
+    A name without a domain, as pods have, is refused by relays that want an FQDN; the literal of
+    the connection's own address is always valid. Nothing is asked of the DNS, which can hang.
+    """
+    name = socket.gethostname().rstrip(".")
+    if _is_fqdn(name):
+        return name
+    return address_literal(connection.getsockname()[0])
+
+
+def address_literal(address: str) -> str:
+    """Return an address as RFC 5321 §4.1.3 writes it: ``[192.0.2.1]`` or ``[IPv6:2001:db8::1]``."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address):
+        mapped = found.ipv4_mapped
+        return f"[IPv6:{found}]" if mapped is None else f"[{mapped}]"
+    return f"[{found}]"
+
+
+def _is_fqdn(name: str) -> bool:
+    domain = f".{name.lower()}"
+    if any(domain.endswith(f".{local}") for local in _LOCAL_DOMAINS):
+        return False
+    # The last label of an address is a number; that of a domain isn't (RFC 3696 §2).
+    return _FQDN.fullmatch(name) is not None and not name.rpartition(".")[2].isdigit()
+
+
+def _unreachable() -> OSError:
+    return OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))

@@ -12,6 +12,16 @@ from mailtopic_sender.adapters.smtp_link import SmtpLink
 from mailtopic_sender.adapters.smtp_reply import SmtpReply
 from mailtopic_sender.adapters.smtp_session import Answer, Capabilities, SmtpSession
 from mailtopic_sender.adapters.smtp_settings import RelaySettings, Security, client_tls
+from mailtopic_sender.adapters.smtp_steps import (
+    Connected,
+    Greeted,
+    LoggedIn,
+    Offered,
+    Resolved,
+    Secured,
+    Watch,
+    ignore,
+)
 from mailtopic_sender.domain.replies import ReplyClass, classify
 from mailtopic_sender.domain.reply_text import split_enhanced
 
@@ -57,16 +67,19 @@ class SessionOpener:
         self._ehlo_name = relay.ehlo_name or _host_name()
         self._told_about_auth = False
 
-    async def open(self) -> SmtpSession:
+    async def open(self, watch: Watch = ignore) -> SmtpSession:
         """Return a session on which a mail may be offered.
+
+        Args:
+            watch: is called with each step when it is done.
 
         Raises:
             SessionRefused: for whatever reason it can't be opened.
         """
-        opening = _Opening()
+        opening = _Opening(watch)
         smtp: aiosmtplib.SMTP | None = None
         try:
-            sock = await self._connect()
+            sock = await self._connect(watch)
             smtp = self._client(sock)
             return await self._converse(smtp, opening)
         except (aiosmtplib.SMTPException, OSError, ValueError, RuntimeError) as error:
@@ -75,12 +88,13 @@ class SessionOpener:
             if smtp is not None and not opening.done:
                 smtp.close()
 
-    async def _connect(self) -> socket.socket:
+    async def _connect(self, watch: Watch) -> socket.socket:
         """Connect to the first of the host's addresses that takes it."""
         loop = asyncio.get_running_loop()
         relay = self._relay
         async with asyncio.timeout(relay.timeouts.connect_s):
             found = await loop.getaddrinfo(relay.host, relay.port, type=socket.SOCK_STREAM)
+            watch(Resolved(tuple(dict.fromkeys(str(address[0]) for *_, address in found))))
             failure: OSError = OSError("the host has no address")
             for family, kind, protocol, _, address in found:
                 sock = socket.socket(family, kind, protocol)
@@ -94,6 +108,7 @@ class SessionOpener:
                     sock.close()
                     raise
                 else:
+                    watch(Connected(str(address[0])))
                     return sock
         raise failure
 
@@ -109,9 +124,12 @@ class SessionOpener:
         )
 
     async def _converse(self, smtp: aiosmtplib.SMTP, opening: "_Opening") -> SmtpSession:
-        await smtp.connect(timeout=self._relay.timeouts.banner_s)
+        greeting = await smtp.connect(timeout=self._relay.timeouts.banner_s)
+        if self._relay.security is Security.TLS:
+            opening.watch(Secured(smtp.get_transport_info("ssl_object")))
+        opening.watch(Greeted(greeting.code, greeting.message))
         opening.phase = "ehlo"
-        await _greet(smtp)
+        await _greet(smtp, opening.watch)
         if self._relay.security is Security.STARTTLS:
             opening.phase = "tls"
             if not smtp.supports_extension("starttls"):
@@ -119,10 +137,11 @@ class SessionOpener:
                     Answer(ReplyClass.POLICY, "tls", problem="the relay offers no STARTTLS")
                 )
             await smtp.starttls()
+            opening.watch(Secured(smtp.get_transport_info("ssl_object")))
             opening.phase = "ehlo"
-            await _greet(smtp)
+            await _greet(smtp, opening.watch)
         opening.phase = "auth"
-        logged_in = await self._log_in(smtp)
+        logged_in = await self._log_in(smtp, opening.watch)
         transport = smtp.transport
         if transport is None:
             raise aiosmtplib.SMTPServerDisconnected("connection lost")
@@ -134,13 +153,14 @@ class SessionOpener:
             opened_at_s=self._clock.monotonic_s(),
         )
 
-    async def _log_in(self, smtp: aiosmtplib.SMTP) -> bool:
+    async def _log_in(self, smtp: aiosmtplib.SMTP, watch: Watch) -> bool:
         relay = self._relay
         if relay.username is None or relay.password is None:
             return False
         if smtp.supports_extension("auth"):
-            await smtp.login(relay.username, relay.password)
+            watch(LoggedIn(await _authenticate(smtp, relay.username, relay.password)))
             return True
+        watch(LoggedIn(None))
         if not self._told_about_auth:
             self._told_about_auth = True
             self._log.warning("relay.login_not_offered", relay=relay.name)
@@ -150,18 +170,34 @@ class SessionOpener:
 class _Opening:
     """How far an opening has come, for whoever has to explain its failure."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
         self.phase = "connect"
         self.done = False
 
 
-async def _greet(smtp: aiosmtplib.SMTP) -> None:
+async def _authenticate(smtp: aiosmtplib.SMTP, username: str, password: str) -> str:
+    """Try each mechanism that both sides know; return the one that was taken."""
+    refusal: aiosmtplib.SMTPAuthenticationError | None = None
+    for mechanism in smtp.supported_auth_methods:
+        log_in = getattr(smtp, f"auth_{mechanism.replace('-', '')}")
+        try:
+            await log_in(username, password)
+        except aiosmtplib.SMTPAuthenticationError as error:
+            refusal = error
+        else:
+            return mechanism.upper()
+    raise refusal or aiosmtplib.SMTPException("no mechanism that both sides know")
+
+
+async def _greet(smtp: aiosmtplib.SMTP, watch: Watch) -> None:
     try:
         await smtp.ehlo()
     except aiosmtplib.SMTPHeloError as error:
         if error.code not in _UNKNOWN_COMMAND:
             raise
         await smtp.helo()
+    watch(Offered(smtp.esmtp_extensions))
 
 
 def _capabilities(smtp: aiosmtplib.SMTP, *, logged_in: bool) -> Capabilities:

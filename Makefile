@@ -28,7 +28,7 @@ help: ## Show this list
 .PHONY: demo
 demo: $(UV) ## Run the whole pipeline on this machine: Kafka, signup, senders, an inbox
 	@$(UV) sync --frozen --all-packages --no-dev --inexact --quiet
-	@$(BIN)/mailtopic up $(DEMO_ARGS)
+	@MAILTOPIC_OPTIONS_BY='make demo DEMO_ARGS' $(BIN)/mailtopic up $(DEMO_ARGS)
 
 ##@ Kubernetes
 

@@ -60,6 +60,7 @@ PROVIDERS = (
         ("smtp.mailgun.org", "smtp.eu.mailgun.org"),
         include="mailgun.org",
         own_return_path=True,
+        selectors=("pdk1", "pdk2"),
     ),
     Provider(
         "Postmark",

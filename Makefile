@@ -72,6 +72,9 @@ fmt: setup ## Format the code and mend what the linter can
 
 .PHONY: test
 test: setup ## Run every tier of tests that this machine can run
+ifeq ($(TEST_ARGS),)
+	@echo "Runs units, browser, faults and integration, then the cluster. The units alone: make test TEST_ARGS=tests/unit"
+endif
 	$(BIN)/python -m pytest -m "not guarantees and not cluster" $(TEST_ARGS)
 ifeq ($(TEST_ARGS),)
 	@$(MAKE) --no-print-directory test-cluster

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from pytest_socket import disable_socket, enable_socket
 
+from support.run_report import RunReport, in_order
+
 TESTS = Path(__file__).parent
 FIGURE = "figure"
 
@@ -30,7 +32,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(line)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # Of several processes only the one that the user sees reports.
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(RunReport(config))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    in_order(items)
     for item in items:
         tier = item.path.relative_to(TESTS).parts[0]
         if tier in {"integration", "browser", "faults", "cluster"}:

@@ -11,7 +11,7 @@ import ssl
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -55,6 +55,9 @@ _DAY_S = 86_400
 _MEGABYTE = 1_000_000
 _MOST_NAMES = 5
 _TEST_PURPOSE, _TEST_CODE = "signup", "000000"
+_LEAST_USER = 4
+"""Characters of a user's name that is worth hiding: a token can be one."""
+
 _LONG_TOKEN = re.compile(r"[A-Za-z0-9+/=_-]{32,}")
 """A relay may quote a command, with a login or token in Base64."""
 
@@ -262,13 +265,8 @@ class _RelayCheck:
 
     def _safe(self, text: str) -> str:
         """What a relay says, fit to be shown: it may quote what it was sent."""
-        relay = self._relay
-        for secret in (relay.password, relay.username):
-            if secret:
-                encoded = b64encode(secret.encode()).decode().rstrip("=")
-                text = re.sub(
-                    f"{re.escape(secret)}|{re.escape(encoded)}", "…", text, flags=re.IGNORECASE
-                )
+        for secret in _secrets(self._relay):
+            text = re.sub(re.escape(secret), "…", text, flags=re.IGNORECASE)
         return redact(_LONG_TOKEN.sub("…", " ".join(text.split())))
 
     def _tell(self, state: FindingState, step: str, text: str, advice: str = "") -> None:
@@ -319,6 +317,18 @@ def _summary(
         "dkim_domain": dkim.domain or sender.domain,
         "dkim_keys": [{"selector": key.selector, "public": key.public} for key in keys],
     }
+
+
+def _secrets(relay: RelaySettings) -> Iterator[str]:
+    """What a relay was sent to log in, in clear and as AUTH encodes it; the longest first."""
+    user, password = relay.username or "", relay.password
+    if not password:
+        return
+    for text in (f"\0{user}\0{password}", password):
+        yield b64encode(text.encode()).decode().rstrip("=")
+    yield password
+    if len(user) >= _LEAST_USER:
+        yield user
 
 
 def _keywords(extensions: Mapping[str, str]) -> str:

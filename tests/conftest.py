@@ -3,10 +3,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 from pytest_socket import disable_socket, enable_socket
 
 from support.run_report import RunReport, in_order
+
+# How long one example takes says how busy the machine is, and nothing of the code.
+hypothesis.settings.register_profile("mailtopic", deadline=None)
+hypothesis.settings.load_profile("mailtopic")
 
 TESTS = Path(__file__).parent
 FIGURE = "figure"

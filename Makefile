@@ -28,7 +28,7 @@ help: ## Show this list
 .PHONY: demo
 demo: $(UV) ## Run the whole pipeline on this machine: Kafka, signup, senders, an inbox
 	@$(UV) sync --frozen --all-packages --no-dev --inexact --quiet
-	@$(BIN)/mailtopic up $(DEMO_ARGS)
+	@MAILTOPIC_OPTIONS_BY='make demo DEMO_ARGS' $(BIN)/mailtopic up $(DEMO_ARGS)
 
 ##@ Kubernetes
 
@@ -72,6 +72,9 @@ fmt: setup ## Format the code and mend what the linter can
 
 .PHONY: test
 test: setup ## Run every tier of tests that this machine can run
+ifeq ($(TEST_ARGS),)
+	@echo "Runs units, browser, faults and integration, then the cluster. The units alone: make test TEST_ARGS=tests/unit"
+endif
 	$(BIN)/python -m pytest -m "not guarantees and not cluster" $(TEST_ARGS)
 ifeq ($(TEST_ARGS),)
 	@$(MAKE) --no-print-directory test-cluster

@@ -3,8 +3,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 from pytest_socket import disable_socket, enable_socket
+
+from support.run_report import RunReport, in_order
+
+# How long one example takes says how busy the machine is, and nothing of the code.
+hypothesis.settings.register_profile("mailtopic", deadline=None)
+hypothesis.settings.load_profile("mailtopic")
 
 TESTS = Path(__file__).parent
 FIGURE = "figure"
@@ -31,7 +38,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(line)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # Of several processes only the one that the user sees reports.
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(RunReport(config))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    in_order(items)
     for item in items:
         tier = item.path.relative_to(TESTS).parts[0]
         if tier in {"integration", "browser", "faults", "cluster"}:

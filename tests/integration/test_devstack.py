@@ -195,7 +195,7 @@ async def test_a_busy_port_is_one_line_with_the_way_out_and_exit_code_2(tmp_path
         code, shown, problem = await run_command("up", *arguments)
     assert (code, shown, problem.count("\n")) == (2, "", 1)
     assert f"port {base + 3} for Kafka is in use" in problem
-    assert "--port-base" in problem
+    assert problem.endswith("stop that, or take other ports: --port-base 18080\n")
     assert not (tmp_path / "state" / "kafka").exists()
 
 

@@ -82,7 +82,7 @@ async def dlq(bench: Bench, *arguments: str) -> Answer:
 async def listed(bench: Bench, *arguments: str) -> dict[str, Any]:
     answer = await dlq(bench, "list", "--json", *arguments)
     document: dict[str, Any] = json.loads(answer.out)
-    assert answer.code == (0 if document["total"] else 1), answer.err
+    assert answer.code == 0, answer.err
     return document
 
 

@@ -1,6 +1,9 @@
 """The ports of a devstack."""
 
-from mailtopic_cli.devstack.ports import Ports
+import pytest
+
+from mailtopic_cli.devstack.errors import OPTIONS_BY, BadStart
+from mailtopic_cli.devstack.ports import Ports, check_ports
 from mailtopic_cli.devstack.run_file import urls
 
 
@@ -28,3 +31,18 @@ def test_every_page_and_metrics_port_has_a_url() -> None:
         "signup metrics": "http://127.0.0.1:8080/metrics",
         "sender-1 metrics": "http://127.0.0.1:9100/metrics",
     }
+
+
+@pytest.mark.parametrize(
+    ("started_by", "hint"),
+    [(None, ": --port-base …"), ("make demo DEMO_ARGS", ': make demo DEMO_ARGS="--port-base …"')],
+)
+def test_the_way_out_is_told_as_the_user_writes_options(
+    monkeypatch: pytest.MonkeyPatch, started_by: str | None, hint: str
+) -> None:
+    monkeypatch.delenv(OPTIONS_BY, raising=False)
+    if started_by is not None:
+        monkeypatch.setenv(OPTIONS_BY, started_by)
+    with pytest.raises(BadStart) as refused:
+        check_ports(Ports(70_000, 1, 2, 3, 4, ()))
+    assert str(refused.value).endswith(hint)

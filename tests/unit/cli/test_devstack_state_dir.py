@@ -52,7 +52,7 @@ def test_a_directory_of_somebody_else_is_refused_and_left_alone(
 ) -> None:
     (tmp_path / "thesis.tex").touch()
     with (
-        pytest.raises(BadStart, match="give an empty --data-dir"),
+        pytest.raises(BadStart, match="give an empty one: --data-dir"),
         StateDir(tmp_path).in_use(fresh=fresh),
     ):
         pass
@@ -75,7 +75,7 @@ def test_a_second_user_is_refused_even_with_fresh_and_deletes_nothing(tmp_path: 
 def test_a_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
-        pytest.raises(BadStart, match="choose another --data-dir"),
+        pytest.raises(BadStart, match="choose another: --data-dir"),
         StateDir(tmp_path / "file" / "state").in_use(fresh=False),
     ):
         pass

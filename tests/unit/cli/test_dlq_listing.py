@@ -72,7 +72,7 @@ async def test_the_table_ends_with_the_counts(
     put(session, b"{", dead())
     put(session, mail_value(session), dead("bug"), partition=2)
     put(session, b"", dead("bug"), partition=1)
-    assert await list_letters(session, Selection(), limit=2, as_json=False) == 0
+    await list_letters(session, Selection(), limit=2, as_json=False)
     head, first, second, more, empty, counts = capsys.readouterr().out.splitlines()
     assert head.split()[:4] == ["PLACE", "ID", "DIED", "CLASS"]
     assert first.startswith("0/0 ")
@@ -89,9 +89,8 @@ async def test_json_is_one_document(
 ) -> None:
     for _ in range(count):
         put(session, mail_value(session), dead())
-    code = await list_letters(session, Selection(), limit=None, as_json=True)
+    await list_letters(session, Selection(), limit=None, as_json=True)
     document = json.loads(capsys.readouterr().out)
-    assert code == (0 if count else 1)
     assert document["total"] == len(document["records"]) == count
     assert document["by_class"] == ({"poison": count} if count else {})
     assert [row["to"] for row in document["records"]] == ["s***@example.com"] * count

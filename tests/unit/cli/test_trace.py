@@ -302,6 +302,29 @@ def test_an_id_of_which_nothing_is_known_is_told_with_code_1() -> None:
 
 
 @pytest.mark.parametrize(
+    ("logs", "why"),
+    [
+        (
+            f"2026-11-30T12:00:00Z [info] mail.accepted id={MAIL}\n" * 3,
+            "MAILTOPIC_LOG__FORMAT=json",
+        ),
+        (line("mail.accepted").replace(str(MAIL), str(uuid4())), "none of its lines is about it"),
+        ("", "it is empty"),
+    ],
+)
+def test_logs_that_add_nothing_are_told_with_the_reason(logs: str, why: str) -> None:
+    answer = CliRunner().invoke(app, ["trace", str(MAIL), "--offline", "--logs", "-"], input=logs)
+    assert answer.exit_code == 1
+    assert "--logs - adds nothing: " in answer.stderr
+    assert why in answer.stderr
+
+
+def test_logs_that_add_something_are_not_talked_about() -> None:
+    command = ["trace", str(MAIL), "--offline", "--logs", "-"]
+    assert CliRunner().invoke(app, command, input=line("mail.accepted")).stderr == ""
+
+
+@pytest.mark.parametrize(
     ("options", "problem"),
     [
         (["--offline"], "--offline: needs --logs"),

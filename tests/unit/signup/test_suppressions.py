@@ -224,6 +224,10 @@ async def test_what_is_over_is_purged(signup: Signup, tokens: ServiceTokens) -> 
     assert await kept.purge(now_ms=until_ms) == 1
 
 
+def databases_in(folder: Path) -> list[Path]:
+    return list(folder.rglob("*.db*"))
+
+
 async def command(signup: Signup, *arguments: str) -> tuple[int, str, str]:
     url = signup.settings.database.url
     assert url
@@ -252,10 +256,30 @@ async def test_the_command_lists_redacted_addresses_and_lifts_by_the_whole_one(
 
     lifted = await command(signup, "suppressions", "lift", "ANNA@example.com")
     assert lifted[:2] == (0, "A***@example.com gets mails again\n")
-    assert (await command(signup, "suppressions", "list"))[1] == ""
+    nobody = (0, "", "mailtopic-signup: no recipient is suppressed\n")
+    assert await command(signup, "suppressions", "list") == nobody
     again = await command(signup, "suppressions", "lift", "anna@example.com")
     assert (again[0], again[2]) == (1, "mailtopic-signup: a***@example.com is not suppressed\n")
     assert (await command(signup, "suppressions", "lift", "nonsense"))[0] == 2
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("lift", "anna@example.com")])
+@pytest.mark.parametrize("url", [None, "sqlite:///{}/missing.db"])
+async def test_the_command_makes_no_database_by_looking_for_one(
+    tmp_path: Path, arguments: tuple[str, ...], url: str | None
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "mailtopic_signup", "suppressions", *arguments),
+        env={"PATH": os.environ["PATH"], "XDG_STATE_HOME": str(tmp_path)}
+        | ({"MAILTOPIC_DATABASE__URL": url.format(tmp_path)} if url else {}),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert (process.returncode, out) == (2, b"")
+    assert err.decode().startswith("mailtopic-signup suppressions: MAILTOPIC_DATABASE__URL: ")
+    assert "there is no database" in err.decode()
+    assert databases_in(tmp_path) == []
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from mailtopic_cli.dlq import commands as dlq
+from mailtopic_cli.relay import commands as relay
 from mailtopic_cli.trace.commands import trace_command
 from mailtopic_runtime import EXIT_CONFIG
 
@@ -20,6 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(dlq.app)
+app.add_typer(relay.app)
 
 DataDir = Annotated[
     Path | None,
@@ -30,8 +33,22 @@ DataDir = Annotated[
 ]
 
 
+def _tell_version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if value:
+        typer.echo(f"mailtopic {version('mailtopic-cli')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _mailtopic() -> None:
+def _mailtopic(
+    *,
+    version_: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_tell_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
     """The whole mail pipeline on one machine: Kafka, signup, senders and an inbox."""
 
 

@@ -2,6 +2,7 @@
 
 from mailtopic_runtime.clock import Clock, ManualClock, SystemClock
 from mailtopic_runtime.errors import EXIT_CONFIG, EXIT_OK, EXIT_WEDGED, SettingError
+from mailtopic_runtime.findings import Finding, FindingPrinter, FindingState
 from mailtopic_runtime.log_lines import redact_addresses
 from mailtopic_runtime.logs import (
     Logger,
@@ -50,6 +51,9 @@ __all__ = [
     "Check",
     "Clock",
     "Family",
+    "Finding",
+    "FindingPrinter",
+    "FindingState",
     "Kind",
     "Label",
     "LogSettings",

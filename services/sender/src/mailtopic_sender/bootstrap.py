@@ -48,7 +48,7 @@ from mailtopic_sender.engine.tiers import OpenGate, TierGate
 from mailtopic_sender.mail_ports import Mailer
 from mailtopic_sender.metrics import SenderMetrics
 from mailtopic_sender.ports import MeteredSource
-from mailtopic_sender.settings import DkimSettings, SenderSettings
+from mailtopic_sender.settings import DkimSettings, MailSettings, SenderSettings
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ class Sender:
         self._kwargs = settings.kafka.client_kwargs()
         self._clock: Clock = SystemClock()
         self._keyring = _keyring(settings.sealing.keys_file)
-        mailer = SmtpMailer(settings.open_relays(), _composer(settings))
+        mailer = SmtpMailer(settings.open_relays(), open_composer(settings))
         self._mailer: Mailer = mailer
         self._tracer = open_tracer(
             settings.tracing, service="mailtopic-sender", version=version("mailtopic-sender")
@@ -294,7 +294,12 @@ def _keyring(keys_file: Path | None) -> KeyRing | None:
         raise SettingError("MAILTOPIC_SEALING__KEYS_FILE", str(error)) from None
 
 
-def _composer(settings: SenderSettings) -> MessageComposer:
+def open_composer(settings: MailSettings) -> MessageComposer:
+    """Return what renders and signs mails, its templates and keys read.
+
+    Raises:
+        SettingError: a file that a setting names can't be used.
+    """
     address = settings.from_address()
     directory = settings.template.directory
     own = load_templates(directory) if directory is not None else None

@@ -239,15 +239,8 @@ _FROM: Any = {"from": (FromSettings, Field(default_factory=FromSettings))}
 _WithFrom = create_model("_WithFrom", __base__=MailTopicSettings, **_FROM)
 
 
-class SenderSettings(_WithFrom):
-    """All settings of the sender."""
-
-    kafka: KafkaSettings
-    topic: str = Field(min_length=1)
-    """The main topic; its retry topics, DLQ and status topic are named after it."""
-
-    group: str | None = None
-    """The consumer group; unset: the topic's name."""
+class MailSettings(_WithFrom):
+    """What mails look like and which relays take them: all that a check of the relays needs."""
 
     smtp: SmtpSettings | None = None
     relays: SecretStr | None = None
@@ -257,36 +250,20 @@ class SenderSettings(_WithFrom):
     """
 
     dkim: DkimSettings = Field(default_factory=DkimSettings)
-    sealing: SealingSettings = Field(default_factory=SealingSettings)
-    delivery: DeliverySettings = Field(default_factory=DeliverySettings)
     replies: RepliesSettings = Field(default_factory=RepliesSettings)
-    dlq: DlqSettings = Field(default_factory=DlqSettings)
     template: TemplateSettings = Field(default_factory=TemplateSettings)
-    topics: TopicsSettings = Field(default_factory=TopicsSettings)
-    consumer: ConsumerSettings = Field(default_factory=ConsumerSettings)
-    watchdog: WatchdogSettings = Field(default_factory=WatchdogSettings)
-    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     log: LogSettings = Field(default_factory=LogSettings)
-    tracing: TracingSettings = Field(default_factory=TracingSettings)
 
     @classmethod
     def aliases(cls) -> Mapping[str, str]:
         """The original consumer's variables."""
         return {
-            "KAFKA_BROKERS": "MAILTOPIC_KAFKA__BOOTSTRAP_SERVERS",
-            "KAFKA_TOPIC": "MAILTOPIC_TOPIC",
             "MAIL_HOST": "MAILTOPIC_SMTP__HOST",
             "MAIL_PORT": "MAILTOPIC_SMTP__PORT",
             "MAIL_USER": "MAILTOPIC_SMTP__USERNAME",
             "MAIL_PASS": "MAILTOPIC_SMTP__PASSWORD",
             "MAIL_FROM_NAME": "MAILTOPIC_FROM__NAME",
         }
-
-    @field_validator("topic")
-    @classmethod
-    def _names_topics(cls, topic: str) -> str:
-        TopicNames(topic)
-        return topic
 
     @model_validator(mode="after")
     def _has_relays(self) -> Self:
@@ -311,30 +288,11 @@ class SenderSettings(_WithFrom):
             raise ValueError("MAILTOPIC_DKIM__SELECTORS is required: they name the keys")
         return self
 
-    @model_validator(mode="after")
-    def _drains_in_time(self) -> Self:
-        if self.delivery.drain_timeout_s >= self.consumer.rebalance_timeout_s:
-            raise ValueError(
-                "MAILTOPIC_DELIVERY__DRAIN_TIMEOUT_S must be below"
-                " MAILTOPIC_CONSUMER__REBALANCE_TIMEOUT_S"
-            )
-        return self
-
     @property
     def mail_from(self) -> FromSettings:
         """Who mails come from."""
         value: FromSettings = getattr(self, "from")
         return value
-
-    @property
-    def names(self) -> TopicNames:
-        """The topics of this MailTopic."""
-        return TopicNames(self.topic, self.delivery.tiers)
-
-    @property
-    def group_id(self) -> str:
-        """The consumer group."""
-        return self.group or self.topic
 
     def open_relays(self) -> tuple[RelaySettings, ...]:
         """Return the relays in order of preference, with their passwords.
@@ -374,3 +332,57 @@ class SenderSettings(_WithFrom):
         if self.relays is not None:
             return login_name(1, parse_relays(self.relays.get_secret_value())[0])
         return self.smtp.username if self.smtp is not None else None
+
+
+class SenderSettings(MailSettings):
+    """All settings of the sender."""
+
+    kafka: KafkaSettings
+    topic: str = Field(min_length=1)
+    """The main topic; its retry topics, DLQ and status topic are named after it."""
+
+    group: str | None = None
+    """The consumer group; unset: the topic's name."""
+
+    sealing: SealingSettings = Field(default_factory=SealingSettings)
+    delivery: DeliverySettings = Field(default_factory=DeliverySettings)
+    dlq: DlqSettings = Field(default_factory=DlqSettings)
+    topics: TopicsSettings = Field(default_factory=TopicsSettings)
+    consumer: ConsumerSettings = Field(default_factory=ConsumerSettings)
+    watchdog: WatchdogSettings = Field(default_factory=WatchdogSettings)
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    tracing: TracingSettings = Field(default_factory=TracingSettings)
+
+    @classmethod
+    def aliases(cls) -> Mapping[str, str]:
+        """The original consumer's variables."""
+        return {
+            "KAFKA_BROKERS": "MAILTOPIC_KAFKA__BOOTSTRAP_SERVERS",
+            "KAFKA_TOPIC": "MAILTOPIC_TOPIC",
+            **super().aliases(),
+        }
+
+    @field_validator("topic")
+    @classmethod
+    def _names_topics(cls, topic: str) -> str:
+        TopicNames(topic)
+        return topic
+
+    @model_validator(mode="after")
+    def _drains_in_time(self) -> Self:
+        if self.delivery.drain_timeout_s >= self.consumer.rebalance_timeout_s:
+            raise ValueError(
+                "MAILTOPIC_DELIVERY__DRAIN_TIMEOUT_S must be below"
+                " MAILTOPIC_CONSUMER__REBALANCE_TIMEOUT_S"
+            )
+        return self
+
+    @property
+    def names(self) -> TopicNames:
+        """The topics of this MailTopic."""
+        return TopicNames(self.topic, self.delivery.tiers)
+
+    @property
+    def group_id(self) -> str:
+        """The consumer group."""
+        return self.group or self.topic

@@ -4,9 +4,10 @@ import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from mailtopic_contract import BadAddress, parse_address
-from mailtopic_runtime import EXIT_OK, LogSettings, SystemClock, configure_logging
+from mailtopic_runtime import EXIT_OK, LogSettings, SettingError, SystemClock, configure_logging
 from mailtopic_signup.adapters.sql_database import Database
 from mailtopic_signup.adapters.sql_suppressions import SqlSuppressions, Suppression
 from mailtopic_signup.domain.tokens import TokensError, new_token
@@ -37,6 +38,8 @@ async def list_suppressions(settings: MigrateSettings, *, as_json: bool) -> int:
         return _complain(str(error), EXIT_NOTHING_DONE)
     finally:
         await database.close()
+    if not found:
+        return _complain("no recipient is suppressed", EXIT_OK)
     for each in found:
         _say(json.dumps(_fields(each), ensure_ascii=False) if as_json else _line(each))
     return EXIT_OK
@@ -63,9 +66,20 @@ async def lift_suppression(settings: MigrateSettings, text: str) -> int:
 
 
 def _database(settings: MigrateSettings) -> Database:
+    """Return the database, which must be there: none is made by looking into it.
+
+    Raises:
+        SettingError: it is an SQLite file that doesn't exist.
+    """
     # What is the matter is said in one line; standard output is for what was asked for.
     configure_logging(LogSettings(level="error"))
-    return Database(settings.database)
+    database = Database(settings.database)
+    if database.is_sqlite and not Path(database.url.database or "").exists():
+        unset = "is unset, and " if settings.database.url is None else ""
+        raise SettingError(
+            "MAILTOPIC_DATABASE__URL", f"{unset}there is no database {database.url.database}"
+        )
+    return database
 
 
 def _fields(found: Suppression) -> dict[str, str | None]:

@@ -4,6 +4,11 @@ DevstackError(Exception)     one line that says what to do; exit code 1
 └── BadStart                 the command line or the machine has to change first; exit code 2
 """
 
+import os
+
+OPTIONS_BY = "MAILTOPIC_OPTIONS_BY"
+"""A variable that the Makefile sets: what the user writes options of `mailtopic up` behind."""
+
 
 class DevstackError(Exception):
     """The devstack cannot run, or cannot go on; the text is one line that says what to do."""
@@ -15,3 +20,9 @@ class BadStart(DevstackError):  # noqa: N818 - reads as what happened
     """Nothing was started: a port, a directory or another devstack is in the way."""
 
     exit_code = 2
+
+
+def option(words: str) -> str:
+    """Return options as the user who started this writes them: under make, behind a variable."""
+    variable = os.environ.get(OPTIONS_BY)
+    return f'{variable}="{words}"' if variable else words

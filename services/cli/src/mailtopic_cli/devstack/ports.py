@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailtopic_cli.devstack.errors import BadStart
+from mailtopic_cli.devstack.errors import BadStart, option
 
 HOST = "127.0.0.1"
 HIGHEST = 65_535
@@ -56,21 +56,22 @@ def check_ports(ports: Ports) -> None:
     for purpose, port in ports.named():
         if port > HIGHEST:
             raise BadStart(
-                f"port {port} for {purpose} is above {HIGHEST}: take a lower --port-base"
+                f"port {port} for {purpose} is above {HIGHEST}: take a lower one: "
+                f"{option('--port-base …')}"
             )
         try:
             _listen_once(port)
         except PermissionError:
             raise BadStart(
                 f"port {port} for {purpose} needs rights that you do not have: "
-                "take a --port-base above 1023"
+                f"take one above 1023: {option('--port-base 18080')}"
             ) from None
         except OSError:
             user = port_user(port)
             used = f" by {user}" if user else ""
             raise BadStart(
-                f"port {port} for {purpose} is in use{used}: stop that, or take other ports "
-                "with --port-base, for example --port-base 18080"
+                f"port {port} for {purpose} is in use{used}: stop that, or take other ports: "
+                f"{option('--port-base 18080')}"
             ) from None
 
 

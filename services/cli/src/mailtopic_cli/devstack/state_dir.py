@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mailtopic_cli.devstack.errors import BadStart
+from mailtopic_cli.devstack.errors import BadStart, option
 
 _MARKER = "MAILTOPIC_STATE"
 _MARKER_TEXT = "mailtopic up keeps its data here; mailtopic up --fresh deletes all of it.\n"
@@ -91,7 +91,7 @@ class StateDir:
         except OSError as error:
             raise BadStart(
                 f"cannot use {error.filename or self.path} ({error.strerror}): "
-                "make it writable or choose another --data-dir"
+                f"make it writable or choose another: {option('--data-dir …')}"
             ) from None
 
     def is_in_use(self) -> bool:
@@ -113,7 +113,8 @@ class StateDir:
         if any(self.path.iterdir()):
             # --fresh deletes what is in here, so it has to be ours from the first file on.
             raise BadStart(
-                f"{self.path} holds files that are not MailTopic's: give an empty --data-dir"
+                f"{self.path} holds files that are not MailTopic's: give an empty one: "
+                f"{option('--data-dir …')}"
             )
         marker.write_text(_MARKER_TEXT, "utf-8")
 
@@ -123,7 +124,8 @@ class StateDir:
         except BlockingIOError:
             raise BadStart(
                 f"mailtopic already runs on {self.path}: stop it there with Ctrl-C, or start a "
-                "second one with --data-dir and --port-base (mailtopic status shows the first)"
+                f"second one with {option('--data-dir … --port-base …')} "
+                "(mailtopic status shows the first)"
             ) from None
 
     def _empty(self) -> None:

@@ -78,7 +78,7 @@ def list_command(
 ) -> None:
     """Show dead letters, a line each, and how many there are of each class.
 
-    The exit code is 0, 1 when nothing matches or no broker answers, 2 for a wrong option.
+    The exit code is 0, also when nothing matches; 1 when no broker answers, 2 for a wrong option.
     """
     rows = (None if as_json else DEFAULT_ROWS) if limit is None else (limit or None)
     with _wrong_options("list"):
@@ -87,7 +87,8 @@ def list_command(
     async def run(session: "Session", _settings: "DlqSettings") -> int:
         from mailtopic_cli.dlq.listing import list_letters  # noqa: PLC0415
 
-        return await list_letters(session, selection, limit=rows, as_json=as_json)
+        await list_letters(session, selection, limit=rows, as_json=as_json)
+        return 0
 
     _run("list", run, topic, bootstrap_servers, timeout)
 

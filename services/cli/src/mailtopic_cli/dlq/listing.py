@@ -124,8 +124,8 @@ class ByClass:
 
 async def list_letters(
     session: Session, selection: Selection, *, limit: int | None, as_json: bool
-) -> int:
-    """Print the letters that are meant; returns the exit code: 0, or 1 if there are none."""
+) -> None:
+    """Print the letters that are meant."""
     counts = ByClass()
     printer = _JsonPrinter() if as_json else _TablePrinter()
     now_ms = session.clock.now_ms()
@@ -136,7 +136,6 @@ async def list_letters(
         counts.add(letter.error_class)
     session.progress.clear()
     printer.end(session.names.dlq, counts, limit)
-    return 0 if counts.total else 1
 
 
 class _TablePrinter:

@@ -4,7 +4,7 @@ import logging
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,12 +114,13 @@ def trace_command(
 
     async def run() -> int:
         with ExitStack() as stack:
-            files = [_open(stack, name) for name in logs or ()]
+            files = {name: _open(stack, name) for name in logs or ()}
             try:
-                stories = await _tell(wanted, files, kafka, settings)
+                stories = await _tell(wanted, tuple(files.values()), kafka, settings)
             except DlqError as error:
                 typer.echo(f"{PROGRAM}: {error}", err=True)
                 return _UNKNOWN
+            _tell_silent_logs(files, stories)
         return _print(which or "this address", stories, as_json=as_json)
 
     run_program(PROGRAM, run)
@@ -188,6 +189,17 @@ async def _tell(
                 Story(mail_id, topic, moments, known.accepted_at_ms, known.expires_at_ms)
             )
     return sorted(stories, key=lambda story: story.moments[0].at_ms)
+
+
+def _tell_silent_logs(files: Mapping[str, IO[str]], stories: "Sequence[Story]") -> None:
+    """Say of each file of logs that adds nothing why that is."""
+    from mailtopic_cli.trace.log_lines import moments_of, why_silent  # noqa: PLC0415
+
+    mail_ids = frozenset(story.mail_id for story in stories)
+    for name, file in files.items():
+        if not any(moments_of(_lines([file]), mail_ids).values()):
+            reason = why_silent(_lines([file]))
+            typer.echo(f"{PROGRAM}: --logs {name} adds nothing: {reason}", err=True)
 
 
 def _ask_address() -> "Address":

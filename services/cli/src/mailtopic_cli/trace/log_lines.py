@@ -71,6 +71,20 @@ def moments_of(lines: Iterable[str], mail_ids: frozenset[UUID]) -> dict[UUID, li
     return found
 
 
+def why_silent(lines: Iterable[str]) -> str:
+    """Return why lines that were read tell nothing of a mail."""
+    count = 0
+    for count, line in enumerate(lines, 1):  # noqa: B007 - counted for after the loop
+        if parse_line(line) is not None:
+            return "none of its lines is about it"
+    if not count:
+        return "it is empty"
+    return (
+        "it holds no line of a sender or of signup in JSON; text can't be read: have them log "
+        "with MAILTOPIC_LOG__FORMAT=json"
+    )
+
+
 def parse_line(line: str) -> tuple[UUID, Moment] | None:
     """Return which mail a line tells of, and what; None if it isn't one of ours."""
     begin = line.find("{")

@@ -15,13 +15,22 @@ def load_signer(domain: str, selectors: Sequence[str], directory: Path) -> DkimS
     Raises:
         SettingError: a selector's key can't be read, or is no key that verifiers take.
     """
-    keys = [_key(selector, directory / f"{selector}.pem") for selector in selectors]
+    keys = load_keys(selectors, directory)
     for key in keys:
         if key.is_short:
             get_logger(__name__).warning(
                 "dkim.short_key", selector=key.selector, advised_bits=ADVISED_RSA_BITS
             )
     return DkimSigner(domain, keys)
+
+
+def load_keys(selectors: Sequence[str], directory: Path) -> list[DkimKey]:
+    """Return the selectors' keys.
+
+    Raises:
+        SettingError: a selector's key can't be read, or is no key that verifiers take.
+    """
+    return [_key(selector, directory / f"{selector}.pem") for selector in selectors]
 
 
 def _key(selector: str, path: Path) -> DkimKey:

@@ -6,8 +6,10 @@ import ipaddress
 import os
 import re
 import socket
+from collections.abc import Sequence
 
 import aiohappyeyeballs
+from aiohappyeyeballs import AddrInfoType as AddrInfo
 
 _STAGGER_S = 0.25
 """How long an address is waited for before the next one is tried beside it (RFC 8305 §5)."""
@@ -26,24 +28,33 @@ _LOCAL_DOMAINS = (
 """Domains that mean nothing outside (RFC 6762, RFC 8375, and by habit)."""
 
 
-async def connect(host: str, port: int, *, timeout_s: float) -> socket.socket:
+async def resolve(host: str, port: int, *, timeout_s: float) -> Sequence[AddrInfo]:
+    """Return a host's addresses in the order of RFC 6724.
+
+    Raises:
+        TimeoutError: there is no answer in time.
+        OSError: the name has no address.
+    """
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(timeout_s):
+        return await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+async def connect(found: Sequence[AddrInfo], *, timeout_s: float) -> socket.socket:
     """Return a connection to the first of a host's addresses that answers.
 
     They are tried in the order of RFC 6724, IPv6 and IPv4 in turn, each one a quarter of a second
     after the one before (RFC 8305), so that one without an answer holds up none of the others.
 
     Args:
-        host: a name or an address.
-        port: the port.
-        timeout_s: how long resolving may take, and then each address.
+        found: the addresses, from `resolve`.
+        timeout_s: how long each may take.
 
     Raises:
         TimeoutError: no address answered in time.
-        OSError: the name has no address, or each one refused.
+        OSError: each one refused.
     """
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(timeout_s):
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     async with asyncio.timeout(timeout_s + _STAGGER_S * (len(found) - 1)):
         try:
             return await aiohappyeyeballs.start_connection(

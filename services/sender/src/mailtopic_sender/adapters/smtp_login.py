@@ -114,8 +114,8 @@ class Login:
 
     async def log_in(
         self, smtp: aiosmtplib.SMTP, credentials: Credentials, failed: set[Way]
-    ) -> None:
-        """Log in on a connection that offers AUTH.
+    ) -> Mechanism:
+        """Log in on a connection that offers AUTH; returns the mechanism that was taken.
 
         Args:
             smtp: greeted already.
@@ -143,6 +143,7 @@ class Login:
                 raise
             self._broken |= failed
             self._forget_refusals()
+            return way.mechanism
 
     def check(self, credentials: Credentials) -> None:
         """Do nothing, unless the relay refused these credentials since the last pause.

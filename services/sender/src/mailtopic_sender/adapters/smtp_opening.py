@@ -9,16 +9,27 @@ import aiosmtplib
 
 from mailtopic_runtime import Clock, Logger
 from mailtopic_sender.adapters.oauth_tokens import NoToken
-from mailtopic_sender.adapters.smtp_connecting import connect, ehlo_name
+from mailtopic_sender.adapters.smtp_connecting import connect, ehlo_name, resolve
 from mailtopic_sender.adapters.smtp_link import SmtpLink
 from mailtopic_sender.adapters.smtp_login import Credentials, Login, LoginFailed, NoMechanism, Way
 from mailtopic_sender.adapters.smtp_reply import SmtpReply
 from mailtopic_sender.adapters.smtp_session import Answer, Capabilities, SmtpSession
 from mailtopic_sender.adapters.smtp_settings import RelaySettings, Security, client_tls
+from mailtopic_sender.adapters.smtp_steps import (
+    Connected,
+    Greeted,
+    LoggedIn,
+    Offered,
+    Resolved,
+    Secured,
+    Watch,
+    ignore,
+)
 from mailtopic_sender.domain.replies import ReplyClass, ReplyRule, classify
 from mailtopic_sender.domain.reply_text import split_enhanced
 
 _TOO_OLD = ("UNSUPPORTED_PROTOCOL", "PROTOCOL_VERSION", "NO_PROTOCOLS", "VERSION_TOO_LOW")
+NO_TOKEN = "no token: "  # noqa: S105 - words before the reason
 _NO_EHLO = frozenset({500, 501, 502, 504, 550})
 """What servers without ESMTP, or that dislike a parameter of EHLO, answer to it."""
 
@@ -66,11 +77,14 @@ class SessionOpener:
         """Why there is no token to log in with; None otherwise."""
         return self._login.problem
 
-    async def open(self) -> SmtpSession:
+    async def open(self, watch: Watch = ignore) -> SmtpSession:
         """Return a session on which a mail may be offered.
 
         A mechanism that is offered and doesn't work costs a connection, and then another one is
         used; a token that is refused is renewed once.
+
+        Args:
+            watch: is called with each step when it is done, of each connection.
 
         Raises:
             SessionRefused: for whatever reason it can't be opened.
@@ -82,7 +96,7 @@ class SessionOpener:
             try:
                 if credentials is not None:
                     self._login.check(credentials)
-                return await self._open(credentials, failed)
+                return await self._open(credentials, failed, watch)
             except LoginFailed as failure:
                 if not failure.is_last:
                     continue
@@ -106,15 +120,20 @@ class SessionOpener:
         try:
             return await self._login.credentials()
         except NoToken as failure:
-            answer = Answer(failure.reply_class, "auth", problem=f"no token: {failure}")
+            answer = Answer(failure.reply_class, "auth", problem=f"{NO_TOKEN}{failure}")
             raise SessionRefused(answer) from None
 
-    async def _open(self, credentials: Credentials | None, failed: set[Way]) -> SmtpSession:
-        opening = _Opening()
+    async def _open(
+        self, credentials: Credentials | None, failed: set[Way], watch: Watch
+    ) -> SmtpSession:
+        opening = _Opening(watch)
         smtp: aiosmtplib.SMTP | None = None
         relay = self._relay
         try:
-            sock = await connect(relay.host, relay.port, timeout_s=relay.timeouts.connect_s)
+            found = await resolve(relay.host, relay.port, timeout_s=relay.timeouts.connect_s)
+            watch(Resolved(tuple(dict.fromkeys(str(address[0]) for *_, address in found))))
+            sock = await connect(found, timeout_s=relay.timeouts.connect_s)
+            watch(Connected(str(sock.getpeername()[0])))
             smtp = self._client(sock)
             return await self._converse(smtp, opening, credentials, failed)
         except NoMechanism:
@@ -145,9 +164,12 @@ class SessionOpener:
         credentials: Credentials | None,
         failed: set[Way],
     ) -> SmtpSession:
-        await smtp.connect(timeout=self._relay.timeouts.greeting_s)
+        greeting = await smtp.connect(timeout=self._relay.timeouts.greeting_s)
+        if self._relay.security is Security.TLS:
+            opening.watch(Secured(smtp.get_transport_info("ssl_object")))
+        opening.watch(Greeted(greeting.code, greeting.message))
         opening.phase = "ehlo"
-        await _greet(smtp)
+        await _greet(smtp, opening.watch)
         if self._relay.security is Security.STARTTLS:
             opening.phase = "tls"
             if not smtp.supports_extension("starttls"):
@@ -155,10 +177,11 @@ class SessionOpener:
                     Answer(ReplyClass.POLICY, "tls", problem="the relay offers no STARTTLS")
                 )
             await smtp.starttls()
+            opening.watch(Secured(smtp.get_transport_info("ssl_object")))
             opening.phase = "ehlo"
-            await _greet(smtp)
+            await _greet(smtp, opening.watch)
         opening.phase = "auth"
-        logged_in = await self._log_in(smtp, credentials, failed)
+        logged_in = await self._log_in(smtp, credentials, failed, opening.watch)
         transport = smtp.transport
         if transport is None:
             raise aiosmtplib.SMTPServerDisconnected("connection lost")
@@ -172,13 +195,18 @@ class SessionOpener:
         )
 
     async def _log_in(
-        self, smtp: aiosmtplib.SMTP, credentials: Credentials | None, failed: set[Way]
+        self,
+        smtp: aiosmtplib.SMTP,
+        credentials: Credentials | None,
+        failed: set[Way],
+        watch: Watch,
     ) -> bool:
         if credentials is None:
             return False
         if smtp.supports_extension("auth"):
-            await self._login.log_in(smtp, credentials, failed)
+            watch(LoggedIn(await self._login.log_in(smtp, credentials, failed)))
             return True
+        watch(LoggedIn(None))
         if not self._told_about_auth:
             self._told_about_auth = True
             self._log.warning("relay.login_not_offered", relay=self._relay.name)
@@ -188,18 +216,20 @@ class SessionOpener:
 class _Opening:
     """How far an opening has come, for whoever has to explain its failure."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
         self.phase = "connect"
         self.done = False
 
 
-async def _greet(smtp: aiosmtplib.SMTP) -> None:
+async def _greet(smtp: aiosmtplib.SMTP, watch: Watch) -> None:
     try:
         await smtp.ehlo()
     except aiosmtplib.SMTPHeloError as error:
         if error.code not in _NO_EHLO:
             raise
         await smtp.helo()
+    watch(Offered(smtp.esmtp_extensions))
 
 
 def _capabilities(smtp: aiosmtplib.SMTP, relay: RelaySettings, *, logged_in: bool) -> Capabilities:

@@ -129,6 +129,25 @@ class SmtpSession:
         """Say QUIT and close, without waiting for the answer."""
         self._link.close(b"QUIT\r\n")
 
+    async def ask_sender(self, envelope_from: bytes) -> Answer:
+        """Ask whether the relay takes mails from an address, and take the question back.
+
+        The answer is `ReplyClass.ACCEPTED` if it does. Never raises for what the relay does. Many
+        relays judge the sender at RCPT, at the message, or at the header's From only.
+        """
+        self._phase = "mail"
+        try:
+            self._link.write(b"MAIL FROM:<%b>\r\n" % envelope_from, replies=1)
+            reply = await self._link.reply(self._timeouts.envelope_s)
+            if reply.is_positive:
+                self._link.write(b"RSET\r\n", replies=1)
+                await self._confirm_reset()
+                return Answer(ReplyClass.ACCEPTED, "mail", reply)
+            return self._judged(reply, reused=self._is_used)
+        except LinkError as error:
+            self._link.abort()
+            return self._broken(error, reused=self._is_used)
+
     async def transmit(self, message: Message) -> Answer:
         """Offer one mail. Never raises for what the relay does; cancelled, it drops the link."""
         refused = self._refuse_locally(message)

@@ -19,7 +19,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 ADVISED_RSA_BITS: Final = 2048
 _LEAST_RSA_BITS: Final = 1024
@@ -51,11 +55,13 @@ class DkimKey:
         selector: the public key is in the DNS at ``<selector>._domainkey.<domain>``.
         algorithm: ``rsa-sha256`` or ``ed25519-sha256``, as the key tells.
         is_short: whether it is an RSA key of fewer bits than advised.
+        public: the public key as its record's ``p=`` shows it (RFC 6376 §3.6.1, RFC 8463 §4.2).
     """
 
     selector: str
     algorithm: str
     is_short: bool
+    public: str
     sign: Callable[[bytes], bytes] = field(repr=False)
 
     @classmethod
@@ -75,6 +81,7 @@ class DkimKey:
                 selector,
                 "ed25519-sha256",
                 is_short=False,
+                public=_base64(key.public_key().public_bytes_raw()),
                 sign=lambda data: key.sign(hashlib.sha256(data).digest()),
             )
         if not isinstance(key, RSAPrivateKey):
@@ -85,6 +92,9 @@ class DkimKey:
             selector,
             "rsa-sha256",
             is_short=key.key_size < ADVISED_RSA_BITS,
+            public=_base64(
+                key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            ),
             sign=lambda data: key.sign(data, PKCS1v15(), SHA256()),
         )
 
@@ -160,6 +170,10 @@ def _names(present: tuple[bytes, ...]) -> bytes:
     names = (*present, *_OVERSIGNED)
     lines = [names[start : start + 5] for start in range(0, len(names), 5)]
     return b":\r\n  ".join(b":".join(line) for line in lines)
+
+
+def _base64(octets: bytes) -> str:
+    return b64encode(octets).decode()
 
 
 def _folded(text: bytes) -> bytes:

@@ -1,0 +1,1 @@
+"""`mailtopic relay check`: can the relays be used, and does the DNS vouch for the mails."""

@@ -1,0 +1,112 @@
+"""The DNS records that vouch for mails, read as far as a check needs it. Pure."""
+
+import re
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_SPF = re.compile(r"v=spf1(?: |$)", re.IGNORECASE)
+_POLICIES = frozenset({"none", "quarantine", "reject"})
+
+
+class RecordError(ValueError):
+    """A record that receivers can't use; str says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spf:
+    """What an SPF record says (RFC 7208).
+
+    Attributes:
+        includes: domains whose records it includes, in order.
+        redirect: the domain whose record stands in its place; None for none.
+        lookups: how many of its terms make a receiver ask the DNS.
+        has_other_senders: whether it lets anything send beside what it includes.
+        otherwise: what it says of everybody else: ``-``, ``~``, ``?``, ``+``; None if nothing.
+    """
+
+    includes: tuple[str, ...]
+    redirect: str | None
+    lookups: int
+    has_other_senders: bool
+    otherwise: str | None
+
+
+def find_spf(texts: Sequence[str]) -> Spf | None:
+    """Return what the TXT records of a domain say by SPF; None if there is no SPF record.
+
+    Raises:
+        RecordError: there are several (RFC 7208 §4.5: receivers then use none).
+    """
+    found = [text for text in texts if _SPF.match(text)]
+    if len(found) > 1:
+        raise RecordError("there are several SPF records, so receivers use none: join them")
+    return _parse_spf(found[0]) if found else None
+
+
+def _parse_spf(text: str) -> Spf:
+    includes: list[str] = []
+    redirect, lookups, has_others, otherwise = None, 0, False, None
+    for term in text.split()[1:]:
+        low = term.lower()
+        qualifier, mechanism = (low[0], low[1:]) if low[0] in "+-~?" else ("+", low)
+        kind = re.split(r"[:/=]", mechanism, maxsplit=1)[0]
+        # RFC 7208 §4.6.4: these ask the DNS.
+        lookups += kind in {"include", "a", "mx", "ptr", "exists", "redirect"}
+        if kind == "include":
+            includes.append(mechanism.removeprefix("include:").rstrip("."))
+        elif kind == "redirect":
+            redirect = mechanism.removeprefix("redirect=").rstrip(".")
+        elif kind == "all":
+            otherwise = qualifier
+        elif kind in {"a", "mx", "ptr", "exists", "ip4", "ip6"}:
+            has_others = has_others or qualifier == "+"
+    # RFC 7208 §6.1: a redirect beside "all" is ignored.
+    return Spf(tuple(includes), None if otherwise else redirect, lookups, has_others, otherwise)
+
+
+def dkim_key(texts: Sequence[str]) -> str:
+    """Return the public key of a DKIM record, its ``p=`` without white space (RFC 6376 §3.6.1).
+
+    Raises:
+        RecordError: there is not one key that verifiers would take.
+    """
+    records = [tags for text in texts if "p" in (tags := _tags(text))]
+    if not records:
+        raise RecordError("it is no DKIM record: it has no p=")
+    if len(records) > 1:
+        raise RecordError("there are several records, so verifiers may take the wrong one")
+    tags = records[0]
+    if tags.get("v", "DKIM1") != "DKIM1":
+        raise RecordError("it is of another version than DKIM1")
+    key = "".join(tags["p"].split())
+    if not key:
+        raise RecordError("the key is revoked: its p= is empty")
+    try:
+        b64decode(key, validate=True)
+    except (Base64Error, ValueError):
+        raise RecordError("its p= is no Base64: was the record cut or quoted?") from None
+    return key
+
+
+def find_dmarc(texts: Sequence[str]) -> str | None:
+    """Return the policy of a DMARC record: none, quarantine or reject; None without a record.
+
+    Raises:
+        RecordError: there are several, or it has no policy (RFC 7489 §6.3, §6.6.3).
+    """
+    found = [text for text in texts if text.replace(" ", "").lower().startswith("v=dmarc1")]
+    if not found:
+        return None
+    if len(found) > 1:
+        raise RecordError("there are several DMARC records, so receivers use none")
+    policy = _tags(found[0]).get("p", "").lower()
+    if policy not in _POLICIES:
+        raise RecordError("it has no policy: write p=none, p=quarantine or p=reject")
+    return policy
+
+
+def _tags(text: str) -> dict[str, str]:
+    pairs = (part.partition("=") for part in text.split(";"))
+    return {name.strip().lower(): value.strip() for name, found, value in pairs if found}

@@ -14,7 +14,7 @@ from mailtopic_client import KafkaSettings, MemoryBroker
 from mailtopic_contract import KeyRing
 from mailtopic_observability.catalogue import OURS
 from mailtopic_runtime import ManualClock
-from mailtopic_sender.adapters.memory_mailer import MemoryMailer
+from mailtopic_sender.adapters.memory_relay import MemoryRelay
 from mailtopic_sender.domain.flood import FloodLimits
 from mailtopic_sender.domain.replies import ReplyClass, classify
 from mailtopic_sender.domain.reply_text import redact
@@ -173,12 +173,12 @@ def odd_headers(odd: bytes) -> list[tuple[str, bytes]]:
 async def test_no_record_and_no_reply_adds_a_series() -> None:
     chance = random.Random(2)  # noqa: S311 - repeatable
     engine = Engine(
-        mailer=MemoryMailer(stays_available=True),
+        relay=MemoryRelay(),
         max_in_flight=200,
         max_held_records=400,
         flood_limits=FloodLimits(share=1),
     )
-    engine.mailer.script(*(odd_result(chance, number) for number in range(RECORDS)))
+    engine.relay.script(*(odd_result(chance, number) for number in range(RECORDS)))
     before: Series = set()
 
     def done() -> int:

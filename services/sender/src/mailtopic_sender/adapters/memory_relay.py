@@ -1,111 +1,121 @@
-"""The shipped fake of the `Mailer` port: scripted results, and what was sent."""
+"""The shipped fake of the `Relay` port: scripted results, and what was sent."""
 
 import asyncio
 from collections import deque
 from collections.abc import Iterable
 
 from mailtopic_sender.domain.replies import ReplyClass
-from mailtopic_sender.mail_ports import (
-    ALWAYS,
-    DeliveryResult,
-    Offeror,
-    OutgoingMail,
-    Permit,
-    Withdrawn,
-)
-
-ACCEPTED = DeliveryResult(ReplyClass.ACCEPTED, relay="memory", phase="body", smtp="250 2.0.0")
+from mailtopic_sender.engine.relays.port import Connections, Feed, Offer, Place, RelayLimits
+from mailtopic_sender.mail_ports import DeliveryResult, OutgoingMail
 
 
-class MemoryMailer:
-    """A `Mailer` without a network.
+class MemoryRelay:
+    """A `Relay` without a network.
 
     Results come from `script`, in order, whatever the mail; from `by_address` for one recipient,
-    in order; and are `ACCEPTED` when both have none left. A result that blames the relay makes
-    the mailer unavailable until `recover` is called, unless `stays_available`.
+    in order; and are ACCEPTED when both have none left. After a result that blames the relay its
+    probes fail until `recover` is called, unless `stays_available`.
 
     Attributes:
-        sent: every mail handed in, in order, whatever became of it.
+        sent: every mail that was answered, in order, whatever became of it.
         accepted: those that ended as ACCEPTED.
-        gate: `send` waits while it is cleared; set from the start.
-        shares: what `set_share` was told, in order.
+        gate: mails under way wait while it is cleared; set from the start.
+        is_taking: whether mails are pulled when there are some.
     """
 
     def __init__(
-        self, script: Iterable[DeliveryResult] = (), *, stays_available: bool = False
+        self,
+        script: Iterable[DeliveryResult] = (),
+        *,
+        name: str = "memory",
+        limits: RelayLimits | None = None,
+        stays_available: bool = False,
     ) -> None:
+        self.name = name
+        self.limits = limits or RelayLimits(connections=10_000, mails_per_connection=1_000_000)
         self.sent: list[OutgoingMail] = []
         self.accepted: list[OutgoingMail] = []
-        self.shares: list[float] = []
         self.gate = asyncio.Event()
         self.gate.set()
+        self.is_taking = True
         self._script = deque(script)
         self._by_address: dict[str, deque[DeliveryResult]] = {}
+        self._held: dict[str, asyncio.Event] = {}
         self._stays_available = stays_available
-        self._available = asyncio.Event()
-        self._available.set()
+        self._blame: DeliveryResult | None = None
+        self._feed: Feed
+        self._is_woken = False
+        self._under_way: set[asyncio.Task[None]] = set()
 
     def script(self, *results: DeliveryResult, address: str | None = None) -> None:
         """Append results, for every mail or for the recipient with this normalised address."""
         target = self._script if address is None else self._by_address.setdefault(address, deque())
         target.extend(results)
 
-    @property
-    def is_available(self) -> bool:
-        """Whether no result blamed the relay since the last `recover`."""
-        return self._available.is_set()
+    def hold(self, address: str) -> asyncio.Event:
+        """Keep mails to this address under way until the event is set."""
+        return self._held.setdefault(address, asyncio.Event())
 
     def recover(self) -> None:
-        """Make the relay available again."""
-        self._available.set()
+        """Let probes succeed again."""
+        self._blame = None
 
-    async def start(self) -> None:
-        """Nothing to get ready."""
+    @property
+    def connections(self) -> Connections:
+        """One for each mail under way."""
+        return Connections(len(self._under_way), 0, self.limits.connections)
 
-    def set_share(self, share: float) -> None:
-        """Note the share."""
-        self.shares.append(share)
+    def attach(self, feed: Feed) -> None:
+        """See `Relay.attach`."""
+        self._feed = feed
 
-    async def send(
-        self,
-        mail: OutgoingMail,
-        *,
-        permit: Permit = ALWAYS,
-        earlier: DeliveryResult | None = None,
-    ) -> DeliveryResult:
-        """Keep the mail and return the next scripted result."""
-        del earlier
-        if not permit.holds:
-            raise Withdrawn
-        await self.gate.wait()
-        self.sent.append(mail)
-        results = self._by_address.get(mail.recipient.normalised) or self._script
-        result = results.popleft() if results else ACCEPTED
-        if result.reply_class is ReplyClass.ACCEPTED:
-            self.accepted.append(mail)
-        if result.reply_class.blames_relay and not self._stays_available:
-            self._available.clear()
-        return result
+    def limit(self, *, connections: int, mails_per_connection: int) -> None:
+        """Nothing to limit."""
 
-    def offer(self, mail: OutgoingMail, offeror: Offeror) -> bool:
-        """Take a mail for which nothing is scripted, while `gate` is set."""
-        is_scripted = self._script or self._by_address.get(mail.recipient.normalised)
-        if is_scripted or not self.is_available or not self.gate.is_set():
-            return False
-        asyncio.get_running_loop().call_soon(self._take, mail, offeror)
-        return True
+    def wake(self, mails: int) -> None:
+        """Pull in the next turn of the loop."""
+        del mails
+        if not self._is_woken and self.is_taking:
+            self._is_woken = True
+            asyncio.get_running_loop().call_soon(self._pull_all)
 
-    def _take(self, mail: OutgoingMail, offeror: Offeror) -> None:
-        if not offeror.is_wanted() or not self.gate.is_set():
-            offeror.told(None)
-            return
-        self.sent.append(mail)
-        self.accepted.append(mail)
-        offeror.told(ACCEPTED)
-
-    async def wait_available(self) -> None:
-        """Return once available."""
-        await self._available.wait()
+    async def probe(self) -> DeliveryResult | None:
+        """Return the last result that blamed the relay, if it was one of opening a connection."""
+        return self._blame
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Give up what is under way."""
+        self.is_taking = False
+        for task in tuple(self._under_way):
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    def _pull_all(self) -> None:
+        self._is_woken = False
+        while self.is_taking and (offer := self._feed.pull()) is not None:
+            held = self._held.get(offer.mail.recipient.normalised)
+            if self.gate.is_set() and (held is None or held.is_set()):
+                self._answer(offer)
+                continue
+            task = asyncio.create_task(self._answer_later(offer, held))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+
+    async def _answer_later(self, offer: Offer, held: asyncio.Event | None) -> None:
+        await self.gate.wait()
+        if held is not None:
+            await held.wait()
+        self._answer(offer)
+
+    def _answer(self, offer: Offer) -> None:
+        self.sent.append(offer.mail)
+        results = self._by_address.get(offer.mail.recipient.normalised) or self._script
+        if results:
+            result = results.popleft()
+        else:
+            result = DeliveryResult(ReplyClass.ACCEPTED, self.name, "body", "250 2.0.0")
+        if result.reply_class is ReplyClass.ACCEPTED:
+            self.accepted.append(offer.mail)
+        if result.reply_class.blames_relay and not self._stays_available:
+            self._blame = result
+        self._feed.answered(offer, result, Place(1))

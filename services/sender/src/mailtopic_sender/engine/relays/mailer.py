@@ -1,70 +1,71 @@
 """The `Mailer` of production: relays in order, the next one while one can't take mails."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from mailtopic_runtime import Clock, SystemClock
-from mailtopic_sender.adapters.smtp_breaker import Backoff
-from mailtopic_sender.adapters.smtp_relay_client import LONGEST_BRAKE_S, RelayClient, RelayState
-from mailtopic_sender.adapters.smtp_settings import RelaySettings
-from mailtopic_sender.domain.message import Message, MessageComposer
+from mailtopic_runtime.tracing import current_span
+from mailtopic_sender.domain.message import MessageComposer
 from mailtopic_sender.domain.replies import ReplyClass
-from mailtopic_sender.mail_ports import ALWAYS, DeliveryResult, Offeror, OutgoingMail, Permit
+from mailtopic_sender.engine.relays.breaker import Backoff
+from mailtopic_sender.engine.relays.channel import Channel
+from mailtopic_sender.engine.relays.patience import Patience
+from mailtopic_sender.engine.relays.port import Offer, Relay
+from mailtopic_sender.engine.relays.state import RelayState
+from mailtopic_sender.mail_ports import DeliveryResult, OutgoingMail, Ticket
 
 _NEVER_TRIED = DeliveryResult(
     ReplyClass.TRANSPORT, relay="", phase="connect", detail="no relay may be tried now"
 )
-_THROTTLED_TRIES = 3
 _PATIENCE_S = 5.0
 """A mail would rather go by the next relay than wait longer than this for its turn."""
+_MUCH_SOONER = 0.5
 
 
-class SmtpMailer:
-    """Sends by SMTP.
+class RelayMailer:
+    """Sends by relays in order of preference, whatever kind they are.
 
-    Goes to the next relay when one can't be used, when it says that we are too fast or its rate
-    limit would keep the mail for long, when it can't carry a non-ASCII address, and once when it
-    distrusts the sender: another relay has another reputation. Everything else, an unknown fate
-    above all, is the caller's decision.
+    Goes to the next relay when one can't be used, when its pace would keep the mail for long, when
+    it can't carry a non-ASCII address, and once when it distrusts the sender: another relay has
+    another reputation. Everything else, an unknown fate above all, is the caller's decision.
     """
 
     def __init__(
         self,
-        relays: Sequence[RelaySettings],
+        relays: Iterable[Relay],
         composer: MessageComposer,
         *,
         clock: Clock | None = None,
         backoff: Backoff | None = None,
-        brake_s: float = 10.0,
+        patience: Patience | None = None,
     ) -> None:
-        """Load certificates; nothing is opened yet.
+        """Attach the relays; nothing is opened yet.
 
         Args:
             relays: in order of preference, at least one, with different names.
             composer: renders the mails.
             clock: tests own time by it.
             backoff: how often an unavailable relay is probed.
-            brake_s: how long a relay is left alone after it said that we are too fast.
+            patience: how mails wait that a relay refused because too many came.
 
         Raises:
-            SettingError: a CA file can't be used.
             ValueError: there is no relay, or two have one name.
         """
+        relays = tuple(relays)
         names = [relay.name for relay in relays]
         if not names or len(set(names)) != len(names):
             raise ValueError("relays must be at least one, with different names")
         self._composer = composer
-        self._clock = clock or SystemClock()
         self._available = asyncio.Event()
         self._available.set()
         self._checks: set[asyncio.Task[None]] = set()
-        self._relays = [
-            RelayClient(
+        self._channels = [
+            Channel(
                 relay,
-                clock=self._clock,
+                clock=clock or SystemClock(),
                 backoff=backoff or Backoff(),
-                brake_s=brake_s,
-                on_change=self._note_change,
+                patience=patience or Patience(),
+                others=self,
             )
             for relay in relays
         ]
@@ -77,48 +78,23 @@ class SmtpMailer:
     @property
     def relays(self) -> tuple[RelayState, ...]:
         """The state of each relay, in order; any thread may ask."""
-        return tuple(relay.state for relay in self._relays)
+        return tuple(channel.state for channel in self._channels)
 
     async def start(self) -> None:
-        """Begin to open a session to each relay, and don't wait for it."""
-        for relay in self._relays:
-            check = asyncio.create_task(relay.check(), name=f"check {relay.name}")
+        """Begin to probe each relay, and don't wait for it."""
+        for channel in self._channels:
+            check = asyncio.create_task(channel.check(), name=f"check {channel.name}")
             self._checks.add(check)
             check.add_done_callback(self._checks.discard)
 
     def set_share(self, share: float) -> None:
         """Set this process's part of every relay's rate, 0 to 1."""
-        for relay in self._relays:
-            relay.set_share(share)
+        for channel in self._channels:
+            channel.set_share(share)
 
-    async def send(
-        self,
-        mail: OutgoingMail,
-        *,
-        permit: Permit = ALWAYS,
-        earlier: DeliveryResult | None = None,
-    ) -> DeliveryResult:
-        """Try one mail; see `mailtopic_sender.mail_ports.Mailer`."""
-        message = self._compose(mail)
-        wanted = _UntilExpiry(permit, mail.expires_at_ms, self._clock)
-        result = await self._try_relays(message, wanted, earlier)
-        for _ in range(_THROTTLED_TRIES - 1):
-            asked_s = result.retry_after_s or 0.0
-            if result.reply_class is not ReplyClass.THROTTLED or asked_s > LONGEST_BRAKE_S:
-                break
-            result = await self._try_relays(message, wanted)
-        return result
-
-    def offer(self, mail: OutgoingMail, offeror: Offeror) -> bool:
-        """Hand a mail to the preferred relay if it is free; see `Mailer.offer`."""
-        relay = self._relays[0]
-        if not relay.is_free:
-            return False
-        relay.offer(self._compose(mail), offeror)
-        return True
-
-    def _compose(self, mail: OutgoingMail) -> Message:
-        return self._composer.compose(
+    def offer(self, mail: OutgoingMail, ticket: Ticket, *, is_fresh: bool = True) -> None:
+        """See `mailtopic_sender.mail_ports.Mailer.offer`."""
+        message = self._composer.compose(
             mail_id=mail.mail_id,
             recipient=mail.recipient,
             purpose=mail.purpose,
@@ -126,42 +102,18 @@ class SmtpMailer:
             variables=mail.variables,
             accepted_at_ms=mail.accepted_at_ms,
         )
+        offer = Offer(mail, message, ticket, current_span.get(), is_fresh)
+        channel = _best(self._channels)
+        if channel.admits:
+            channel.put(offer)
+            return
+        offer.blamed = channel.refusal
+        asyncio.get_running_loop().call_soon(ticket.told, _verdict(offer))
 
-    async def _try_relays(
-        self, message: Message, permit: "_UntilExpiry", earlier: DeliveryResult | None = None
-    ) -> DeliveryResult:
-        """Offer a mail to one relay after the other until one has decided."""
-        blamed: DeliveryResult | None = None
-        declined: DeliveryResult | None = None
-        throttled: DeliveryResult | None = None
-        untried = list(self._relays)
-        while untried:
-            if earlier is None:
-                relay = _best(untried)
-                result = await relay.attempt(message, permit, patience_s=permit.left_s)
-            else:
-                relay = next(each for each in untried if each.name == earlier.relay)
-                result, earlier = earlier._replace(is_final=True), None
-            untried.remove(relay)
-            if result is None or result.reply_class.blames_relay:
-                blamed = result or relay.refusal or blamed
-            elif result.reply_class is ReplyClass.THROTTLED:
-                throttled = result
-            elif _cannot_carry(result) or (
-                declined is None and result.reply_class is ReplyClass.REPUTATION
-            ):
-                declined = result
-            else:
-                return result
-        if throttled is not None:
-            return throttled
-        if declined is None:
-            return blamed or _NEVER_TRIED
-        if blamed is None:
-            return declined
-        # The relay that might have taken it is away. Not its blame, or the caller would come back
-        # at once, because the one that declined is available.
-        return declined._replace(reply_class=ReplyClass.TRANSIENT)
+    def recall(self) -> None:
+        """See `mailtopic_sender.mail_ports.Mailer.recall`."""
+        for channel in self._channels:
+            channel.recall()
 
     async def wait_available(self) -> None:
         """Return when a relay may be tried."""
@@ -172,40 +124,74 @@ class SmtpMailer:
         for check in tuple(self._checks):
             check.cancel()
         await asyncio.gather(*self._checks, return_exceptions=True)
-        for relay in self._relays:
-            await relay.close()
+        for channel in self._channels:
+            await channel.close()
 
-    def _note_change(self) -> None:
-        if any(relay.admits for relay in self._relays):
+    def decided(self, offer: Offer, result: DeliveryResult, by: Channel) -> None:
+        """Go on with a mail that a relay wouldn't take: by another one, or not at all."""
+        kind = result.reply_class
+        if kind.blames_relay:
+            offer.blamed = result
+        elif kind is ReplyClass.THROTTLED:
+            offer.throttled = result
+        elif _cannot_carry(result) or (offer.declined is None and kind is ReplyClass.REPUTATION):
+            offer.declined = result
+        else:
+            offer.ticket.told(result)
+            return
+        offer.tried.add(by.name)
+        untried = [channel for channel in self._channels if channel.name not in offer.tried]
+        following = _best(untried) if untried else None
+        if following is not None and following.admits:
+            following.put(offer)
+            return
+        if following is not None:
+            offer.blamed = following.refusal or offer.blamed
+        offer.ticket.told(_verdict(offer))
+
+    def move(self, offer: Offer, wait_s: float, away: Channel) -> bool:
+        """Have another relay take a mail if that takes it much sooner than in wait_s seconds."""
+        others = [each for each in self._channels if each is not away and each.admits]
+        if wait_s <= _PATIENCE_S or not others:
+            return False
+        other = min(others, key=lambda each: each.wait_s)
+        if other.name in offer.tried or other.wait_s > wait_s * _MUCH_SOONER:
+            return False
+        other.put(offer)
+        return True
+
+    def look_around(self, channel: Channel) -> None:
+        """Move what would wait for long at a relay."""
+        if len(self._channels) > 1:
+            channel.move_late(_PATIENCE_S)
+
+    def note_change(self) -> None:
+        """Look whether any relay may be tried."""
+        if any(channel.admits for channel in self._channels):
             self._available.set()
         else:
             self._available.clear()
 
 
-class _UntilExpiry:
-    """A permit that ends with the mail's use as well."""
-
-    def __init__(self, permit: Permit, expires_at_ms: int, clock: Clock) -> None:
-        self._permit = permit
-        self._expires_at_ms = expires_at_ms
-        self._clock = clock
-        self.ended = permit.ended
-
-    @property
-    def left_s(self) -> float:
-        return max(0.0, (self._expires_at_ms - self._clock.now_ms()) / 1000)
-
-    @property
-    def holds(self) -> bool:
-        return self._permit.holds and self._clock.now_ms() < self._expires_at_ms
-
-
-def _best(relays: Sequence[RelayClient]) -> RelayClient:
+def _best(channels: Sequence[Channel]) -> Channel:
     """The first that takes a mail soon, else the one that would soonest."""
-    for relay in relays:
-        if relay.admits and relay.wait_s <= _PATIENCE_S:
-            return relay
-    return min(relays, key=lambda relay: (not relay.admits, relay.wait_s))
+    for channel in channels:
+        if channel.admits and channel.wait_s <= _PATIENCE_S:
+            return channel
+    return min(channels, key=lambda channel: (not channel.admits, channel.wait_s))
+
+
+def _verdict(offer: Offer) -> DeliveryResult:
+    """What is told of a mail that no relay has taken."""
+    if offer.throttled is not None:
+        return offer.throttled
+    if offer.declined is None:
+        return offer.blamed or _NEVER_TRIED
+    if offer.blamed is None:
+        return offer.declined
+    # The relay that might have taken it is away. Not its blame, or the caller would come back
+    # at once, because the one that declined is available.
+    return offer.declined._replace(reply_class=ReplyClass.TRANSIENT)
 
 
 def _cannot_carry(result: DeliveryResult) -> bool:

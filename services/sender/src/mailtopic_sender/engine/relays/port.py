@@ -1,15 +1,12 @@
 """The port to one relay, and the values that cross it."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from mailtopic_runtime import Span
 from mailtopic_sender.domain.message import Message
 from mailtopic_sender.engine.relays.breaker import Admission
 from mailtopic_sender.mail_ports import DeliveryResult, OutgoingMail, Ticket
-
-if TYPE_CHECKING:
-    from mailtopic_sender.engine.relays.channel import Channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +44,11 @@ class Offer:
         is_fresh: a first attempt, as opposed to one that has waited before.
         offered_at_s: when it was put into this relay's queue, monotonic seconds.
         begun_at_s: when the relay took it from the queue.
-        refusals: how often this relay refused it for pace.
-        taken_before: how many mails this relay had taken when it first did.
+        admission: what this relay's breaker let it in by.
+        refusals: how often this relay refused it for pace; own_refusals: how many of them said
+            nothing of other mails.
         closings: how often a connection ended before this relay heard of it.
-        tried: the relays that have decided on it, in order.
+        tried: the names of the relays that have decided on it.
         declined, throttled, blamed: their last results of these three kinds.
     """
 
@@ -63,9 +61,9 @@ class Offer:
     begun_at_s: float = 0.0
     admission: Admission | None = None
     refusals: int = 0
-    taken_before: int = 0
+    own_refusals: int = 0
     closings: int = 0
-    tried: "list[Channel]" = field(default_factory=list)
+    tried: set[str] = field(default_factory=set)
     declined: DeliveryResult | None = None
     throttled: DeliveryResult | None = None
     blamed: DeliveryResult | None = None
@@ -78,10 +76,12 @@ class Place(NamedTuple):
         number: which mail of its connection it was, from 1.
         is_used: whether the connection had served a mail or lain idle before, so that it may have
             ended for reasons of its own.
+        has_ended: whether the connection ended with it.
     """
 
     number: int
-    is_used: bool
+    is_used: bool = False
+    has_ended: bool = False
 
 
 class Feed(Protocol):

@@ -1,0 +1,67 @@
+"""What there is to show of a relay: in metrics, and in log lines."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mailtopic_runtime import get_logger
+from mailtopic_sender.domain.pace import Learned
+from mailtopic_sender.domain.replies import ReplyClass
+from mailtopic_sender.engine.relays.breaker import Gate
+from mailtopic_sender.engine.relays.port import Connections
+
+
+@dataclass(frozen=True, slots=True)
+class RelayState:
+    """What there is to show of a relay.
+
+    Attributes:
+        relay: its name.
+        rate_per_s: mails a second that the whole group may hand to it; None: no limit is set.
+        learned: what it was found to take, from this process.
+        waiting: mails in its queue.
+        replies: how many answers of each class it gave, to mails and to attempts to open a
+            connection; a lost connection counts as the class that it means.
+    """
+
+    relay: str
+    rate_per_s: float | None
+    gate: Gate
+    connections: Connections
+    replies: Mapping[ReplyClass, int]
+    learned: Learned = field(default_factory=Learned)
+    waiting: int = 0
+
+
+class LearnedLog:
+    """Writes a line when what was learned of a relay changes much."""
+
+    def __init__(self, relay: str) -> None:
+        self._log = get_logger("mailtopic_sender.relays").bind(relay=relay)
+        self._shown = Learned()
+
+    def show(self, learned: Learned) -> None:
+        """Write a line if this differs much from what the last one said."""
+        if learned is self._shown or learned == self._shown or not self._differs(learned):
+            return
+        self._shown = learned
+        rate_per_s = learned.rate_per_s
+        self._log.info(
+            "relay.pace",
+            rate_per_s=None if rate_per_s is None else round(rate_per_s, 2),
+            connections=learned.connections,
+            mails_per_connection=learned.mails_per_connection,
+        )
+
+    def _differs(self, learned: Learned) -> bool:
+        pairs = zip(
+            (learned.rate_per_s, learned.connections, learned.mails_per_connection),
+            (self._shown.rate_per_s, self._shown.connections, self._shown.mails_per_connection),
+            strict=True,
+        )
+        return any(_is_far(now, before) for now, before in pairs)
+
+
+def _is_far(now: float | None, before: float | None) -> bool:
+    if now is None or before is None:
+        return now is not before
+    return not 2 / 3 < now / before < 3 / 2

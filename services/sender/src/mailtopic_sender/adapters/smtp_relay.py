@@ -1,6 +1,7 @@
 """A `Relay` that is an SMTP server: sessions that pull mails for as long as there are some."""
 
 import asyncio
+from typing import cast
 
 from mailtopic_runtime import Clock, Span, SpanKind, SystemClock, get_logger, now_ns
 from mailtopic_sender.adapters.smtp_opening import SessionOpener, SessionRefused
@@ -110,6 +111,8 @@ class SmtpRelay:
             self._log.error("smtp.bug", exc_info=error)
         finally:
             self._starting -= is_starting
+            # At once, not in a callback of the next turn: a mail may come in between.
+            self._workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     async def _stream(self, session: SmtpSession, run: "_Run") -> None:
         """Send what comes on a session."""
@@ -258,16 +261,15 @@ class _Transaction:
 
 
 def _is_unheard(answer: Answer, place: Place) -> bool:
-    """Whether the relay was done with the connection before it heard of the mail.
+    """Whether the connection ended before the relay can have taken the mail, or looked at it.
 
-    Nothing can have been taken, so the mail may go at once on another connection. "Too fast" at the
-    first mail of a connection isn't about the connection.
+    Then the mail may go at once on another connection. "Too fast" at the first mail of a connection
+    isn't about the connection, and a reply to RCPT or DATA is about the mail.
     """
-    if answer.phase != "mail":
-        return False
-    if answer.stale or answer.used_up:
-        return True
-    closes = answer.reply is not None and answer.reply.code == _CLOSING
+    reply = answer.reply
     if answer.reply_class is ReplyClass.CLOSING:
-        return answer.reply is not None
-    return closes and answer.reply_class is ReplyClass.THROTTLED and place.number > 1
+        return answer.hung_up or (answer.phase == "mail" and reply is not None)
+    if answer.phase != "mail" or reply is None:
+        return False
+    is_throttled = answer.reply_class is ReplyClass.THROTTLED and reply.code == _CLOSING
+    return answer.used_up or (is_throttled and place.number > 1)

@@ -46,6 +46,7 @@ class Answer(NamedTuple):
         problem: why there is no reply.
         stale: the connection had died before this mail reached the relay: trying again at once on
             a fresh one can't make a second copy.
+        hung_up: the relay ended the connection without a reply, before it had the whole mail.
         used_up: the relay wants no more mails on this connection; on a fresh one it may.
     """
 
@@ -54,6 +55,7 @@ class Answer(NamedTuple):
     reply: SmtpReply | None = None
     problem: str = ""
     stale: bool = False
+    hung_up: bool = False
     used_up: bool = False
 
 
@@ -326,8 +328,9 @@ class SmtpSession:
             return Answer(ReplyClass.UNKNOWN, phase, problem=str(error))
         if isinstance(error, BadReply):
             return Answer(ReplyClass.PROTOCOL, phase, problem=str(error))
-        stale = reused and phase == "mail" and not isinstance(error, ReplyTimeout)
-        return Answer(ReplyClass.CLOSING, phase, problem=str(error), stale=stale)
+        hung_up = not isinstance(error, ReplyTimeout)
+        stale = reused and phase == "mail" and hung_up
+        return Answer(ReplyClass.CLOSING, phase, problem=str(error), stale=stale, hung_up=hung_up)
 
 
 def dot_stuffed(content: bytes) -> bytes:

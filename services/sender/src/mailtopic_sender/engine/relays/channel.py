@@ -1,7 +1,6 @@
 """One relay as the engine sees it: the mails that wait for it, its breaker, and its pace."""
 
-import asyncio
-from math import inf
+import sys
 from typing import Protocol
 
 from mailtopic_runtime import Clock, StateLog, get_logger
@@ -14,18 +13,14 @@ from mailtopic_sender.domain.pace import (
 )
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.engine.relays.breaker import Backoff, Gate, RelayBreaker
+from mailtopic_sender.engine.relays.paced_queue import PacedQueue
 from mailtopic_sender.engine.relays.patience import Patience
 from mailtopic_sender.engine.relays.port import Offer, Place, Relay
-from mailtopic_sender.engine.relays.queue import OfferQueue
 from mailtopic_sender.engine.relays.state import LearnedLog, RelayState
 from mailtopic_sender.mail_ports import DeliveryResult
 
-_SWEEP_S = 0.25
-_QUANTUM_S = 0.004
-"""Turns that come within so long are given together: a timer a mail would cost more than it."""
-_MOST_AT_ONCE = 64
 _MOST_CLOSINGS = 20
-"""Connections that may end, one after the other, before the relay heard of a mail."""
+"""Connections that may end one after the other, all with reasons of their own."""
 _KINDS = {
     ReplyClass.THROTTLED: RefusalKind.PACE,
     ReplyClass.CLOSING: RefusalKind.CLOSING,
@@ -85,18 +80,14 @@ class Channel:
         self._others = others
         limits = relay.limits
         self._rate_per_s = limits.rate_per_s
-        self._share = 1.0
         self._pace = RelayPace(
             PaceBounds(limits.rate_per_s, limits.connections, limits.mails_per_connection),
             now_s=clock.monotonic_s(),
         )
         self._limits = (limits.connections, limits.mails_per_connection)
-        self._queue = OfferQueue()
+        self._queue = PacedQueue(self._pace, self, rate_per_s=limits.rate_per_s, clock=clock)
         self._replies = dict.fromkeys(ReplyClass, 0)
         self._failed_openings = 0
-        self._held_back_at_s = -inf
-        self._timer: asyncio.TimerHandle | None = None
-        self._sweeper: asyncio.TimerHandle | None = None
         self._is_closed = False
         log = get_logger("mailtopic_sender.relays")
         self._learning = LearnedLog(relay.name)
@@ -120,7 +111,7 @@ class Channel:
     @property
     def wait_s(self) -> float:
         """About how long a mail that came now would wait for its turn, seconds; may be infinite."""
-        return self._wait_behind_s(len(self._queue))
+        return self._queue.wait_s()
 
     @property
     def refusal(self) -> DeliveryResult | None:
@@ -142,9 +133,7 @@ class Channel:
 
     def set_share(self, share: float) -> None:
         """Set this process's part of the relay's rate, 0 to 1."""
-        self._share = share
-        self._pace.set_share(share, self._clock.monotonic_s())
-        self._wake()
+        self._queue.set_share(share)
 
     async def check(self) -> None:
         """Probe, so that a relay that can't be used is known before the first mail."""
@@ -157,34 +146,22 @@ class Channel:
         offer.offered_at_s = self._clock.monotonic_s()
         offer.refusals = offer.closings = 0
         self._queue.put(offer)
-        self._wake()
 
     def recall(self) -> None:
         """Tell the tickets of all waiting mails that aren't wanted any more."""
-        for offer in self._queue.take_if(lambda offer: not offer.ticket.is_wanted()):
-            offer.ticket.told(None)
+        self._queue.recall()
 
     def move_late(self, patience_s: float) -> None:
         """Have other relays take the mails that will wait for longer than this, seconds."""
-        if self.wait_s <= patience_s:
-            return
-        ahead = -1
-
-        def is_moved(offer: Offer) -> bool:
-            nonlocal ahead
-            ahead += 1
-            wait_s = self._wait_behind_s(ahead)
-            return wait_s > patience_s and self._others.move(offer, wait_s, self)
-
-        self._queue.take_if(is_moved)
+        self._queue.move_late(
+            patience_s, lambda offer, wait_s: self._others.move(offer, wait_s, self)
+        )
 
     async def close(self) -> None:
         """Stop probing, close the connections, and tell what waits that the relay is gone."""
         self._is_closed = True
         await self._breaker.stop()
-        for timer in (self._timer, self._sweeper):
-            if timer is not None:
-                timer.cancel()
+        self._queue.close()
         await self._relay.close()
         closing = DeliveryResult(
             ReplyClass.TRANSPORT, self.name, "connect", detail="the sender is closing"
@@ -192,31 +169,37 @@ class Channel:
         for offer in self._queue.take_all():
             offer.ticket.told(closing)
 
-    # --- the feed: what the relay asks and reports ----------------------------------------------
+    # --- what the queue asks -------------------------------------------------------------------
+
+    @property
+    def room(self) -> int:
+        """See `Gatekeeper.room`: while the breaker tries one mail, it is one."""
+        if self._is_closed or not self._breaker.admits:
+            return 0
+        return sys.maxsize if self._breaker.gate is Gate.ALL else 1
+
+    def wake(self, mails: int) -> None:
+        """See `Gatekeeper.wake`."""
+        self._relay.wake(mails)
+
+    def look_around(self) -> None:
+        """See `Gatekeeper.look_around`."""
+        self._others.look_around(self)
+
+    # --- the feed: what the relay asks and reports ---------------------------------------------
 
     @property
     def has_mails(self) -> bool:
         """See `Feed.has_mails`."""
-        return bool(self._queue) and not self._is_closed and self._breaker.admits
+        return len(self._queue) > 0 and self.room > 0
 
     def pull(self) -> Offer | None:
         """See `Feed.pull`."""
-        now_s = self._clock.monotonic_s()
-        if not self.has_mails or self._queue.due_s() > now_s:
-            self._schedule(now_s)
-            return None
-        if not self._pace.take(now_s):
-            self._held_back_at_s = now_s
-            self._schedule(now_s)
-            return None
-        while (offer := self._queue.pop(now_s)) is not None:
-            if offer.ticket.is_wanted():
-                offer.admission = self._breaker.enter()
-                offer.begun_at_s = now_s
-                return offer
-            offer.ticket.told(None)
-        self._pace.give_back(now_s)
-        return None
+        offer = self._queue.pop()
+        if offer is not None:
+            offer.admission = self._breaker.enter()
+            offer.begun_at_s = self._clock.monotonic_s()
+        return offer
 
     def answered(self, offer: Offer, result: DeliveryResult, place: Place) -> None:
         """See `Feed.answered`."""
@@ -236,7 +219,8 @@ class Channel:
     def unheard(self, offer: Offer, result: DeliveryResult, place: Place) -> None:
         """See `Feed.unheard`."""
         now_s = self._clock.monotonic_s()
-        if offer.closings >= (_MOST_CLOSINGS if place.is_used else 1):
+        is_ended_before = place.is_used and result.phase == "mail"
+        if offer.closings >= (_MOST_CLOSINGS if is_ended_before else 1):
             self.answered(offer, result, place)
             return
         self._leave(offer, None)
@@ -248,9 +232,7 @@ class Channel:
     def unsent(self, offer: Offer) -> None:
         """See `Feed.unsent`."""
         self._leave(offer, None)
-        self._pace.give_back(self._clock.monotonic_s())
-        self._queue.put_first(offer)
-        self._wake()
+        self._queue.put_first(offer, has_turn=True)
 
     def connected(self) -> None:
         """See `Feed.connected`."""
@@ -327,25 +309,9 @@ class Channel:
 
     def _timed(self, offer: Offer, result: DeliveryResult, now_s: float) -> DeliveryResult:
         # Waiting for the pace isn't waiting for a connection.
-        since_s = max(offer.offered_at_s, self._held_back_at_s)
+        since_s = max(offer.offered_at_s, self._queue.held_back_at_s)
         connect_s = max(0.0, offer.begun_at_s - since_s)
         return result._replace(connect_s=connect_s, transmit_s=now_s - offer.begun_at_s)
-
-    def _wait_behind_s(self, ahead: int) -> float:
-        if self._pace.is_open:
-            return 0.0
-        wait_s = self._pace.wait_s(self._clock.monotonic_s())
-        rate_per_s = self._rate_now_per_s
-        if ahead and rate_per_s is not None:
-            wait_s += ahead / rate_per_s if rate_per_s > 0 else inf
-        return wait_s
-
-    @property
-    def _rate_now_per_s(self) -> float | None:
-        set_per_s = None if self._rate_per_s is None else self._rate_per_s * self._share
-        learned_per_s = self._pace.learned.rate_per_s
-        known = [each for each in (set_per_s, learned_per_s) if each is not None]
-        return min(known, default=None)
 
     def _follow_pace(self) -> None:
         """Use the connections that the pace allows, and go on with what waits."""
@@ -354,45 +320,7 @@ class Channel:
             self._limits = limits
             self._relay.limit(connections=limits[0], mails_per_connection=limits[1])
         self._learning.show(self._pace.learned)
-        if self._queue:
-            self._wake()
-
-    def _wake(self) -> None:
-        """Have the relay pull what may go now, and come back for the rest."""
-        if not self.has_mails:
-            return
-        now_s = self._clock.monotonic_s()
-        if self._queue.due_s() <= now_s and self._pace.wait_s(now_s) <= 0:
-            self._relay.wake(len(self._queue) if self._pace.is_open else self._ready())
-        self._schedule(now_s)
-
-    def _ready(self) -> int:
-        """About how many mails may go within a moment."""
-        rate_per_s = self._rate_now_per_s or 0.0
-        most = min(len(self._queue), _MOST_AT_ONCE)
-        return max(1, min(most, int(rate_per_s * _QUANTUM_S) + 1))
-
-    def _schedule(self, now_s: float) -> None:
-        """Look again when the next mail may go, and regularly whether mails are still wanted."""
-        if not self._queue or self._is_closed:
-            return
-        loop = asyncio.get_running_loop()
-        if self._sweeper is None:
-            self._sweeper = loop.call_later(_SWEEP_S, self._sweep)
-        if self._timer is None and self._breaker.admits:
-            wait_s = max(self._queue.due_s() - now_s, self._pace.wait_s(now_s))
-            if 0 < wait_s < inf:
-                self._timer = loop.call_later(max(wait_s, _QUANTUM_S), self._look_again)
-
-    def _look_again(self) -> None:
-        self._timer = None
-        self._wake()
-
-    def _sweep(self) -> None:
-        self._sweeper = None
-        self.recall()
-        self._others.look_around(self)
-        self._wake()
+        self._queue.wake()
 
     def _note_change(self) -> None:
         refusal = self._breaker.last_answer
@@ -400,5 +328,4 @@ class Channel:
             for offer in self._queue.take_all():
                 self._others.decided(offer, refusal, self)
         self._others.note_change()
-        if not self._is_closed:
-            self._wake()
+        self._queue.wake()

@@ -47,7 +47,7 @@ class Offer:
         admission: what this relay's breaker let it in by.
         refusals: how often this relay refused it for pace; own_refusals: how many of them said
             nothing of other mails.
-        closings: how often a connection ended before this relay heard of it.
+        closings: how often a connection ended before this relay had looked at it.
         tried: the names of the relays that have decided on it.
         declined, throttled, blamed: their last results of these three kinds.
     """
@@ -104,7 +104,7 @@ class Feed(Protocol):
         ...
 
     def unheard(self, offer: Offer, result: DeliveryResult, place: Place) -> None:
-        """Report that a connection ended before the relay had heard of this mail.
+        """Report that a connection ended before the relay had looked at this mail.
 
         `result` says how it ended. Nothing can have been taken.
         """

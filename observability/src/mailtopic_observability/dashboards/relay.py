@@ -171,12 +171,16 @@ _PACE: Final = Row(
                 "Rate and limit",
                 "suffix:mails/s",
                 "Transactions with each relay, and (dashed) the rate that is configured for "
-                "the whole group of senders. Without a limit there is no dashed line.",
+                "the whole group of senders, and the one that the senders have learned.",
                 ("MailTopicRelayRateNearLimit",),
             ),
             Query(rate(_REPLIES, RELAY, _BY), "{{topic}} {{relay}}"),
             Query(or_none(f"max(mailtopic_relay_rate_limit_per_s{{{RELAY}}})", "relay"), "limit"),
-            dashed=("limit",),
+            Query(
+                or_none(f"sum(mailtopic_relay_learned_mails_per_second{{{RELAY}}})", "relay"),
+                "learned",
+            ),
+            dashed=("limit", "learned"),
             colors={"limit": BAD},
             width=8,
         ),

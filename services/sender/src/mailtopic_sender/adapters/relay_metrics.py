@@ -12,7 +12,7 @@ from mailtopic_sender.engine.relays.state import RelayState
 
 
 class RelayMetrics(Collector):
-    """Connections, breakers, rates and replies of each relay. May be read by any thread."""
+    """Connections, breakers, paces and replies of each relay. May be read by any thread."""
 
     def __init__(self, relays: Callable[[], Sequence[RelayState]], *, topic: str) -> None:
         """Take the numbers from `RelayMailer.relays`; topic is the MailTopic's main topic."""
@@ -25,6 +25,9 @@ class RelayMetrics(Collector):
         limits = _gauge(families.CONNECTIONS_LIMIT)
         breakers = _gauge(families.BREAKER_OPEN)
         rates = _gauge(families.RATE_LIMIT)
+        learned_rates = _gauge(families.LEARNED_RATE)
+        learned_mails = _gauge(families.LEARNED_MAILS)
+        waiting = _gauge(families.RELAY_WAITING)
         replies = CounterMetricFamily(
             families.SMTP_REPLIES.name,
             families.SMTP_REPLIES.help,
@@ -38,9 +41,15 @@ class RelayMetrics(Collector):
             breakers.add_metric(labels, float(state.gate is not Gate.ALL))
             if state.rate_per_s is not None:
                 rates.add_metric(labels, state.rate_per_s)
+            if state.learned.rate_per_s is not None:
+                learned_rates.add_metric(labels, state.learned.rate_per_s)
+            if state.learned.mails_per_connection is not None:
+                learned_mails.add_metric(labels, state.learned.mails_per_connection)
+            waiting.add_metric(labels, state.waiting)
             for kind, count in state.replies.items():
                 replies.add_metric((*labels, kind.value), count)
-        return connections, limits, breakers, rates, replies
+        learned = (learned_rates, learned_mails, waiting)
+        return connections, limits, breakers, rates, *learned, replies
 
 
 def _gauge(family: Family) -> GaugeMetricFamily:

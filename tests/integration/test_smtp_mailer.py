@@ -216,16 +216,13 @@ async def test_the_missing_login_is_told_once() -> None:
     assert [line["event"] for line in lines].count("relay.login_not_offered") == 1
 
 
-async def test_throttling_halves_the_connections_and_success_grows_them() -> None:
+async def test_one_word_of_throttling_costs_no_connection() -> None:
     async with SmtpRelay() as relay, mailer_to(settings(relay, max_connections=8)) as mailer:
         await asyncio.gather(*(mailer.send(mail()) for _ in range(40)))
         relay.fault(Fault("rcpt", reply="451 4.7.0 rate limit exceeded", times=1))
         assert (await mailer.send(mail())).reply_class is C.ACCEPTED
-        assert mailer.relays[0].connections.limit == 4
-        assert mailer.relays[0].replies[C.THROTTLED] == 1
-        for _ in range(3):
-            await asyncio.gather(*(mailer.send(mail()) for _ in range(20)))
         assert mailer.relays[0].connections.limit == 8
+        assert mailer.relays[0].replies[C.THROTTLED] == 1
 
 
 async def test_a_full_relay_is_served_on_the_connections_it_grants() -> None:

@@ -18,6 +18,7 @@ from mailtopic_sender.adapters.memory_relay import MemoryRelay
 from mailtopic_sender.domain.flood import FloodLimits
 from mailtopic_sender.domain.replies import ReplyClass, classify
 from mailtopic_sender.domain.reply_text import redact
+from mailtopic_sender.engine.relays.patience import Patience
 from mailtopic_sender.mail_ports import DeliveryResult
 from mailtopic_signup.bootstrap import assemble
 from mailtopic_signup.settings import (
@@ -174,6 +175,7 @@ async def test_no_record_and_no_reply_adds_a_series() -> None:
     chance = random.Random(2)  # noqa: S311 - repeatable
     engine = Engine(
         relay=MemoryRelay(),
+        patience=Patience(refusals=1),
         max_in_flight=200,
         max_held_records=400,
         flood_limits=FloodLimits(share=1),

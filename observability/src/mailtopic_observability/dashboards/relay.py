@@ -182,7 +182,7 @@ _PACE: Final = Row(
             ),
             dashed=("limit", "learned"),
             colors={"limit": BAD},
-            width=8,
+            width=6,
         ),
         lines(
             About(
@@ -193,7 +193,24 @@ _PACE: Final = Row(
             ),
             Query(or_none(_USED, "relay", "no limit"), "{{topic}} {{relay}}"),
             steps=at_most(worse=0.8, bad=0.95),
-            width=8,
+            width=6,
+        ),
+        lines(
+            About(
+                "Waiting for their turn",
+                "short",
+                "Mails that wait for the pace of a relay, and how many mails it was found to take "
+                "on one connection.",
+            ),
+            Query(
+                f"sum by ({_BY}) (mailtopic_relay_waiting_mails{{{RELAY}}})",
+                "{{topic}} {{relay}} waiting",
+            ),
+            Query(
+                f"min by ({_BY}) (mailtopic_relay_learned_mails_per_connection{{{RELAY}}})",
+                "{{topic}} {{relay}} on a connection",
+            ),
+            width=6,
         ),
         lines(
             About(
@@ -212,7 +229,7 @@ _PACE: Final = Row(
             ),
             stacked=True,
             as_bars=True,
-            width=8,
+            width=6,
         ),
     ),
 )
@@ -224,8 +241,8 @@ _CONNECTIONS: Final = Row(
             About(
                 "Connections",
                 "suffix:open",
-                "Busy and idle connections, and (dashed) how many the relays are trusted to "
-                "bear just now: it is halved when a relay throttles, and grows back.",
+                "Busy and idle connections, and (dashed) how many may be used now: as "
+                "configured, or as many as the relays were found to allow.",
                 ("MailTopicRelayThrottling",),
             ),
             Query(f"sum by (state) (mailtopic_connections{{{RELAY}}})", "{{state}}"),

@@ -25,7 +25,6 @@ _KINDS = {
     ReplyClass.THROTTLED: RefusalKind.PACE,
     ReplyClass.CLOSING: RefusalKind.CLOSING,
     ReplyClass.TRANSIENT: RefusalKind.PASSING,
-    ReplyClass.QUOTA: RefusalKind.QUOTA,
 }
 
 
@@ -184,6 +183,7 @@ class Channel:
 
     def look_around(self) -> None:
         """See `Gatekeeper.look_around`."""
+        self._learning.show(self._pace.learned)
         self._others.look_around(self)
 
     # --- the feed: what the relay asks and reports ---------------------------------------------
@@ -214,6 +214,7 @@ class Channel:
             offer.ticket.told(result)
         else:
             self._refused(offer, result, place, now_s)
+            self._learning.show(self._pace.learned)
         self._follow_pace()
 
     def unheard(self, offer: Offer, result: DeliveryResult, place: Place) -> None:
@@ -224,7 +225,10 @@ class Channel:
             self.answered(offer, result, place)
             return
         self._leave(offer, None)
-        self._report(offer, result, place, now_s)
+        if result.reply_class is ReplyClass.THROTTLED:
+            self._report(offer, result, place, now_s)
+        elif place.number > 1:
+            self._pace.connection_closed(now_s, mails=place.number - 1, by_relay=True)
         offer.closings += 1
         self._queue.put_first(offer)
         self._follow_pace()
@@ -273,6 +277,9 @@ class Channel:
             self._pace.accepted(now_s)  # the relay had all of it
             self._others.decided(offer, result, self)
             return
+        if result.reply_class.blames_relay:  # the breaker's affair
+            self._others.decided(offer, result, self)
+            return
         verdict = self._report(offer, result, place, now_s)
         if result.reply_class is not ReplyClass.THROTTLED:
             self._others.decided(offer, result, self)
@@ -289,10 +296,12 @@ class Channel:
             self._queue.put_until(now_s + pause_s, offer)
 
     def _report(self, offer: Offer, result: DeliveryResult, place: Place, now_s: float) -> Verdict:
+        kind = _KINDS.get(result.reply_class, RefusalKind.MAIL)
         return self._pace.refused(
             now_s,
             Refusal(
-                _KINDS.get(result.reply_class, RefusalKind.MAIL),
+                # Silence and a lost connection are no word of the relay about its load.
+                kind if result.smtp is not None else RefusalKind.MAIL,
                 offer.begun_at_s,
                 place.number - 1,
                 self._open_connections,
@@ -319,7 +328,6 @@ class Channel:
         if limits != self._limits:
             self._limits = limits
             self._relay.limit(connections=limits[0], mails_per_connection=limits[1])
-        self._learning.show(self._pace.learned)
         self._queue.wake()
 
     def _note_change(self) -> None:

@@ -1,5 +1,6 @@
 """A mail's spans, log lines and examples, in the engine on its fakes."""
 
+import asyncio
 from uuid import UUID
 
 import pytest
@@ -12,6 +13,7 @@ from mailtopic_contract import KeyRing, Outcome, TraceContext, decode_headers, p
 from mailtopic_runtime import SpanKind, Tracer
 from mailtopic_runtime.tracing_memory import MemorySpans
 from mailtopic_sender.domain.replies import ReplyClass
+from mailtopic_sender.engine.lease import Lease
 from mailtopic_sender.mail_ports import DeliveryResult
 from support.conditions import until
 from support.engines import NAMES, Engine
@@ -163,3 +165,30 @@ async def test_no_span_shows_what_an_unreadable_record_holds() -> None:
         await until(engine.outcomes, "an outcome")
     assert spans.named("process mails")[0].error == "dead"
     assert "user" not in repr(spans.ended)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "headers", "is_sampled"),
+    [
+        (0.0, [], False),
+        (1.0, [], True),
+        (0.0, TRACED, True),
+        (1.0, [("traceparent", PARENT[:-1].encode() + b"0")], False),
+    ],
+)
+async def test_only_a_mail_whose_trace_is_sampled_needs_a_task(
+    ratio: float, headers: HeaderList, *, is_sampled: bool
+) -> None:
+    spans = MemorySpans()
+    engine = Engine(tracer=Tracer(spans, sample_ratio=ratio))
+    await engine.publish(headers=headers)
+    incoming = engine.delivery.prepare(engine.kafka.stored(NAMES.main)[0])
+    is_done = asyncio.Event()
+    has_begun = engine.delivery.begin(incoming, Lease(), lambda *_: is_done.set())
+    assert has_begun is not is_sampled
+    if has_begun:
+        await asyncio.wait_for(is_done.wait(), 10)
+        assert engine.outcomes() == [Outcome.ACCEPTED]
+    else:
+        await engine.delivery.handle(incoming, Lease())
+    assert bool(spans.ended) is is_sampled

@@ -183,7 +183,7 @@ class Channel:
 
     def look_around(self) -> None:
         """See `Gatekeeper.look_around`."""
-        self._learning.show(self._pace.learned)
+        self._learning.show(self._pace.learned, self._clock.monotonic_s())
         self._others.look_around(self)
 
     # --- the feed: what the relay asks and reports ---------------------------------------------
@@ -214,7 +214,7 @@ class Channel:
             offer.ticket.told(result)
         else:
             self._refused(offer, result, place, now_s)
-            self._learning.show(self._pace.learned)
+            self._learning.show(self._pace.learned, now_s)
         self._follow_pace()
 
     def unheard(self, offer: Offer, result: DeliveryResult, place: Place) -> None:

@@ -9,6 +9,8 @@ from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.engine.relays.breaker import Gate
 from mailtopic_sender.engine.relays.port import Connections
 
+_SETTLED_S = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class RelayState:
@@ -33,15 +35,23 @@ class RelayState:
 
 
 class LearnedLog:
-    """Writes a line when what was learned of a relay changes much."""
+    """Writes a line when what was learned of a relay has changed much, and stays so."""
 
     def __init__(self, relay: str) -> None:
+        """Start with nothing learned."""
         self._log = get_logger("mailtopic_sender.relays").bind(relay=relay)
-        self._shown = Learned()
+        self._shown = self._last = Learned()
+        self._settled_since_s = 0.0
 
-    def show(self, learned: Learned) -> None:
-        """Write a line if this differs much from what the last one said."""
-        if learned is self._shown or learned == self._shown or not self._differs(learned):
+    def show(self, learned: Learned, now_s: float) -> None:
+        """Write a line if this differs much from the last line, and has for some seconds.
+
+        now_s are monotonic seconds. While a limit is being found, it changes many times a second.
+        """
+        if _differs(learned, self._last):
+            self._last = learned
+            self._settled_since_s = now_s
+        if now_s - self._settled_since_s < _SETTLED_S or not _differs(learned, self._shown):
             return
         self._shown = learned
         rate_per_s = learned.rate_per_s
@@ -52,13 +62,14 @@ class LearnedLog:
             mails_per_connection=learned.mails_per_connection,
         )
 
-    def _differs(self, learned: Learned) -> bool:
-        pairs = zip(
-            (learned.rate_per_s, learned.connections, learned.mails_per_connection),
-            (self._shown.rate_per_s, self._shown.connections, self._shown.mails_per_connection),
-            strict=True,
-        )
-        return any(_is_far(now, before) for now, before in pairs)
+
+def _differs(learned: Learned, before: Learned) -> bool:
+    pairs = (
+        (learned.rate_per_s, before.rate_per_s),
+        (learned.connections, before.connections),
+        (learned.mails_per_connection, before.mails_per_connection),
+    )
+    return any(_is_far(*pair) for pair in pairs)
 
 
 def _is_far(now: float | None, before: float | None) -> bool:

@@ -76,6 +76,7 @@ INVALID: Final = (
     Refused("spec/topic/name", "mails.dlq", "write the main topic's name"),
     Refused("spec/topic/name", "mails.retry.10s", "write the main topic's name"),
     Refused("spec/topic/name", "mails.status", "write the main topic's name"),
+    Refused("spec/topic/name", "__consumer_offsets", "such topics are Kafka's own"),
     Refused("spec/topic/name", "m" * 201, "may not be more than 200"),
     Refused("spec/topic/retention", "7 days", _DURATION),
     Refused("spec/topic/retention", "7d", _DURATION),

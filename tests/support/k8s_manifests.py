@@ -9,7 +9,7 @@ import copy
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -62,9 +62,12 @@ def files(helm: Helm) -> dict[Path, bytes]:
         folder = K8S / "base" / name
         written[folder / f"{name}.yaml"] = _document(_without_jar(objects.values()))
         if name in production:
-            patches, added = _changes(objects, production[name])
-            written |= _named(PRODUCTION / f"{name}.yaml", patches)
-            written |= _named(PRODUCTION / f"{name}-added.yaml", added)
+            changes = _changes(objects, production[name])
+            written |= _named(PRODUCTION / f"{name}.yaml", changes.patches)
+            written |= _named(PRODUCTION / f"{name}-added.yaml", changes.added)
+            for removed in changes.removals:
+                file = f"{name}-without-{removed['kind'].lower()}.yaml"
+                written |= _named(PRODUCTION / file, [removed])
     written[K8S / "base" / "kafka" / _JAR] = (CHARTS / "kafka" / "files" / _JAR).read_bytes()
     return written
 
@@ -117,14 +120,26 @@ def _without_jar(objects: Iterable[Manifest]) -> list[Manifest]:
     return [each for each in objects if _JAR not in each.get("binaryData", {})]
 
 
-def _changes(before: Objects, after: Objects) -> tuple[list[Manifest], list[Manifest]]:
-    patches = []
+class _Changes(NamedTuple):
+    """What an overlay does to a component.
+
+    Removals are kept apart because each needs a file of its own: kustomize 5.4.2 to 5.6.0, which is
+    in kubectl 1.32, crashes on a removal beside other patches.
+    """
+
+    patches: list[Manifest]
+    removals: list[Manifest]
+    added: list[Manifest]
+
+
+def _changes(before: Objects, after: Objects) -> _Changes:
+    changes = _Changes([], [], [each for key, each in after.items() if key not in before])
     for key, each in before.items():
         if key not in after:
-            patches.append(removal(each))
+            changes.removals.append(removal(each))
         elif (known := _with_relay(each, after[key])) != after[key]:
-            patches.append(patch(known, after[key]))
-    return patches, [each for key, each in after.items() if key not in before]
+            changes.patches.append(patch(known, after[key]))
+    return changes
 
 
 def _with_relay(before: Manifest, after: Manifest) -> Manifest:

@@ -18,11 +18,19 @@ At most 44 characters, so that pods, Services and Secrets can be called after it
 
 {{/*
 common.sibling: the fullname of another component ("name", such as kafka) of the same release.
-It can't see that component's fullnameOverride: who sets one there names it here, too.
+It can't see that component's fullnameOverride: a name that is set there must be set here, too.
+A release name that is too long is cut before the component's name is added, and gets a hash in
+place of what was cut, so that no two components and no two releases share a name.
 */}}
 {{- define "common.sibling" -}}
 {{- $release := .context.Release.Name -}}
-{{- ternary $release (printf "%s-%s" $release .name) (eq $release .name) | trunc 44 | trimSuffix "-" -}}
+{{- $full := ternary $release (printf "%s-%s" $release .name) (eq $release .name) -}}
+{{- if le (len $full) 44 -}}
+{{- $full -}}
+{{- else -}}
+{{- $room := sub 34 (len .name) | int -}}
+{{- printf "%s-%s-%s" ($release | trunc $room | trimAll ".-") ($release | sha256sum | trunc 8) .name -}}
+{{- end -}}
 {{- end -}}
 
 {{/*
@@ -51,11 +59,13 @@ helm.sh/chart: {{ printf "%s-%s" .context.Chart.Name .context.Chart.Version | re
 
 {{/*
 common.image: registry/repository:tag, or …@digest, which wins over the tag.
-Takes "image" {registry, repository, tag, digest}; the default tag is the chart's appVersion.
+Takes "image" {registry, repository, tag, digest}; the default registry is global.imageRegistry, the
+default tag the chart's appVersion.
 */}}
 {{- define "common.image" -}}
 {{- $name := .image.repository -}}
-{{- with .image.registry }}{{ $name = printf "%s/%s" . $name }}{{ end -}}
+{{- $global := .context.Values.global | default dict -}}
+{{- with .image.registry | default $global.imageRegistry }}{{ $name = printf "%s/%s" . $name }}{{ end -}}
 {{- if .image.digest -}}
 {{- printf "%s@%s" $name .image.digest -}}
 {{- else -}}

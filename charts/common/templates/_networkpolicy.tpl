@@ -3,14 +3,18 @@ Pieces of NetworkPolicies. A policy's rules are lists; each of these is one rule
 */}}
 
 {{/*
-common.networkPolicy.dns: the egress rule to resolve names. A cluster's DNS lives where it likes, so
-only the port is fixed.
+common.networkPolicy.dns: the egress rule to resolve names. Where a cluster's DNS pods are differs,
+so only the ports are fixed: a policy sees the pods' port, which is 5353 on OpenShift.
 */}}
 {{- define "common.networkPolicy.dns" -}}
 - ports:
     - port: 53
       protocol: UDP
     - port: 53
+      protocol: TCP
+    - port: 5353
+      protocol: UDP
+    - port: 5353
       protocol: TCP
 {{- end -}}
 

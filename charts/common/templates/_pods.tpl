@@ -107,7 +107,7 @@ common.monitorAnnotations: what makes an annotation-driven Prometheus scrape the
 {{- define "common.monitorAnnotations" -}}
 {{- if .context.Values.monitor.annotations -}}
 prometheus.io/scrape: "true"
-prometheus.io/port: {{ .port | quote }}
+prometheus.io/port: {{ include "common.text" .port | quote }}
 prometheus.io/path: {{ .path | default "/metrics" }}
 {{- end -}}
 {{- end -}}

@@ -27,6 +27,18 @@ common.topic: .Values.topic, or else the one that the whole release uses. Takes 
 {{- end -}}
 
 {{/*
+common.text: a number, string or boolean as text. Helm reads the numbers of a values file as floats
+and prints the larger ones as 1e+06; whole numbers stay whole here. Takes the value itself.
+*/}}
+{{- define "common.text" -}}
+{{- if and (kindIs "float64" .) (eq . (floor .)) -}}
+{{- int64 . -}}
+{{- else -}}
+{{- toString . -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
 common.settingsEnv: a group of a service's settings as env entries, as text for common.env.
 "values" maps each name to its value, "prefix" stands before the names: maxAgeS of delivery becomes
 MAILTOPIC_DELIVERY__MAX_AGE_S. What is empty is left to the service's default; lists are joined.
@@ -36,11 +48,8 @@ MAILTOPIC_DELIVERY__MAX_AGE_S. What is empty is left to the service's default; l
 {{- $text := "" -}}
 {{- if kindIs "slice" $value -}}
 {{- $text = join "," $value -}}
-{{- else if and (kindIs "float64" $value) (eq $value (floor $value)) -}}
-{{- /* Helm reads numbers as floats, and prints the larger ones as 1e+06. */ -}}
-{{- $text = $value | int64 | toString -}}
 {{- else if not (kindIs "invalid" $value) -}}
-{{- $text = toString $value -}}
+{{- $text = include "common.text" $value -}}
 {{- end -}}
 {{- if ne $text "" }}
 - name: {{ $.prefix }}{{ $name | snakecase | upper }}

@@ -62,7 +62,7 @@ own config provider reads. "role" is broker, controller or both.
 {{- end -}}
 {{- range $key, $value := $values.config }}{{ $_ := set $p $key $value }}{{ end -}}
 {{- range $key := keys $p | sortAlpha }}
-{{ $key }}={{ get $p $key }}
+{{ $key }}={{ include "common.text" (get $p $key) }}
 {{- end }}
 {{- end -}}
 

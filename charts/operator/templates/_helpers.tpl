@@ -59,13 +59,13 @@ operator.env: the operator's settings as env entries, as text for common.env.
 {{- $sender := include "operator.senderKafka" . | fromYaml -}}
 {{ include "common.kafkaEnv" . }}
 - name: MAILTOPIC_KAFKA__REQUEST_TIMEOUT_S
-  value: {{ $values.kafka.requestTimeoutS | quote }}
+  value: {{ include "common.text" $values.kafka.requestTimeoutS | quote }}
 {{- with include "operator.namespaces" . }}
 - name: MAILTOPIC_OPERATOR__WATCH_NAMESPACES
   value: {{ . | quote }}
 {{- end }}
 - name: MAILTOPIC_OPERATOR__WATCH_STALE_S
-  value: {{ $values.watch.staleS | quote }}
+  value: {{ include "common.text" $values.watch.staleS | quote }}
 - name: MAILTOPIC_OPERATOR__LEASE__NAME
   value: {{ include "common.fullname" . }}
 - name: MAILTOPIC_OPERATOR__LEASE__NAMESPACE

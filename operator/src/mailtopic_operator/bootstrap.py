@@ -144,6 +144,7 @@ class Operator:
                         watched_kinds(served),
                         parts.engine.on_event,
                         access.login,
+                        identity=self._identity,
                         namespaces=namespaces,
                         after_start=lambda: _stop_on_signals(stop),
                     )

@@ -130,6 +130,17 @@ WRONG: list[Wrong] = [
     ("signup", {"service.type": "ExternalName"}, ("/service/type",)),
     ("signup", {"pages.inboxUrl": "inbox"}, ("/pages/inboxUrl",)),
     ("signup", {"sealing.existingSecret": ""}, ("sealing.existingSecret",)),
+    # A string where Kubernetes wants one; a number or boolean fails at the API server only.
+    ("signup", {"podAnnotations": {"example.com/on": True}}, ("/podAnnotations/example.com~1on",)),
+    ("sender", {"podLabels": {"tier": 1}}, ("/podLabels/tier", "string")),
+    ("sender", {"commonLabels": {"tier": 1}}, ("/commonLabels/tier", "string")),
+    ("operator", {"podAnnotations": {"on": True}}, ("/podAnnotations/on", "string")),
+    ("operator", {"extraEnv": [{"name": "A", "value": 1}]}, ("/extraEnv/0/value", "string")),
+    ("kafka", {"podAnnotations": {"on": True}}, ("/podAnnotations/on", "string")),
+    ("kafka", {"extraEnv": [{"name": "A", "value": 1}]}, ("/extraEnv/0/value", "string")),
+    ("inbox", {"nodeSelector": {"ssd": True}}, ("/nodeSelector/ssd", "string")),
+    # Helm would round it.
+    ("kafka", {"config": {"log.retention.bytes": 2**60}}, ("/config/log.retention.bytes",)),
     # The inbox.
     ("inbox", {"service.smtpPort": 0}, ("/service/smtpPort",)),
     ("inbox", {"replicaCount": 2}, ("replicaCount",)),

@@ -123,3 +123,35 @@ def _without_made_values(objects: list[Manifest]) -> list[str]:
         text = re.sub(r'("checksum/[a-z-]+": ")[0-9a-f]+', r"\1", text)
         shown.append(re.sub(r"(-access-)[0-9a-f]{8}\b", r"\1", text))
     return sorted(shown)
+
+
+@pytest.mark.parametrize("length", [30, 34, 41, 42, 44, 53])
+def test_components_of_a_release_with_a_long_name_share_no_name(
+    newest_helm: Helm, length: int
+) -> None:
+    releases = [("r" * length)[:-1] + last for last in "ab"]
+    names = [
+        (each["kind"], each["metadata"]["name"])
+        for release in releases
+        for each in newest_helm.template("mailtopic", release=release)
+        if each["kind"] != "CustomResourceDefinition"
+    ]
+    assert len(names) == len(set(names))
+    # A StatefulSet's pods carry a label with its name and a hash of 10 letters.
+    longest = {"StatefulSet": 52, "Service": 63, "Deployment": 63}
+    assert [name for kind, name in names if len(name) > longest.get(kind, 253)] == []
+
+
+def test_one_value_says_from_where_every_image_is_pulled(newest_helm: Helm) -> None:
+    values = {"global.imageRegistry": "registry.example.com:5000/mail"}
+    objects = newest_helm.template("mailtopic", values)
+    text = json.dumps(objects)
+    names = ("signup", "sender", "operator", "cli", "inbox")
+    images = {f"mailtopic/{name}:" for name in names} | {"apache/kafka:"}
+    for image in images:
+        assert text.count(image) == text.count(f"registry.example.com:5000/mail/{image}") > 0
+    own = {**values, "signup.image.registry": "other.example.com"}
+    container = _container(
+        find(newest_helm.template("mailtopic", own), "Deployment", "mailtopic-signup")
+    )
+    assert container["image"].startswith("other.example.com/mailtopic/signup:")

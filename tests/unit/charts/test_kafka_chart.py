@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from support.helm import CHARTS, Helm, HelmError, Manifest, containers, find, pod_templates
 
@@ -67,6 +68,18 @@ def test_settings_of_ones_own_win(newest_helm: Helm) -> None:
     assert properties["min.insync.replicas"] == "1"
     assert properties["compression.type"] == "zstd"
     assert properties[IDLE] == "1000"
+
+
+def test_large_whole_numbers_of_a_values_file_stay_whole(newest_helm: Helm, tmp_path: Path) -> None:
+    settings = {"log.retention.bytes": 1073741824, "log.segment.bytes": 2**53, "quota": 0.5}
+    values = tmp_path / "values.yaml"
+    values.write_text(yaml.safe_dump({"config": settings}), "utf-8")
+    properties = properties_of(newest_helm.template("kafka", files=[values]))
+    assert {name: properties[name] for name in settings} == {
+        "log.retention.bytes": "1073741824",
+        "log.segment.bytes": "9007199254740992",
+        "quota": "0.5",
+    }
 
 
 IDLE = "metadata.max.idle.interval.ms"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from mailtopic_contract import KeyRing
 from mailtopic_signup.domain.code import Peppers
@@ -67,6 +68,19 @@ def test_an_overlay_builds_what_the_chart_renders_with_its_values(
     }
     wanted = rendered(newest_helm, VALUES[overlay])
     assert built == {key: _comparable(each) for key, each in wanted.items()}
+
+
+def test_a_removal_stands_alone_in_its_file() -> None:
+    """Kustomize 5.4.2 to 5.6.0, as in kubectl 1.32, crashes on one beside other patches."""
+    documents = {
+        path.name: list(yaml.safe_load_all(path.read_text("utf-8")))
+        for path in OVERLAYS.glob("*/*.yaml")
+    }
+    removals = {
+        name: found for name, found in documents.items() if any("$patch" in each for each in found)
+    }
+    assert removals, "production needs no volume for SQLite"
+    assert [name for name, found in removals.items() if len(found) > 1] == []
 
 
 @pytest.mark.parametrize("overlay", VALUES)

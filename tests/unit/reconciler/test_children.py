@@ -92,7 +92,7 @@ def test_the_network_policy_lets_kafka_and_relays_through_by_port() -> None:
     world = World(defaults=OperatorDefaults(kafka=KafkaAccess("a:9092,b:9094")))
     egress = _children(world)["NetworkPolicy"]["spec"]["egress"]
     ports = [[port["port"] for port in rule["ports"]] for rule in egress]
-    assert ports == [[53, 53], [9092, 9094], [587]]
+    assert ports == [[53, 53, 5353, 5353], [9092, 9094], [587]]
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,39 @@ def test_an_errors_message_and_traceback_stay_out(capsys: pytest.CaptureFixture[
     assert text.count("\n") == 1
 
 
+def test_what_an_error_came_from_is_named_and_not_quoted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging(LogSettings(format="json"))
+
+    def fail() -> None:
+        try:
+            dict[str, str]()["secret"]
+        except KeyError as error:
+            raise OSError("secret, too") from error
+
+    with pytest.raises(OSError, match="too") as raised:
+        fail()
+    group = ExceptionGroup("tasks", [raised.value, ValueError("123456")])
+    get_logger("mailtopic_example").error("failed", exc_info=group)
+    text = capsys.readouterr().out
+    line = json.loads(text)
+    assert line["error"] == "ExceptionGroup"
+    kinds = [cause.split(" at ")[0] for cause in line["causes"].split("; ")]
+    assert kinds == ["OSError", "ValueError", "KeyError"]
+    assert f"{__name__}:" in line["causes"]
+    assert "secret" not in text
+    assert "123456" not in text
+
+
+def test_a_circle_of_causes_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogSettings(format="json"))
+    first, second = OSError(), ValueError()
+    first.__cause__, second.__cause__ = second, first
+    get_logger("mailtopic_example").error("failed", exc_info=first)
+    assert json.loads(capsys.readouterr().out)["causes"] == "ValueError at ?"
+
+
 def test_libraries_speak_only_when_it_is_serious_and_aiokafka_never(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -15,6 +15,7 @@ async def watch(
     on_event: OnEvent,
     login: Callable[..., Any],
     *,
+    identity: str,
     namespaces: Sequence[str],
     after_start: Callable[[], None],
 ) -> None:
@@ -26,6 +27,8 @@ async def watch(
         kinds: served, all of them; what isn't served yet would never be watched.
         on_event: called in the event loop.
         login: kopf's handler for credentials.
+        identity: this replica's name for kopf, which would otherwise look for the user's name; a
+            cluster that assigns uids has none.
         namespaces: those that are watched; empty: all.
         after_start: called when kopf has set its own signal handlers, to set ours again.
     """
@@ -37,6 +40,7 @@ async def watch(
         clusterwide=not namespaces,
         namespaces=tuple(namespaces),
         standalone=True,
+        identity=identity,  # type: ignore[arg-type]  # kopf has no public name for the type
     )
     after_start()
     await kopf.run_tasks(tasks, ignored=existing)

@@ -1,5 +1,7 @@
 """What there is: Kafka's side and the cluster's, as far as one MailTopic is concerned."""
 
+import hmac
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -56,12 +58,27 @@ class DataObject:
     """A Secret or ConfigMap, without its values.
 
     Attributes:
-        version: changes whenever the data does: a digest of it, or the resource version.
+        version: a digest that changes when the data does, and with nothing else.
         keys: the keys of the data.
     """
 
     version: str
     keys: frozenset[str]
+
+
+def data_object(kind: str, item: Mapping[str, Any]) -> DataObject:
+    """Return what a Secret or ConfigMap holds, as the API server has it.
+
+    The digest of a Secret is keyed by its uid, which only its readers know: senders carry the
+    digest in an annotation, and a plain one would let anyone who can read a Deployment test
+    guessed passwords against it. Labels and annotations, which tools such as External Secrets
+    renew at each refresh, are not part of it.
+    """
+    data = {**(item.get("data") or {}), **(item.get("binaryData") or {})}
+    text = json.dumps(data, sort_keys=True).encode()
+    key = item["metadata"]["uid"].encode() if kind == "Secret" else b""
+    version = hmac.new(key, text, "sha256").hexdigest()[:32]
+    return DataObject(version, frozenset(data))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,12 @@
 """Looks at everything that concerns a batch, with as few requests as there can be."""
 
 import asyncio
-import hashlib
-import json
 from collections.abc import Collection, Mapping
-from typing import Any, Final
+from typing import Final
 
 from mailtopic_operator.domain.desired import Desired
 from mailtopic_operator.domain.kafka import KafkaProblem, TopicState
-from mailtopic_operator.domain.observed import ChildRef, DataObject, Observed
+from mailtopic_operator.domain.observed import ChildRef, DataObject, Observed, data_object
 from mailtopic_operator.engine.backlog import BacklogSampler
 from mailtopic_operator.engine.claims import Claims
 from mailtopic_operator.engine.endings import Endings
@@ -150,13 +148,4 @@ class Observer:
         except KubeError:
             # What may not be read is as good as absent: the condition names it.
             return None
-        return _data_object(kind, item)
-
-
-def _data_object(kind: str, item: Mapping[str, Any]) -> DataObject:
-    data = {**(item.get("data") or {}), **(item.get("binaryData") or {})}
-    # A digest of a password would let everybody who sees the Deployment try passwords against it.
-    version = f"{item['metadata']['uid']}/{item['metadata']['resourceVersion']}"
-    if kind == "ConfigMap":
-        version = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
-    return DataObject(version, frozenset(data))
+        return data_object(kind, item)

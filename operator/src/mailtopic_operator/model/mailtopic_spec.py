@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from mailtopic_operator.model.base import Duration, Model, checked, rule
 from mailtopic_operator.model.references import ConfigMapRef, KeysRef
@@ -40,6 +40,13 @@ class DeletionPolicy(StrEnum):
     DELETE = "Delete"
 
 
+def _is_no_internal_topic(name: str) -> str:
+    # The CRD refuses it as well; an older one did not, and such a MailTopic must touch nothing.
+    if name.startswith("__"):
+        raise ValueError("topics with '__' in front are Kafka's own")
+    return name
+
+
 TopicName = Annotated[
     str,
     Field(
@@ -54,8 +61,13 @@ TopicName = Annotated[
                 r"!self.matches('([.]retry[.][1-9][0-9]*[smh]|[.]dlq|[.]status)$')",
                 "write the main topic's name: its retry topics, .dlq and .status are made from it",
             ),
+            rule(
+                "!self.startsWith('__')",
+                "write a name without '__' in front: such topics are Kafka's own",
+            ),
         ),
     ),
+    AfterValidator(_is_no_internal_topic),
 ]
 
 

@@ -10,7 +10,7 @@ What libraries log comes through `logging` and joins it there.
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import structlog
@@ -22,6 +22,7 @@ from mailtopic_runtime.settings import LogSettings
 
 _ROOT: Final = logging.getLogger()
 _OUTPUT: Final = LineOutput()
+_MOST_CAUSES: Final = 5
 _render: LineRenderer | None = None
 """None until logs are configured: as long, lines go to structlog as it comes."""
 
@@ -30,7 +31,7 @@ class Logger:
     """Writes lines of one module, by its name; what is bound is in each of them.
 
     Fields are texts, numbers or None; anything else is written as its text. ``exc_info`` takes an
-    error, of which the line tells the type and the place.
+    error: the line names its type and place, and those of its causes, never its message.
     """
 
     __slots__ = ("_fields", "_levels", "name")
@@ -180,6 +181,22 @@ def _tell_error(line: dict[str, Any]) -> None:
     if isinstance(error, BaseException):
         line["error"] = type(error).__name__
         line["where"] = _where(error)
+        causes = [f"{type(each).__name__} at {_where(each) or '?'}" for each in _causes(error)]
+        if causes:
+            line["causes"] = "; ".join(causes)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield what an error came from: the errors of a group, and those that it was raised from."""
+    found = [error]
+    for each in found:
+        inner = list(each.exceptions) if isinstance(each, BaseExceptionGroup) else []
+        if each.__cause__ is not None:
+            inner.append(each.__cause__)
+        found += [one for one in inner if one not in found]
+        if len(found) > _MOST_CAUSES:
+            break
+    yield from found[1 : _MOST_CAUSES + 1]
 
 
 def _where(error: BaseException) -> str:

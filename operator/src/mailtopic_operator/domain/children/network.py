@@ -1,10 +1,15 @@
 """Which traffic the senders may have."""
 
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from mailtopic_operator.domain.children.common import child, selector
 from mailtopic_operator.domain.desired import Desired
+
+_DNS: Final = [
+    {"port": port, "protocol": protocol} for port in (53, 5353) for protocol in ("UDP", "TCP")
+]
+"""A policy sees the port of the DNS pods, not of their Service: 5353 on OpenShift."""
 
 
 def network_policy(desired: Desired) -> dict[str, Any]:
@@ -21,9 +26,9 @@ def network_policy(desired: Desired) -> dict[str, Any]:
                 "ports": [{"port": "metrics", "protocol": "TCP"}],
             }
         ],
-        # DNS, brokers, relays and collectors live where they like: only ports are fixed.
+        # Where DNS, brokers, relays and collectors are is not known: only ports are fixed.
         "egress": [
-            {"ports": [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]},
+            {"ports": _DNS},
             {"ports": _tcp(kafka)},
             {"ports": _tcp(relays)},
             *_collector(desired.defaults.sender.tracing_endpoint),

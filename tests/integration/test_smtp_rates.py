@@ -1,4 +1,4 @@
-"""Rates, brakes and what there is to see of relays: over TLS, against relays that misbehave."""
+"""Rates, refusals and what there is to see of relays: over TLS, against relays that misbehave."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ from support.smtp_times import largest_excess
 
 C = ReplyClass
 SES = "454 Throttling failure: Maximum sending rate exceeded."
-BURST = 0.2
+BURST = 0.1
 """Seconds' worth of a rate that may come at once."""
 
 

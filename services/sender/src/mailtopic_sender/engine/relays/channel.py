@@ -83,7 +83,7 @@ class Channel:
             PaceBounds(limits.rate_per_s, limits.connections, limits.mails_per_connection),
             now_s=clock.monotonic_s(),
         )
-        self._limits = (limits.connections, limits.mails_per_connection)
+        self._limits = self._bounds = (limits.connections, limits.mails_per_connection)
         self._queue = PacedQueue(self._pace, self, rate_per_s=limits.rate_per_s, clock=clock)
         self._replies = dict.fromkeys(ReplyClass, 0)
         self._failed_openings = 0
@@ -212,6 +212,8 @@ class Channel:
         if kind is ReplyClass.ACCEPTED:
             self._pace.accepted(now_s)
             offer.ticket.told(result)
+            if self._limits == self._bounds:
+                return  # nothing can have changed, and the session pulls the next mail
         else:
             self._refused(offer, result, place, now_s)
             self._learning.show(self._pace.learned, now_s)
@@ -320,7 +322,17 @@ class Channel:
         # Waiting for the pace isn't waiting for a connection.
         since_s = max(offer.offered_at_s, self._queue.held_back_at_s)
         connect_s = max(0.0, offer.begun_at_s - since_s)
-        return result._replace(connect_s=connect_s, transmit_s=now_s - offer.begun_at_s)
+        transmit_s = now_s - offer.begun_at_s
+        if result.reply_class is ReplyClass.ACCEPTED:  # `_replace` costs several times as much
+            return DeliveryResult(
+                ReplyClass.ACCEPTED,
+                result.relay,
+                result.phase,
+                result.smtp,
+                connect_s=connect_s,
+                transmit_s=transmit_s,
+            )
+        return result._replace(connect_s=connect_s, transmit_s=transmit_s)
 
     def _follow_pace(self) -> None:
         """Use the connections that the pace allows, and go on with what waits."""

@@ -139,7 +139,7 @@ class RelayMailer:
         else:
             offer.ticket.told(result)
             return
-        offer.tried.add(by.name)
+        offer.tried += (by.name,)
         untried = [channel for channel in self._channels if channel.name not in offer.tried]
         following = _best(untried) if untried else None
         if following is not None and following.admits:
@@ -175,6 +175,8 @@ class RelayMailer:
 
 def _best(channels: Sequence[Channel]) -> Channel:
     """The first that takes a mail soon, else the one that would soonest."""
+    if len(channels) == 1:
+        return channels[0]
     for channel in channels:
         if channel.admits and channel.wait_s <= _PATIENCE_S:
             return channel

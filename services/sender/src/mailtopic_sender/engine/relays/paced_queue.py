@@ -142,6 +142,8 @@ class PacedQueue:
         now_s = self._clock.monotonic_s()
         if self._offers.due_s() <= now_s and self._pace.wait_s(now_s) <= 0:
             self._gatekeeper.wake(min(room, self._ready))
+            if self._sweeper is not None and self._pace.is_open:
+                return
         self._schedule(now_s)
 
     def close(self) -> None:

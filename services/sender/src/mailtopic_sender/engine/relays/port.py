@@ -1,6 +1,6 @@
 """The port to one relay, and the values that cross it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from mailtopic_runtime import Span
@@ -63,7 +63,7 @@ class Offer:
     refusals: int = 0
     own_refusals: int = 0
     closings: int = 0
-    tried: set[str] = field(default_factory=set)
+    tried: tuple[str, ...] = ()
     declined: DeliveryResult | None = None
     throttled: DeliveryResult | None = None
     blamed: DeliveryResult | None = None

@@ -21,7 +21,7 @@ class Patience:
     longest_pause_s: float = 8.0
     longest_asked_s: float = 60.0
     refusals: int = 60
-    own_refusals: int = 4
+    own_refusals: int = 6
 
     def pause_s(self, refusals: int, asked_s: float | None) -> float:
         """Return how long a mail waits after so many refusals (from 1)."""

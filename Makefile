@@ -84,7 +84,11 @@ mail-servers: setup ## Fetch Debian's mail servers for their tests; nothing is i
 # By itself, after the others: a whole cluster beside them would take the time that they measure.
 .PHONY: test-cluster
 test-cluster: setup
-	$(BIN)/python -m pytest -m "cluster and not guarantees" tests/cluster
+	$(BIN)/python -m pytest -m "cluster and not guarantees and not kind" tests/cluster
+
+.PHONY: test-kind
+test-kind: setup ## Try kind itself, where Docker or Podman runs (ten minutes)
+	$(BIN)/python -m pytest -m kind tests/cluster/test_kind.py
 
 .PHONY: bench
 bench: setup ## Measure ours beside others (half an hour; BENCH_ARGS=--quick: minutes)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from mailtopic_cli.kafka_distribution import (
     DistributionError,
@@ -148,6 +148,57 @@ def test_a_wrong_code_is_said_at_the_field_with_the_tries_left(
     field.fill(code)
     field.press("Enter")
     expect(signup.get_by_role("heading", level=1)).to_have_text("The address is confirmed")
+
+
+@pytest.mark.parametrize("zero", [0x0660, 0x06F0, 0x0966, 0xFF10], ids=hex)
+def test_a_code_in_the_digits_of_another_script_is_understood(
+    devstack: Devstack, new_context: NewContext, zero: int
+) -> None:
+    context = new_context()
+    signup, inbox = context.new_page(), context.new_page()
+    address = f"digits-{zero}@example.org"
+    ask_for_a_code(signup, devstack, address)
+    open_inbox(inbox, devstack)
+    code = read_code(inbox, address)
+    typed = "".join(chr(zero + int(digit)) for digit in code)
+    signup.get_by_label("Six-digit code").fill(f"{typed[:3]} {typed[3:]}")
+    expect(signup.get_by_label("Six-digit code")).to_have_value(code)
+    signup.keyboard.press("Enter")
+    expect(signup.get_by_role("heading", level=1)).to_have_text("The address is confirmed")
+
+
+@pytest.mark.parametrize(
+    ("locale", "lead", "label"),
+    [
+        (
+            "en-GB",
+            "of eight digits to it. The code is valid for 2 hours",
+            "Eight-digit code",
+        ),
+        ("ru-RU", "код из восьми цифр. Срок его действия: 2 часа", "Код из восьми цифр"),
+    ],
+    ids=["en", "ru"],
+)
+def test_the_page_says_how_long_codes_are_and_for_how_long(
+    devstack: Devstack, new_context: NewContext, locale: str, lead: str, label: str
+) -> None:
+    page = new_context(locale).new_page()
+
+    def with_other_settings(route: Route) -> None:
+        answer = route.fetch()
+        text = answer.text().replace('code-length" content="6"', 'code-length" content="8"')
+        text = text.replace('code-ttl-s" content="600"', 'code-ttl-s" content="7200"')
+        route.fulfill(response=answer, body=text)
+
+    page.route(re.compile(f"^{re.escape(devstack.signup_url)}/?$"), with_other_settings)
+    page.goto(devstack.signup_url)
+    expect(page.locator(".lead").first).to_have_text(re.compile(lead))
+    page.locator("#email").fill("eight@example.org")
+    page.keyboard.press("Enter")
+    field = page.get_by_label(label)
+    expect(field).to_be_focused()
+    field.fill("1234567890")
+    expect(field).to_have_value("12345678")
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ SIGNUP = {
 def directory(tmp_path: Path) -> Path:
     (tmp_path / "keys.json").write_text(KeyRing.generate().dump())
     (tmp_path / "broken.json").write_text("{}")
+    rules = '[{"match": "x", "class": "quota"}, {"match": "y", "class": "bounce"}]'
+    (tmp_path / "rules.json").write_text(rules)
     (tmp_path / "broken.pem").write_text("no certificate")
     return tmp_path
 
@@ -112,6 +114,8 @@ async def test_a_sender_names_the_setting_that_is_missing(directory: Path, missi
         ("MAILTOPIC_DELIVERY__RETRY_TIERS", "soon", "MAILTOPIC_DELIVERY__RETRY_TIERS"),
         ("MAILTOPIC_DELIVERY__MAX_IN_FLIGHT", "0", "MAILTOPIC_DELIVERY__MAX_IN_FLIGHT"),
         ("MAILTOPIC_TEMPLATE__DEFAULT_LOCALE", "fr", "MAILTOPIC_TEMPLATE__DEFAULT_LOCALE"),
+        ("MAILTOPIC_REPLIES__RULES_FILE", "nothing.json", "MAILTOPIC_REPLIES__RULES_FILE"),
+        ("MAILTOPIC_REPLIES__RULES_FILE", "rules.json", "rules.json: entry 2: class must be one"),
         ("MAILTOPIC_LOG__LEVEL", "loud", "MAILTOPIC_LOG__LEVEL"),
         ("MAILTOPIC_SMTP__HOTS", "relay", "MAILTOPIC_SMTP__HOTS"),
     ],

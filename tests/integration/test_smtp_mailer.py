@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
 
 from mailtopic_sender.adapters.smtp_settings import RelaySettings, Security, SmtpTimeouts
-from mailtopic_sender.domain.replies import ReplyClass
+from mailtopic_sender.domain.replies import ReplyClass, parse_rules
 from mailtopic_sender.engine.relays.breaker import Gate
 from mailtopic_sender.mail_ports import DeliveryResult
 from support.conditions import until
@@ -160,6 +161,36 @@ async def test_a_distrusted_sender_is_tried_once_elsewhere() -> None:
             second.fault(Fault("rcpt", reply="550 5.7.26 unauthenticated"))
             assert (await mailer.send(mail())).reply_class is C.REPUTATION
     assert not third.mails
+
+
+async def test_a_refused_sender_goes_by_another_relay_and_blames_neither_relay_nor_mail() -> None:
+    async with SmtpRelay() as first, SmtpRelay() as second:
+        relays = settings(first, name="a"), settings(second, name="b")
+        first.fault(Fault("mail", reply="553 5.7.1 Sender address rejected: not owned by user"))
+        async with mailer_to(*relays) as mailer:
+            assert (await mailer.send(mail())).relay == "b"
+            second.fault(Fault("rcpt", reply="550 From not allowed"))
+            assert (await mailer.send(mail())).reply_class is C.SENDER
+            assert all(relay.gate is Gate.ALL for relay in mailer.relays)
+
+
+async def test_rules_of_ones_own_decide_what_a_relay_means() -> None:
+    rules = parse_rules(
+        '[{"match": "paradise lost", "class": "content"},'
+        ' {"match": "house full", "class": "quota"}]'
+    )
+    async with SmtpRelay() as relay:
+        ruled = replace(settings(relay, name="a"), reply_rules=rules)
+        relay.fault(Fault("connect", reply="554 House full"))
+        async with mailer_to(ruled, settings(relay, name="b")) as mailer:
+            assert (await mailer.send(mail())).reply_class.blames_relay
+            assert mailer.relays[0].replies[C.QUOTA] >= 1
+            assert mailer.relays[1].replies[C.QUOTA] == 0
+    async with SmtpRelay() as relay:
+        ruled = replace(settings(relay), reply_rules=rules)
+        relay.fault(Fault("rcpt", reply="550 5.1.1 User unknown (Paradise lost)"))
+        async with mailer_to(ruled) as mailer:
+            assert (await mailer.send(mail())).reply_class is C.CONTENT
 
 
 async def test_an_address_one_relay_cannot_carry_goes_by_another() -> None:

@@ -26,6 +26,7 @@ from mailtopic_sender.adapters.memory_relay import MemoryRelay
 from mailtopic_sender.adapters.memory_source import MemoryKafka, MemorySource, MemoryStatusLog
 from mailtopic_sender.domain.flood import FloodLimits
 from mailtopic_sender.domain.message import Message, MessageComposer
+from mailtopic_sender.domain.refusals import RefusalLimits
 from mailtopic_sender.domain.templates import TemplateSet
 from mailtopic_sender.engine.delivery import Delivery, DeliveryPolicy
 from mailtopic_sender.engine.flood_gate import FloodGate
@@ -34,6 +35,7 @@ from mailtopic_sender.engine.ledger import Ledger
 from mailtopic_sender.engine.progress import Progress
 from mailtopic_sender.engine.pump import Pump, PumpSettings
 from mailtopic_sender.engine.recorder import Recorder
+from mailtopic_sender.engine.refusal_gate import RefusalGate
 from mailtopic_sender.engine.relays.mailer import RelayMailer
 from mailtopic_sender.engine.relays.patience import Patience
 from mailtopic_sender.engine.relays.port import Relay
@@ -78,6 +80,7 @@ class Engine:
     other_relays: Sequence[Relay] = ()
     composed_by: MessageComposer = field(default_factory=AnyPurpose)
     flood_limits: FloodLimits = field(default_factory=FloodLimits)
+    refusal_limits: RefusalLimits = field(default_factory=RefusalLimits)
     tracer: Tracer = NO_TRACER
     metrics_type: type[SenderMetrics] = SenderMetrics
     shares: list[float] = field(default_factory=list)
@@ -105,6 +108,13 @@ class Engine:
             clock=self.clock,
             look_s=0.01,
         )
+        self.refusals = RefusalGate(
+            self.refusal_limits,
+            slots=self.slots,
+            metrics=self.metrics,
+            clock=self.clock,
+            look_s=0.01,
+        )
         self.delivery = Delivery(
             self.mailer,
             recorder,
@@ -116,6 +126,7 @@ class Engine:
             ledger=self.ledger,
             keyring=self.keyring,
             flood=self.flood,
+            refusals=self.refusals,
             teller=Teller(
                 tracer=self.tracer,
                 metrics=self.metrics,

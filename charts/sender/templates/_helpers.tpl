@@ -206,6 +206,10 @@ sender.env: all settings of the sender, as text for common.env.
 {{- $directory := ternary "/etc/mailtopic/templates" "" (ne (include "sender.templates" .) "") }}
 {{- $template := dict "defaultLocale" $values.template.defaultLocale "directory" $directory }}
 {{- include "common.settingsEnv" (dict "prefix" "MAILTOPIC_TEMPLATE__" "values" $template) }}
+{{- if $values.replies.rules }}
+- name: MAILTOPIC_REPLIES__RULES_FILE
+  value: /etc/mailtopic/replies/rules.json
+{{- end }}
 {{- range $group := list "delivery" "dlq" "topics" "consumer" "watchdog" "log" }}
 {{- include "common.settingsEnv" (dict "prefix" (printf "MAILTOPIC_%s__" (upper $group)) "values" (index $values $group)) }}
 {{- end }}

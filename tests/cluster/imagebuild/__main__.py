@@ -9,14 +9,15 @@ from imagebuild.builder import Builder, Built, fingerprint_of, opened_engine, re
 from imagebuild.catalogue import ROOT, STATE_DIR, Image, catalogue
 from imagebuild.commands import BuildError
 from imagebuild.delivery import find_target
-from imagebuild.engines import Buildah, choose_engine_name
+from imagebuild.engines import choose_engine_name
 
 
 def main() -> int:
     """Build what has changed, deliver what the cluster lacks; say what was done."""
     options = _parser().parse_args()
     try:
-        built = build(_chosen(options.names, _engine_of(options)), options)
+        options.engine = choose_engine_name(options.engine)
+        built = build(_chosen(options.names), options)
         if options.load:
             deliver(built)
     except BuildError as error:
@@ -77,21 +78,13 @@ def deliver(built: Sequence[Built]) -> None:
         _say("the cluster has them all")
 
 
-def _engine_of(options: argparse.Namespace) -> str:
-    options.engine = choose_engine_name(options.engine)
-    return str(options.engine)
-
-
-def _chosen(names: Sequence[str], engine: str) -> list[Image]:
+def _chosen(names: Sequence[str]) -> list[Image]:
     images = catalogue()
     unknown = sorted(set(names) - {image.name for image in images})
     if unknown:
         known = ", ".join(image.name for image in images)
         raise BuildError(f"there is no image called {unknown[0]}; there are {known}")
-    if names:
-        return [image for image in images if image.name in names]
-    # Where a registry can be asked, the official image of Kafka is the one to run.
-    return [image for image in images if engine == Buildah.name or not image.is_kafka]
+    return [image for image in images if image.name in names] if names else images
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -21,7 +21,7 @@ class Target:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._note = settings.state / "delivered.json"
+        self._note = settings.delivered_file
         # Every cluster has keys of its own, so this also tells it from those before it.
         self._identity = hashlib.sha256(settings.kubeconfig.read_bytes()).hexdigest()
 

@@ -15,6 +15,7 @@ from typing import Protocol
 from imagebuild.commands import BuildError, output_of, run_logged, succeeds
 
 BUILDAH_PACKAGES = "buildah"
+_FIRST_WITH_BUILDX = 23
 # Every change leaves a few layers; with this many, what no image needs any more is dropped.
 _MAX_LAYERS = 120
 
@@ -208,7 +209,14 @@ def choose_engine_name(wanted: str | None = None) -> str:
 def _docker_problem() -> str | None:
     if shutil.which("docker") is None:
         return "isn't installed"
-    return None if succeeds(["docker", "info"]) else "its daemon doesn't answer (docker info)"
+    if not succeeds(["docker", "info"]):
+        return "its daemon doesn't answer (docker info)"
+    # The Dockerfiles mount secrets and caches; older clients have BuildKit in them.
+    major = output_of(["docker", "version", "--format", "{{.Client.Version}}"]).split(".")[0]
+    needs_buildx = major.isdecimal() and int(major) >= _FIRST_WITH_BUILDX
+    if needs_buildx and not succeeds(["docker", "buildx", "version"]):
+        return "its buildx plugin is missing (package docker-buildx-plugin or docker-buildx)"
+    return None
 
 
 def _podman_problem() -> str | None:

@@ -54,8 +54,9 @@ def up() -> None:
     with _exclusive(settings):
         toolchain = _toolchain()
         cluster = choose(settings, toolchain, _report)
-        cluster.up()
+        # First, so that `down` finds what an interrupted start has left.
         settings.mode_file.write_text(f"{cluster.mode}\n")
+        cluster.up()
         link_clients(settings, toolchain, cluster.mode)
         _tell(cluster)
 
@@ -67,6 +68,7 @@ def down() -> None:
     with _exclusive(settings):
         current(settings, _toolchain(), _report).down()
         settings.mode_file.unlink(missing_ok=True)
+        settings.delivered_file.unlink(missing_ok=True)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from .programs import run
 from .settings import Settings
 from .toolchain import Report, Toolchain
 
+MODE_VARIABLE = "MAILTOPIC_CLUSTER_MODE"
 _VARIABLES = ("MAILTOPIC_TEST_KUBECONFIG", "KUBECONFIG")
 
 
@@ -40,31 +41,46 @@ class Cluster(Protocol):
 def choose(settings: Settings, toolchain: Toolchain, report: Report) -> Cluster:
     """Return the cluster that `up` is to bring up on this machine.
 
-    One that is up stays the choice; else the one that the environment gives; else kind where a
-    container engine runs; else the one-node cluster.
+    One that is up stays the choice; else the mode that the environment names; else a kind cluster
+    that was begun here, because its `up` starts or replaces it; else the cluster that the
+    environment gives; else kind where a container engine runs; else the one-node cluster.
+
+    Raises:
+        ClusterError: the environment names a mode that there isn't, or no file.
     """
-    if settings.mode_file.exists():
-        cluster = current(settings, toolchain, report)
-        if cluster.is_up():
-            return cluster
+    noted = current(settings, toolchain, report) if settings.mode_file.exists() else None
+    if noted is not None and noted.is_up():
+        return noted
+    if by_hand := _by_hand(settings, toolchain, report):
+        return by_hand
+    if isinstance(noted, KindCluster) and noted.is_noted:
+        return noted
     if given := given_kubeconfig(settings):
         return GivenCluster(settings, toolchain, report, given)
-    if engine := _running_engine():
+    if engine := running_engine():
         return KindCluster(settings, report, engine)
     return NodeCluster(settings, toolchain, report)
 
 
-def current(settings: Settings, toolchain: Toolchain, report: Report) -> Cluster:
-    """Return the cluster that `up` brought up; where none is noted, the one-node cluster.
+def _by_hand(settings: Settings, toolchain: Toolchain, report: Report) -> Cluster | None:
+    mode = os.environ.get(MODE_VARIABLE)
+    if not mode:
+        return None
+    if mode == "kind":
+        return KindCluster(settings, report, running_engine() or "docker")
+    if mode == "node":
+        return NodeCluster(settings, toolchain, report)
+    raise ClusterError(f"{MODE_VARIABLE} must be kind or node, not {mode!r}")
 
-    An `up` that was killed noted nothing, and only a one-node cluster leaves anything then.
-    """
+
+def current(settings: Settings, toolchain: Toolchain, report: Report) -> Cluster:
+    """Return the cluster that `up` brought up; where none is noted, the one-node cluster."""
     noted = settings.mode_file.read_text().split() if settings.mode_file.exists() else ["node"]
     match noted:
         case ["given"]:
             return GivenCluster(settings, toolchain, report, None)
         case ["kind"]:
-            return KindCluster(settings, report, _running_engine() or "docker")
+            return KindCluster(settings, report, running_engine() or "docker")
         case ["node"]:
             return NodeCluster(settings, toolchain, report)
     raise ClusterError(f"{settings.mode_file} names no kind of cluster")
@@ -89,7 +105,7 @@ def given_kubeconfig(settings: Settings) -> Path | None:
     return None
 
 
-def _running_engine() -> str | None:
+def running_engine() -> str | None:
     """Return the container engine that not only is installed but runs."""
     for engine in ("docker", "podman"):
         try:

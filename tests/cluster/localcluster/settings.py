@@ -90,8 +90,18 @@ class Settings:
         return self.state / "mode"
 
     @property
+    def kind_progress(self) -> Path:
+        """How far a kind cluster came: `begun` or `complete`; absent where there is none."""
+        return self.state / "kind-progress"
+
+    @property
     def lock_file(self) -> Path:
         return self.state / "lock"
+
+    @property
+    def delivered_file(self) -> Path:
+        """Which images the cluster has got."""
+        return self.state / "delivered.json"
 
     @property
     def bin(self) -> Path:

@@ -87,7 +87,7 @@ async def _lead(client: ClusterClient, namespace: str, ports: Ports) -> None:
         up = group.create_task(_all_up(forwards))
         await asyncio.wait([stop, up], return_when=asyncio.FIRST_COMPLETED)
         if not stop.done():
-            typer.echo(_welcome(namespace, ports))
+            typer.echo(_welcome(client.settings, namespace, ports))
             await stop
         for task in (up, *running):
             task.cancel()
@@ -119,12 +119,12 @@ def _command(
     ]
 
 
-def _welcome(namespace: str, ports: Ports) -> str:
+def _welcome(settings: Settings, namespace: str, ports: Ports) -> str:
     return f"""
 MailTopic runs in the namespace {namespace}.
   Sign up    http://{HOST}:{ports.signup}/   with any address
   Read mail  http://{HOST}:{ports.inbox}/   the code is in there; enter it on the signup page
-  Look       export KUBECONFIG=.cluster/kubeconfig PATH="$PWD/.cluster/bin:$PATH"
+  Look       export KUBECONFIG={settings.kubeconfig} PATH="{settings.bin}:$PATH"
              kubectl --namespace {namespace} get pods
 Ctrl-C ends these two ports; what runs in the cluster goes on."""
 

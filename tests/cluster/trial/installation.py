@@ -21,8 +21,8 @@ RELEASE = "mailtopic"
 _CRDS = "mailtopic-crds"
 _INSTANCE = "app.kubernetes.io/instance"
 _LOOK_EVERY_S = 1
-# By what `make cluster` noted: the values that such a cluster needs.
-_VALUES = {"kind": "kind-values.yaml", "node": "local-values.yaml"}
+# The values of a cluster that has its images from `make images`; a given one pulls them.
+_LOADED = "local-values.yaml"
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Installation:
 
     def _arguments(self) -> Iterator[str]:
         mode = self.client.settings.mode_file.read_text().strip()
-        files = [CHARTS / RELEASE / "ci" / _VALUES[mode]] if mode in _VALUES else []
+        files = [] if mode == "given" else [CHARTS / RELEASE / "ci" / _LOADED]
         yield from (f"--values={file}" for file in [*files, *self.values])
         yield "--set=operator.enabled=true"
         # The two pages link to each other, as this machine's browser sees them.

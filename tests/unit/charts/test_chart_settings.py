@@ -26,6 +26,7 @@ LEFT_OUT = {
     "MAILTOPIC_CONSUMER__INSTANCE_ID",  # each pod needs its own; pods of a Deployment keep no name
     "MAILTOPIC_DKIM__KEYS_DIRECTORY",  # where dkim.existingSecret is mounted
     "MAILTOPIC_TRACING__HEADERS",  # a collector in the cluster wants none; extraEnv has Secrets
+    "MAILTOPIC_REPLIES__RULES_FILE",  # where replies.rules are mounted
     "MAILTOPIC_TEMPLATE__DIRECTORY",  # set by template.files and template.existingConfigMap
 }
 # Defaults that differ in a pod: it is reached from outside, and not from a shell's directory.

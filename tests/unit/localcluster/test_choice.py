@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from localcluster.choice import choose, current, given_kubeconfig
+from localcluster.choice import choose, given_kubeconfig
 from localcluster.errors import ClusterError, PrerequisiteError
 from localcluster.settings import Settings
 from localcluster.toolchain import Toolchain
@@ -112,33 +112,15 @@ def test_without_kind_the_error_says_how_to_get_it(
         choose(settings, toolchain, str).up()
 
 
-def test_kind_is_called_with_a_name_and_a_kubeconfig_of_this_cluster(
-    settings: Settings, toolchain: Toolchain, program: Program, tmp_path: Path
-) -> None:
-    calls = tmp_path / "calls"
-    program("docker", "exit 0")
-    program("kind", f'echo "$KIND_EXPERIMENTAL_PROVIDER $*" >>{calls}')
-    cluster = choose(settings, toolchain, str)
-    cluster.up()
-    settings.mode_file.write_text("kind\n")
-    current(settings, toolchain, str).load([tmp_path / "image.tar"])
-    current(settings, toolchain, str).down()
-    kubeconfig, name = settings.kubeconfig, settings.name
-    assert calls.read_text().splitlines() == [
-        "docker get clusters",
-        f"docker create cluster --kubeconfig {kubeconfig} --wait 180s --name {name}",
-        f"docker load image-archive {tmp_path}/image.tar --name {name}",
-        f"docker delete cluster --kubeconfig {kubeconfig} --name {name}",
-    ]
-
-
-def test_what_kind_says_when_it_fails_is_shown(
-    settings: Settings, toolchain: Toolchain, program: Program
+def test_a_mode_can_be_chosen_where_an_engine_runs(
+    settings: Settings, toolchain: Toolchain, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program("docker", "exit 0")
-    program("kind", "[ $1 = get ] || { echo no room >&2; exit 1; }")
-    with pytest.raises(ClusterError, match="kind create cluster failed: no room"):
-        choose(settings, toolchain, str).up()
+    monkeypatch.setenv("MAILTOPIC_CLUSTER_MODE", "node")
+    assert choose(settings, toolchain, str).mode == "node"
+    monkeypatch.setenv("MAILTOPIC_CLUSTER_MODE", "k3s")
+    with pytest.raises(ClusterError, match="MAILTOPIC_CLUSTER_MODE must be kind or node"):
+        choose(settings, toolchain, str)
 
 
 def test_two_folders_are_two_clusters(tmp_path: Path) -> None:

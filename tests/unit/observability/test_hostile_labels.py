@@ -16,6 +16,7 @@ from mailtopic_observability.catalogue import OURS
 from mailtopic_runtime import ManualClock
 from mailtopic_sender.adapters.memory_relay import MemoryRelay
 from mailtopic_sender.domain.flood import FloodLimits
+from mailtopic_sender.domain.refusals import RefusalLimits
 from mailtopic_sender.domain.replies import ReplyClass, classify
 from mailtopic_sender.domain.reply_text import redact
 from mailtopic_sender.engine.relays.patience import Patience
@@ -179,6 +180,7 @@ async def test_no_record_and_no_reply_adds_a_series() -> None:
         max_in_flight=200,
         max_held_records=400,
         flood_limits=FloodLimits(share=1),
+        refusal_limits=RefusalLimits(ours=RECORDS, unclear=RECORDS, known=RECORDS),
     )
     engine.relay.script(*(odd_result(chance, number) for number in range(RECORDS)))
     before: Series = set()

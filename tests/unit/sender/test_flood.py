@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from mailtopic_contract import KeyRing, Outcome
 from mailtopic_sender.adapters.memory_relay import MemoryRelay
 from mailtopic_sender.domain.flood import FloodBreaker, FloodLimits
+from mailtopic_sender.domain.refusals import RefusalLimits
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.engine.lease import Abandoned, Lease
 from mailtopic_sender.mail_ports import DeliveryResult
@@ -211,7 +212,11 @@ async def test_waiting_for_a_burial_ends_with_the_lease() -> None:
 
 async def test_mails_that_go_well_again_let_those_be_buried_that_waited() -> None:
     refused = DeliveryResult(ReplyClass.REPUTATION, relay="a", phase="data", smtp="554 5.7.1")
-    engine = Engine(relay=MemoryRelay([refused] * 5), flood_limits=FloodLimits(least=5))
+    engine = Engine(
+        relay=MemoryRelay([refused] * 5),
+        flood_limits=FloodLimits(least=5),
+        refusal_limits=RefusalLimits(ours=6),
+    )
     for number in range(5):
         await engine.publish(f"refused{number}@example.com")
     with capture_logs() as logs:

@@ -27,7 +27,7 @@ GMAIL = [
     (534, "5.7.9", "auth", "Application-specific password required.", C.AUTH),
     (530, "5.7.0", "mail", "Must issue a STARTTLS command first.", C.POLICY),
     (452, "4.5.3", "rcpt", "Your message has exceeded the limit of recipients", C.TRANSIENT),
-    (501, "5.5.4", "ehlo", "HELO/EHLO argument is invalid", C.TRANSPORT),
+    (501, "5.5.4", "ehlo", "HELO/EHLO argument is invalid", C.BLOCKED),
     (555, "5.5.2", "mail", "Syntax error.", C.PROTOCOL),
 ]  # fmt: skip
 
@@ -44,9 +44,9 @@ MICROSOFT = [
     (421, None, "connect", "RP-001 The mail server IP has exceeded the rate limit", C.TRANSPORT),
     (530, "5.7.57", "mail", "Client not authenticated to send mail.", C.AUTH),
     (535, "5.7.139", "auth", "SmtpClientAuthentication is disabled for the Tenant.", C.AUTH),
-    (550, "5.7.60", "body", "Client does not have permissions to send as this sender", C.AUTH),
+    (550, "5.7.60", "body", "Client does not have permissions to send as this sender", C.SENDER),
     (550, "5.1.90", "body", "You've reached your daily limit for message recipients", C.QUOTA),
-    (550, "5.1.8", "body", "Access denied, bad outbound sender", C.REPUTATION),
+    (550, "5.1.8", "body", "Access denied, bad outbound sender", C.SENDER),
     (550, "5.7.1", "rcpt", "part of their network is on our block list (S3140).", C.REPUTATION),
     (554, "5.2.2", "body", "mailbox full", C.MAILBOX_FULL),
     (550, "5.7.133", "rcpt", "sender not authenticated for group", C.HARD_BOUNCE),
@@ -58,7 +58,7 @@ YAHOO = [
     (554, None, "rcpt", "dd This user doesn't have a yahoo.com account", C.HARD_BOUNCE),
     (554, None, "rcpt", "delivery error: dd Not a valid recipient: user unknown", C.HARD_BOUNCE),
     (552, "1.0.0", "rcpt", "mailbox for this user is full", C.MAILBOX_FULL),
-    (553, "5.7.2", "mail", "[TSS09] All messages will be permanently deferred", C.REPUTATION),
+    (553, "5.7.2", "mail", "[TSS09] All messages will be permanently deferred", C.SENDER),
 ]  # fmt: skip
 
 SES = [
@@ -66,7 +66,7 @@ SES = [
     (454, None, "rcpt", "Throttling failure: Daily message quota exceeded.", C.QUOTA),
     (454, None, "auth", "Throttling failure: Daily message quota exceeded.", C.QUOTA),
     (454, None, "auth", "Temporary authentication failure", C.TRANSPORT),
-    (554, None, "body", "Message rejected: Email address is not verified.", C.REPUTATION),
+    (554, None, "body", "Message rejected: Email address is not verified.", C.SENDER),
     (535, None, "auth", "Authentication Credentials Invalid", C.AUTH),
     (530, None, "mail", "Authentication required", C.AUTH),
     (421, "4.4.2", "mail", "Timeout waiting for data from client.", C.CLOSING),
@@ -91,13 +91,13 @@ POSTFIX_AND_OTHERS = [
     (450, "5.1.1", "rcpt", "User unknown (soft_bounce = yes)", C.TRANSIENT),
     (550, None, "rcpt", "No such user here", C.HARD_BOUNCE),
     (550, None, "rcpt", "rejected", C.HARD_BOUNCE),
-    (550, None, "mail", "sender rejected", C.REPUTATION),
+    (550, None, "mail", "sender rejected", C.SENDER),
     (550, None, "body", "Administrative prohibition", C.REPUTATION),
     (551, None, "rcpt", "User not local", C.HARD_BOUNCE),
     (553, "5.1.3", "rcpt", "bad recipient syntax", C.HARD_BOUNCE),
     (556, "5.1.10", "rcpt", "Domain accepts no mail", C.HARD_BOUNCE),
     (525, "5.7.13", "rcpt", "User account disabled", C.HARD_BOUNCE),
-    (553, "5.1.7", "mail", "bad sender", C.REPUTATION),
+    (553, "5.1.7", "mail", "bad sender", C.SENDER),
     (553, "5.6.7", "rcpt", "SMTPUTF8 is required", C.CONTENT),
     (554, "5.6.0", "body", "bad MIME", C.CONTENT),
     (554, "5.7.1", "rcpt", "blocked using zen.spamhaus.org", C.REPUTATION),
@@ -133,9 +133,9 @@ def test_a_reply_means_what_its_sender_meant(
     assert classify(code, enhanced, phase, text) is expected
 
 
-def test_relay_denied_is_about_the_recipient_once_we_are_logged_in() -> None:
+def test_relay_denied_is_about_the_account_once_we_are_logged_in() -> None:
     text = "Relay access denied"
-    assert classify(554, "5.7.1", "rcpt", text, logged_in=True) is C.REPUTATION
+    assert classify(554, "5.7.1", "rcpt", text, logged_in=True) is C.SENDER
     assert classify(454, "4.7.1", "rcpt", text, logged_in=True) is C.TRANSIENT
     assert classify(530, "5.7.0", "rcpt", text, logged_in=True) is C.AUTH
 

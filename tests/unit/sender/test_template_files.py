@@ -19,6 +19,13 @@ def test_three_files_make_a_template(tmp_path: Path) -> None:
     assert load_templates(tmp_path) == {("signup", "ru"): Template("Код", "{code}\n", "x")}
 
 
+def test_a_byte_order_mark_is_no_part_of_a_template(tmp_path: Path) -> None:
+    for part in ("subject", "text", "html"):
+        (tmp_path / f"signup.ru.{part}").write_bytes(b"\xef\xbb\xbf{code}")
+    template = load_templates(tmp_path)["signup", "ru"]
+    assert (template.subject, template.text, template.html) == ("{code}", "{code}", "{code}")
+
+
 def test_the_purpose_any_serves_all(tmp_path: Path) -> None:
     _write(tmp_path, any__en__subject="s", any__en__text="t", any__en__html="h")
     assert load_templates(tmp_path) == {(ANY_PURPOSE, "en"): Template("s", "t", "h")}

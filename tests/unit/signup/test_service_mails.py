@@ -169,7 +169,7 @@ async def test_a_mail_of_another_service_is_as_unknown_as_one_that_never_was(
         ({"to": "anna"}, "to"),
         ({"to": "anna@example.com\r\nBcc: x@example.com"}, "to"),
         ({"to": "anna@localhost"}, "to"),
-        ({"locale": "not a locale"}, "locale"),
+        ({"locale": 1}, "locale"),
         ({"purpose": "With Spaces"}, "purpose"),
         ({"variables": ["code"]}, "variables"),
         ({"variables": {"Code": "1"}}, "variables"),

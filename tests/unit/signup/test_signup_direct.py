@@ -24,7 +24,7 @@ BODIES = (
     b"{}",
     b'{"email": 1}',
     b'{"email": null, "locale": 2}',
-    b'{"email": "anna@example.com", "locale": "!"}',
+    b'{"email": "anna@example.com", "locale": []}',
     b'\xef\xbb\xbf{"locale": "ru"}',
     b"[" * 10_000,
     b"1" * 5_000,

@@ -29,9 +29,13 @@ async def tell(
     mail_id: UUID,
     outcome: Outcome = Outcome.BOUNCED,
     reply_class: str | None = "hard_bounce",
+    *,
+    taken_back: bool = False,
 ) -> None:
     at = signup.clock.now_ms()
-    news = Delivered(mail_id, outcome, at, reply_class=reply_class, smtp="550 5.1.1")
+    news = Delivered(
+        mail_id, outcome, at, reply_class=reply_class, smtp="550 5.1.1", taken_back=taken_back
+    )
     await signup.parts.deliveries.record([news])
 
 
@@ -147,6 +151,7 @@ async def test_a_suppression_ends(
     ("outcome", "reply_class"),
     [
         (Outcome.BOUNCED, "content"),
+        (Outcome.BOUNCED, "provider_suppressed"),
         (Outcome.BOUNCED, None),
         (Outcome.DEAD, "reputation"),
         (Outcome.DEAD, "hard_bounce"),
@@ -282,3 +287,49 @@ async def test_the_token_command_makes_an_entry_that_lets_its_token_in(
 async def test_a_token_for_what_is_no_topic_is_refused_in_one_line(signup: Signup) -> None:
     code, out, err = await command(signup, "token", "billing-3", "no topic")
     assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+async def test_a_bounce_that_is_taken_back_neither_suppresses_nor_shows(signup: Signup) -> None:
+    challenge = await signup.begin()
+    (mail,) = await waiting(signup)
+    await forget_what_waits(signup)
+    await tell(signup, mail.mail.id)
+    assert (await signup.status(challenge))["delivery"] == "bounced"
+    signup.clock.advance(1)
+    await tell(signup, mail.mail.id, Outcome.DEFERRED, "sender", taken_back=True)
+    assert (await signup.status(challenge))["delivery"] == "deferred"
+    assert await suppressions(signup) == []
+    await tell(signup, mail.mail.id, Outcome.ACCEPTED, "accepted")
+    assert (await signup.status(challenge))["delivery"] == "sent"
+
+
+async def test_taking_back_is_done_once_and_not_for_what_came_later(signup: Signup) -> None:
+    challenge = await signup.begin()
+    (mail,) = await waiting(signup)
+    at = signup.clock.now_ms()
+
+    def news(outcome: Outcome, after_ms: int, *, taken_back: bool = False) -> Delivered:
+        return Delivered(
+            mail.mail.id, outcome, at + after_ms, "hard_bounce", "550", taken_back=taken_back
+        )
+
+    correction = news(Outcome.DEFERRED, 2, taken_back=True)
+    batch = [news(Outcome.BOUNCED, 1), correction, news(Outcome.BOUNCED, 3)]
+    await signup.parts.deliveries.record(batch)
+    assert (await signup.status(challenge))["delivery"] == "bounced"
+    assert len(await suppressions(signup)) == 1
+    await signup.parts.deliveries.record([correction])
+    assert (await signup.status(challenge))["delivery"] == "bounced"
+    assert len(await suppressions(signup)) == 1
+
+
+async def test_the_service_that_sent_it_sees_a_correction_too(
+    signup: Signup, tokens: ServiceTokens
+) -> None:
+    mail_id = await send(signup, tokens)
+    await forget_what_waits(signup)
+    await tell(signup, mail_id)
+    await tell(signup, mail_id, Outcome.DEFERRED, "sender", taken_back=True)
+    assert await suppressions(signup) == []
+    await send(signup, tokens)
+    assert await topics_that_wait(signup) == ["receipts"]

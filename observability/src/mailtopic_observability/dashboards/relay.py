@@ -36,6 +36,7 @@ from mailtopic_observability.dashboards.queries import (
 )
 
 _REPLIES = "mailtopic_smtp_replies_total"
+_REFUSED = "hard_bounce|provider_suppressed|content|sender|reputation"
 _BY = "topic, relay"
 # A group's rate is the same at each of its senders.
 _LIMIT = f"max by ({_BY}) (mailtopic_relay_rate_limit_per_s{{{RELAY}}})"
@@ -139,14 +140,14 @@ _ANSWERS: Final = Row(
             ),
             Column(
                 "Refused",
-                Query(increase(_REPLIES, f'{RELAY},class=~"hard_bounce|content|reputation"', _BY)),
+                Query(increase(_REPLIES, f'{RELAY},class=~"{_REFUSED}"', _BY)),
             ),
             Column(
                 "Out of order",
                 Query(
                     increase(
                         _REPLIES,
-                        f'{RELAY},class=~"auth|policy|quota|transport|protocol|closing"',
+                        f'{RELAY},class=~"auth|blocked|policy|quota|transport|protocol|closing"',
                         _BY,
                     )
                 ),
@@ -295,14 +296,14 @@ _BLAME: Final = Row(
             About(
                 "The relay's, or our account's",
                 "suffix:replies/s",
-                "Login refused, TLS not to be trusted, allowance used up, nobody there: mails "
+                "Login or host refused, TLS not trusted, allowance used up, nobody there: mails "
                 "wait, no attempt is counted.",
                 ("MailTopicRelayAuthFailing", "MailTopicRelayQuotaUsedUp"),
             ),
             Query(
                 parts(
                     _REPLIES,
-                    f'{RELAY},class=~"auth|policy|quota|transport|closing|protocol"',
+                    f'{RELAY},class=~"auth|blocked|policy|quota|transport|closing|protocol"',
                     "class",
                 ),
                 "{{class}}",
@@ -316,14 +317,14 @@ _BLAME: Final = Row(
             About(
                 "The recipient's, or the mail's",
                 "suffix:replies/s",
-                "No such address, mailbox full, content refused; and reputation: the relay "
-                "distrusts the sender, however well the address is spelt.",
-                ("MailTopicRelayRefusing", "MailTopicBouncesHigh"),
+                "No such address, mailbox full, content refused; and sender and reputation: the "
+                "relay refuses or distrusts the sender, however well the address is spelt.",
+                ("MailTopicRelayRefusing", "MailTopicBouncesHigh", "MailTopicSenderRefused"),
             ),
             Query(
                 parts(
                     _REPLIES,
-                    f'{RELAY},class=~"hard_bounce|mailbox_full|content|reputation"',
+                    f'{RELAY},class=~"mailbox_full|{_REFUSED}"',
                     "class",
                 ),
                 "{{class}}",

@@ -91,11 +91,16 @@ _NOW: Final = Row(
             About(
                 "Intake stopped",
                 "short",
-                "Senders that stopped reading because so many records die: the cure is in the "
-                "runbook, not in more senders.",
-                ("MailTopicDeadLetterFlood",),
+                "Senders that stopped reading because so many records die, or are refused in the "
+                "same words: the cure is in the runbook, not in more senders.",
+                ("MailTopicDeadLetterFlood", "MailTopicSenderRefused"),
             ),
-            Query(or_zero(f"sum(mailtopic_dlq_flood_open{{{TOPIC}}})")),
+            Query(
+                or_zero(
+                    f"(sum(mailtopic_dlq_flood_open{{{TOPIC}}})"
+                    f" + sum(mailtopic_refused_alike{{{TOPIC}}}))"
+                )
+            ),
             steps=NEVER,
             texts={"0": "no"},
         ),

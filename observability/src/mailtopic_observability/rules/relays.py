@@ -8,7 +8,7 @@ REPLIES: Final = "mailtopic:smtp_replies:rate5m"
 USED: Final = "mailtopic:relay_rate:used_ratio"
 
 _BY: Final = "sum by (namespace, topic, relay)"
-_TO_NO_MAIL: Final = "auth|policy|transport|quota"
+_TO_NO_MAIL: Final = "auth|blocked|policy|transport|quota"
 """Classes that blame the relay: the answer to an attempt to open a session, or as good as one."""
 
 
@@ -87,6 +87,25 @@ def _away() -> tuple[Rule, ...]:
 
 def _refusing() -> tuple[Rule, ...]:
     return (
+        Alert(
+            name="MailTopicSenderRefused",
+            expr=(
+                "max by (namespace, topic) (mailtopic_refused_alike) > 0\n"
+                "or sum by (namespace, topic)"
+                ' (increase(mailtopic_smtp_replies_total{class=~"sender|blocked"}[10m])) > 1.5'
+            ),
+            hold="1m",
+            hold_reason="a refusal of one mail may be that mail's own; what is ours comes again",
+            severity=Severity.PAGE,
+            component="relay",
+            summary="A relay refuses our address, domain, plan or host",
+            description=(
+                "The mails of topic {{ $labels.topic }} are refused for a reason that is ours, or"
+                " all in the same words. No recipient is marked for it: mails wait until it is"
+                " mended or they expire."
+            ),
+            expected_when="a from address or a domain is being changed",
+        ),
         _share(
             name="MailTopicRelayRefusing",
             classes="content|protocol|reputation",

@@ -39,6 +39,18 @@ _HOST = re.compile(
 )
 
 
+# Zero-width characters and a BOM; marks and brackets of direction, but no overrides, which can show
+# a text as another one.
+_INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u2060\u2066\u2067\u2068\u2069\ufeff"
+_UNSEEN = _INVISIBLE + "".join(
+    character for character in map(chr, range(0x10000)) if character.isspace()
+)
+"""What is dropped around an address: Unicode's white space, and what shows nothing at all."""
+
+_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+"""U+FF01 to U+FF5E stand for U+0021 to U+007E, in East Asian width (Unicode's UAX #11)."""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Address:
     """A mailbox: a local part as it was given, a domain as lower-case A-labels.
@@ -80,7 +92,12 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """Return the address that a text holds, and nothing else than it.
+    """Return the address that a text holds.
+
+    White space and invisible characters around the address are dropped: copying and phones'
+    keyboards add them. Full-width forms, which East Asian keyboards
+    write (``ａ＠ｂ．ｃ``), are read as the ASCII that they stand for. Anything else has to be the
+    address alone.
 
     Accepts quoted local parts, plus tags, IDN domains, domain literals, host names without a dot
     and non-ASCII local parts (RFC 5321 §4.1.2, RFC 6531 §3.3). It doesn't look whether the domain
@@ -94,7 +111,7 @@ def parse_address(text: str) -> Address:
     if common is not None and len(common[1]) <= MAX_LOCAL_OCTETS:
         address = Address(local=common[1], domain=_normalise_domain(common[2]))
     else:
-        address = _parse_any(text)
+        address = _parse_any(text.strip(_UNSEEN).translate(_FULL_WIDTH))
     if _octets(address.normalised) > MAX_ADDRESS_OCTETS:
         # An IDN domain grows when it becomes A-labels.
         raise BadAddress(f"the address is longer than {MAX_ADDRESS_OCTETS} octets")
@@ -156,7 +173,28 @@ def _to_a_labels(domain: str) -> str:
     try:
         return idna.encode(domain, uts46=True, std3_rules=True).decode("ascii").lower()
     except (idna.IDNAError, UnicodeError, ValueError, IndexError):
+        pass
+    try:
+        # Long before IDNA2008 forbade it, registries sold domains of emoji; those take mail.
+        return ".".join(map(_to_emoji_label, idna.uts46_remap(domain, std3_rules=True).split(".")))
+    except (idna.IDNAError, UnicodeError, ValueError, IndexError):
         raise BadAddress("the part after the @ is not a valid internationalised domain") from None
+
+
+def _to_emoji_label(label: str) -> str:
+    shown = label[4:].encode("ascii").decode("punycode") if label.startswith("xn--") else label
+    # With each emoji taken for a letter, IDNA2008's rules must hold all the same.
+    plain = "".join("x" if _is_emoji(character) else character for character in shown)
+    idna.alabel(plain)
+    encoded = f"xn--{shown.encode('punycode').decode('ascii')}" if not shown.isascii() else shown
+    if label.startswith("xn--") and label != encoded:
+        raise ValueError("this is not how Punycode writes the label (RFC 3492)")
+    return encoded
+
+
+def _is_emoji(character: str) -> bool:
+    is_part = character in "\u200d\ufe0f" or "\U0001f3fb" <= character <= "\U0001f3ff"
+    return is_part or unicodedata.category(character) == "So"
 
 
 def _normalise_literal(text: str) -> str:

@@ -46,6 +46,8 @@ class StatusEvent(BaseModel):
         reply_class: the class of its reply.
         smtp: its reply code and enhanced code, such as ``250 2.0.0``; never its text.
         replayed: a person put the mail back on its topic after this attempt had ended it.
+        taken_back: of a deferred mail, the bounce that this attempt had been recorded as wasn't the
+            recipient's fault; it doesn't count any more.
         tier: of a deferred mail, the retry tier that holds it.
         not_before: of a deferred mail, when its next attempt is due, epoch milliseconds.
     """
@@ -62,6 +64,7 @@ class StatusEvent(BaseModel):
     reply_class: str | None = Field(default=None, max_length=64)
     smtp: str | None = Field(default=None, max_length=32)
     replayed: bool | None = None
+    taken_back: bool | None = None
     tier: str | None = Field(default=None, max_length=16)
     not_before: TimeMs | None = None
 

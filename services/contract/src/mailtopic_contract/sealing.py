@@ -10,6 +10,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ from mailtopic_contract.errors import KeyRingError, SealingError
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
+_KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TAG = b"mailtopic: tags of recipients"
 _TAG_DIGITS = 12
 _TEXT = frozenset({str})
@@ -52,6 +54,8 @@ class KeyRing:
     def __init__(self, *, active: str, keys: Mapping[str, bytes]) -> None:
         if active not in keys:
             raise KeyRingError("the active key is not among the keys")
+        if not all(_KEY_ID.fullmatch(kid) for kid in keys):
+            raise KeyRingError("a key's id has 1 to 64 ASCII letters, digits, dots, _ and -")
         if any(len(key) != KEY_BYTES for key in keys.values()):
             raise KeyRingError(f"every key must have {KEY_BYTES} bytes")
         self.active = active
@@ -75,7 +79,7 @@ class KeyRing:
             KeyRingError: the file can't be read or holds something else; the text is one line.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = Path(path).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise KeyRingError(f"the key file {path} can't be read: {reason}") from None
@@ -99,6 +103,8 @@ class KeyRing:
             raise KeyRingError(
                 'it must hold {"active": "k1", "keys": {"k1": "<base64 of 32 bytes>"}}'
             ) from None
+        if not isinstance(active, str):
+            raise KeyRingError("the active key's id is not a text")
         return cls(active=active, keys=keys)
 
     def dump(self) -> str:

@@ -1,11 +1,15 @@
-"""/livez, /readyz and /metrics, served from a thread.
+"""/livez, /readyz and /metrics, served from threads.
 
-A thread of their own, because an answer is most wanted when the event loop gives none.
+Threads of their own, because an answer is most wanted when the event loop gives none. Each
+connection has one, so there are few: one more ends the oldest, as does a client that takes too
+long.
 """
 
+import contextlib
 import errno
 import socket
 import threading
+import time
 from collections.abc import Callable
 from socketserver import ThreadingMixIn
 from typing import Any
@@ -19,6 +23,12 @@ from mailtopic_runtime.logs import get_logger
 from mailtopic_runtime.settings import MetricsSettings
 
 DEFAULT_PORT = 9100
+_MAX_CONNECTIONS = 32
+_MAX_SECONDS = 10
+"""That a connection may last; a kubelet gives up after fewer, and Prometheus by default as well."""
+_MAX_HEAD_BYTES = 16_384
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_PAUSE_S = 0.1
 Check = Callable[[], str | None]
 """Returns None if all is well, else the problem in words. Called from another thread."""
 
@@ -69,6 +79,23 @@ class ProbeServer:
             self._server.server_close()
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
+        method = environ["REQUEST_METHOD"]
+        if method not in {"GET", "HEAD"}:
+            return _text(
+                start_response, "405 Method Not Allowed", "use GET", ("Allow", "GET, HEAD")
+            )
+        if method == "GET":
+            return self._answer_get(environ, start_response)
+        heads: list[tuple[str, list[tuple[str, str]]]] = []
+        body = self._answer_get(
+            {**environ, "REQUEST_METHOD": "GET"},
+            lambda status, headers: heads.append((status, headers)),
+        )
+        status, headers = heads[0]
+        start_response(status, [*headers, ("Content-Length", str(len(b"".join(body))))])
+        return []
+
+    def _answer_get(self, environ: WSGIEnvironment, start_response: Any) -> Any:
         path = environ.get("PATH_INFO", "")
         if path == "/metrics":
             return self._metrics(environ, start_response)
@@ -85,8 +112,8 @@ def _listen(host: str, port: int) -> "_Server":
     return _Server((host, port), _QuietHandler)
 
 
-def _text(start_response: StartResponse, status: str, text: str) -> list[bytes]:
-    start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+def _text(start_response: Any, status: str, text: str, *headers: tuple[str, str]) -> list[bytes]:
+    start_response(status, [("Content-Type", "text/plain; charset=utf-8"), *headers])
     return [f"{text}\n".encode()]
 
 
@@ -100,6 +127,41 @@ def _setting_error(error: OSError, host: str, port: int) -> SettingError:
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    request_queue_size = 1024
+
+    def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
+        self._began_at_s: dict[socket.socket, float] = {}  # the oldest first
+        self._lock = threading.Lock()
+        super().__init__(address, handler)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection; where there are no descriptors left, end one first."""
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in _EXHAUSTED and not self._end_oldest():
+                time.sleep(_PAUSE_S)  # the listener stays readable, and the loop would spin
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread, after making room for it."""
+        while len(self._began_at_s) >= _MAX_CONNECTIONS and self._end_oldest():
+            pass
+        with self._lock:
+            self._began_at_s[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection that was answered, or has ended."""
+        with self._lock:
+            self._began_at_s.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """End connections whose time is over; asked for after each wait and each connection."""
+        now_s = time.monotonic()
+        while now_s - self._oldest_began_at_s(now_s) > _MAX_SECONDS and self._end_oldest():
+            pass
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Stay silent about a client that hung up."""
@@ -113,9 +175,47 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
         self.setup_environ()
 
+    def _oldest_began_at_s(self, now_s: float) -> float:
+        with self._lock:
+            return next(iter(self._began_at_s.values()), now_s)
+
+    def _end_oldest(self) -> bool:
+        with self._lock:
+            oldest = next(iter(self._began_at_s), None)
+            if oldest is None:
+                return False
+            del self._began_at_s[oldest]
+        with contextlib.suppress(OSError):
+            # Its thread finds the end of the stream, and closes the socket.
+            oldest.shutdown(socket.SHUT_RDWR)
+        return True
+
+
+class _BoundedReader:
+    """A stream of which so many bytes are read and no more: a request's head."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._left = _MAX_HEAD_BYTES
+
+    def readline(self, size: int) -> bytes:
+        line: bytes = self._stream.readline(min(size, self._left + 1))
+        self._left -= len(line)
+        if self._left < 0:
+            raise ConnectionAbortedError
+        return line
+
+    def close(self) -> None:
+        self._stream.close()
+
 
 class _QuietHandler(WSGIRequestHandler):
-    timeout = 10
+    timeout = _MAX_SECONDS
+
+    def setup(self) -> None:
+        """Bound what is read."""
+        super().setup()
+        self.rfile = _BoundedReader(self.rfile)  # type: ignore[assignment]
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
         """Probes aren't worth a line each."""

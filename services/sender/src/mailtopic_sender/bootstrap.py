@@ -38,6 +38,7 @@ from mailtopic_sender.engine.ledger import Ledger
 from mailtopic_sender.engine.progress import Progress, ProgressLimits, Watchdog, Workload
 from mailtopic_sender.engine.pump import Pump, PumpSettings
 from mailtopic_sender.engine.recorder import Recorder
+from mailtopic_sender.engine.refusal_gate import RefusalGate
 from mailtopic_sender.engine.relays.mailer import RelayMailer
 from mailtopic_sender.engine.relays.state import RelayState
 from mailtopic_sender.engine.shares import RateShares
@@ -92,6 +93,7 @@ class Sender:
         )
         self._pumps: Sequence[Pump] = ()
         self._flood: FloodGate | None = None
+        self._refusals: RefusalGate | None = None
         self._delivery: Delivery | None = None
         self._log = get_logger(__name__)
 
@@ -155,7 +157,8 @@ class Sender:
         self._flood = FloodGate(
             settings.dlq.limits, slots=slots, metrics=self._metrics, clock=self._clock
         )
-        self._delivery = delivery = self._make_delivery(broker, ledger, self._flood)
+        self._refusals = RefusalGate(slots=slots, metrics=self._metrics, clock=self._clock)
+        self._delivery = delivery = self._make_delivery(broker, ledger, self._flood, self._refusals)
         tier_gate = TierGate(dict(zip(names.retries, names.tiers, strict=True)))
         return tuple(
             Pump(
@@ -180,7 +183,9 @@ class Sender:
             )
         )
 
-    def _make_delivery(self, broker: KafkaClient, ledger: Ledger, flood: FloodGate) -> Delivery:
+    def _make_delivery(
+        self, broker: KafkaClient, ledger: Ledger, flood: FloodGate, refusals: RefusalGate
+    ) -> Delivery:
         delivery = self._settings.delivery
         recorder = Recorder(
             broker,
@@ -206,6 +211,7 @@ class Sender:
             ledger=ledger,
             keyring=self._keyring,
             flood=flood,
+            refusals=refusals,
             teller=Teller(
                 tracer=self._tracer,
                 metrics=self._metrics,
@@ -233,8 +239,10 @@ class Sender:
         relays = self._relays()
         steps = sum(pump.steps for pump in self._pumps)
         replies = sum(sum(relay.replies.values()) for relay in relays)
-        # What waits behind too many dead mails waits for a person.
-        is_flooded = self._flood is not None and self._flood.waiting > 0
+        # What waits behind too many dead or refused mails waits for an operator.
+        is_flooded = any(
+            gate is not None and gate.waiting for gate in (self._flood, self._refusals)
+        )
         return Workload(
             is_waiting=self._mailer.is_available
             and not is_flooded

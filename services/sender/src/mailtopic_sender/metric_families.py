@@ -115,6 +115,13 @@ DLQ_FLOOD_OPEN: Final = Family(
     use="A wrong key, template or release: mails wait until it is mended.",
     labels=(TOPIC,),
 )
+REFUSED_ALIKE: Final = Family(
+    name="mailtopic_refused_alike",
+    kind=Kind.GAUGE,
+    help="1 while mails wait because relays refuse them all in the same words.",
+    use="A from address, domain, plan or host that a relay doesn't take: an operator mends it.",
+    labels=(TOPIC,),
+)
 REPLAYS_SKIPPED: Final = Family(
     name="mailtopic_replays_skipped_total",
     kind=Kind.COUNTER,
@@ -219,6 +226,7 @@ FAMILIES: Final = (
     HELD_RECORDS,
     DEAD_LETTERS,
     DLQ_FLOOD_OPEN,
+    REFUSED_ALIKE,
     REPLAYS_SKIPPED,
     STALE_COMPLETIONS,
     COMMITS_FAILED,

@@ -45,6 +45,7 @@ class SenderMetrics:
         self._held_records = families.HELD_RECORDS.gauge(registry, **known)
         self._dead_letters = families.DEAD_LETTERS.counter(registry, **known)
         self.dlq_flood_open = families.DLQ_FLOOD_OPEN.gauge(registry, **known).labels(topic)
+        self.refused_alike = families.REFUSED_ALIKE.gauge(registry, **known).labels(topic)
         self._replays_skipped = families.REPLAYS_SKIPPED.counter(registry, **known)
         self.stale_completions = families.STALE_COMPLETIONS.counter(registry, **known).labels(topic)
         self.commits_failed = families.COMMITS_FAILED.counter(registry, **known).labels(topic)

@@ -199,7 +199,7 @@ def _which(number: int, name: object) -> str:
 
 def _line(path: Path, name: str) -> str:
     try:
-        line = path.read_text(encoding="utf-8").rstrip("\r\n")
+        line = path.read_text(encoding="utf-8-sig").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise SettingError(name, f"the file {path} can't be read: {reason}") from None

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,6 +34,7 @@ from mailtopic_runtime import (
 )
 from mailtopic_sender.adapters.smtp_settings import RelaySettings
 from mailtopic_sender.domain.flood import FloodLimits
+from mailtopic_sender.domain.replies import ReplyRule, RuleError, parse_rules
 from mailtopic_sender.relays import RELAYS, SmtpSettings, login_name, open_relays, parse_relays
 
 _SELECTOR = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9-]{1,63})*")
@@ -132,6 +134,41 @@ class DeliverySettings(SettingsGroup):
         return tuple(parse_tier(tier) for tier in self.retry_tiers)
 
 
+RULES_FILE = "MAILTOPIC_REPLIES__RULES_FILE"
+_MAX_RULES_OCTETS = 262_144
+
+
+class RepliesSettings(SettingsGroup):
+    """What relays' replies mean; below MAILTOPIC_REPLIES__."""
+
+    rules_file: Path | None = None
+    """JSON list of rules of your own, the first that matches wins: objects with match (a regular
+    expression), class and, if wanted, code and phase.
+    """
+
+    def rules(self) -> tuple[ReplyRule, ...]:
+        """Return the rules.
+
+        Raises:
+            SettingError: the file can't be read, or an entry can't be used.
+        """
+        if self.rules_file is None:
+            return ()
+        where = f"the file {self.rules_file}"
+        try:
+            with self.rules_file.open("rb") as file:
+                content = file.read(_MAX_RULES_OCTETS + 1)
+            if len(content) > _MAX_RULES_OCTETS:
+                raise SettingError(RULES_FILE, f"{where} is larger than 256 KiB")
+            return parse_rules(content.decode("utf-8-sig"))
+        except RuleError as error:
+            raise SettingError(RULES_FILE, f"{where}: {error}") from None
+        except UnicodeDecodeError:
+            raise SettingError(RULES_FILE, f"{where} is not text in UTF-8") from None
+        except OSError as error:
+            raise SettingError(RULES_FILE, f"{where} can't be read: {error.strerror}") from None
+
+
 class DlqSettings(SettingsGroup):
     """When intake stops instead of filling the DLQ; below MAILTOPIC_DLQ__."""
 
@@ -222,6 +259,7 @@ class SenderSettings(_WithFrom):
     dkim: DkimSettings = Field(default_factory=DkimSettings)
     sealing: SealingSettings = Field(default_factory=SealingSettings)
     delivery: DeliverySettings = Field(default_factory=DeliverySettings)
+    replies: RepliesSettings = Field(default_factory=RepliesSettings)
     dlq: DlqSettings = Field(default_factory=DlqSettings)
     template: TemplateSettings = Field(default_factory=TemplateSettings)
     topics: TopicsSettings = Field(default_factory=TopicsSettings)
@@ -302,11 +340,14 @@ class SenderSettings(_WithFrom):
         """Return the relays in order of preference, with their passwords.
 
         Raises:
-            SettingError: a password file can't be read.
+            SettingError: a password file can't be read, or the file with reply rules not used.
         """
+        rules = self.replies.rules()
         if self.relays is not None:
-            return open_relays(parse_relays(self.relays.get_secret_value()))
-        return (self.smtp.only_relay(),) if self.smtp is not None else ()
+            relays = open_relays(parse_relays(self.relays.get_secret_value()))
+        else:
+            relays = (self.smtp.only_relay(),) if self.smtp is not None else ()
+        return tuple(replace(relay, reply_rules=rules) for relay in relays)
 
     def from_address(self) -> Address:
         """Return the address that mails come from.

@@ -16,6 +16,7 @@ from mailtopic_signup.mails import MailService
 from mailtopic_signup.observe import Observer
 from mailtopic_signup.openapi import describe_api
 from mailtopic_signup.problems import HANDLED, answer_problem
+from mailtopic_signup.request_log import RequestLog
 from mailtopic_signup.service import SignupService
 from mailtopic_signup.settings import SignupSettings
 from mailtopic_signup.site import PAGES, add_site
@@ -61,6 +62,8 @@ def create_app(
     app.observe = partial(
         Observer,
         metrics=system.metrics,
+        lines=RequestLog(settings.http.logged_requests_per_s, system.clock),
+        max_head_bytes=settings.http.max_head_bytes,
         tracer=tracer,
         follow_callers=settings.tracing.follow_callers,
     )
@@ -78,7 +81,7 @@ def create_app(
         app.include_router(mail_routes.router)
     app.include_router(system_routes.router)
     if settings.pages.enabled:
-        add_site(app, PAGES, settings.pages.inbox_url)
+        add_site(app, PAGES, settings)
     for error in HANDLED:
         app.add_exception_handler(error, answer_problem)
     # The framework looks the document up on the instance; this is its documented way to change it.

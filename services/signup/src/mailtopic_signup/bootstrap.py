@@ -194,7 +194,9 @@ async def run(settings: SignupSettings) -> int:
     parts = assemble(settings, clock, broker, broker_problem=lambda: broker.problem, tracer=tracer)
     _spare_the_collector()
     listener = listen(settings.http)
-    server = HttpServer(parts.app, settings.http)
+    server = HttpServer(
+        parts.app, settings.http, is_behind_proxies=settings.clients.trusted_proxies > 0
+    )
     get_logger(__name__).info("signup.started", port=_port_of(listener), topic=settings.topic)
     with listener:
         async with _in_background(settings, parts) as background:

@@ -9,6 +9,9 @@ _IPV6_PREFIX = 64
 """One customer of a network gets a whole /64 at least (RFC 6177), so that is one client."""
 
 _WITH_PORT = re.compile(r"\[(?P<v6>[^\]]*)\](?::\d+)?|(?P<v4>[^:]*):\d+")
+_MAX_ENTRY_LENGTH = 64
+"""An IPv6 address in brackets with a zone and a port is shorter; nothing longer is kept."""
+
 _UNKNOWN = "unknown"
 
 
@@ -27,7 +30,7 @@ def client_of(peer: str | None, forwarded_for: Sequence[str], trusted_proxies: i
     hops = [entry.strip() for value in forwarded_for for entry in value.split(",")]
     trusted = hops[max(0, len(hops) - trusted_proxies) :] if trusted_proxies else []
     for seen in (*trusted[:1], peer or ""):
-        client = _network(seen)
+        client = _network(seen) if len(seen) <= _MAX_ENTRY_LENGTH else None
         if client is not None:
             return client
     return _UNKNOWN

@@ -4,17 +4,22 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mailtopic_runtime import SettingError
+from mailtopic_signup.connections import Connections, CountedLine
+from mailtopic_signup.http_protocol import BoundedProtocol, Patience
 from mailtopic_signup.settings import HttpSettings
 
-_BACKLOG = 2048
+_BACKLOG = 4096
+_ACCEPTED_AT_ONCE = 16
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 def listen(settings: HttpSettings) -> socket.socket:
@@ -48,46 +53,17 @@ def _open(listener: socket.socket, address: Any) -> None:
         raise
 
 
-def _impatient_protocol(head_timeout_s: float) -> type[H11Protocol]:
-    """Return uvicorn's protocol, with an end to its patience.
-
-    By itself it waits for a request's head for ever, and each such connection costs a descriptor.
-    """
-
-    class ImpatientProtocol(H11Protocol):
-        _head_timer: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            self._wait_for_head()
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            if self.cycle is None or self.cycle.response_complete:
-                self._wait_for_head()
-            else:
-                self._stop_waiting()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_waiting()
-            super().connection_lost(exc)
-
-        def _wait_for_head(self) -> None:
-            if self._head_timer is None:
-                self._head_timer = self.loop.call_later(head_timeout_s, self.transport.close)
-
-        def _stop_waiting(self) -> None:
-            if self._head_timer is not None:
-                self._head_timer.cancel()
-                self._head_timer = None
-
-    return ImpatientProtocol
-
-
 class HttpServer(uvicorn.Server):
     """A uvicorn server that leaves signals to the process."""
 
-    def __init__(self, app: ASGIApp, settings: HttpSettings) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: HttpSettings, *, is_behind_proxies: bool = False
+    ) -> None:
+        # A proxy's connections are many clients'.
+        most_of_client = 0 if is_behind_proxies else settings.max_connections_per_client
+        connections = Connections(settings.max_connections, most_of_client or None, time.monotonic)
+        self._connections = connections
+        patience = Patience(head_s=settings.head_timeout_s, read_s=settings.body_timeout_s)
         super().__init__(
             uvicorn.Config(
                 app,
@@ -96,11 +72,26 @@ class HttpServer(uvicorn.Server):
                 server_header=False,
                 # Who a client is, is decided in client_address.py, by a setting.
                 proxy_headers=False,
-                http=_impatient_protocol(settings.head_timeout_s),
+                http=partial(BoundedProtocol, connections=connections, patience=patience),  # type: ignore[arg-type]
+                ws="none",
+                h11_max_incomplete_event_size=settings.max_head_bytes,
+                # Its warnings are about requests, a line each.
+                log_level="error",
                 lifespan="off",
+                backlog=_ACCEPTED_AT_ONCE,
                 timeout_graceful_shutdown=settings.shutdown_grace_s,
             )
         )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept connections."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_LoopErrors(self._connections, loop.time))
+        await super().startup(sockets)
+        for listener in sockets or ():
+            # asyncio has one number for what waits in the kernel and for what is accepted in a turn
+            # of the loop. A turn must be short, and the kernel's queue long.
+            listener.listen(_BACKLOG)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -110,6 +101,26 @@ class HttpServer(uvicorn.Server):
     def stop(self) -> None:
         """Let `serve` end after the running requests."""
         self.should_exit = True
+
+
+class _LoopErrors:
+    """What no task or callback handled: a line of each kind every ten seconds at most."""
+
+    def __init__(self, connections: Connections, monotonic_s: Callable[[], float]) -> None:
+        self._connections = connections
+        self._no_descriptors = CountedLine("http.no_descriptors", monotonic_s)
+        self._others = CountedLine("http.connection_failed", monotonic_s)
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+            # asyncio tries again in a second; by then there are some.
+            self._no_descriptors.count()
+            self._connections.give_way(_ACCEPTED_AT_ONCE)
+        elif "protocol" in context or isinstance(error, OSError):
+            self._others.count()
+        else:
+            loop.default_exception_handler(context)
 
 
 def _setting_error(error: OSError, host: str, port: int) -> SettingError:

@@ -7,6 +7,20 @@ _RANGE = re.compile(
     r"\s*([A-Za-z]{1,8}|\*)(?:-[A-Za-z0-9-]{1,64})?\s*(?:;\s*q=([01](?:\.[0-9]{0,3})?)\s*)?"
 )
 _MAX_HEADER_LENGTH = 1000
+# What templates can be told apart by: BCP 47 before its extensions, of which a singleton is the
+# first (RFC 5646 §2.1).
+_LOCALE = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{2,8}){0,4}(?=[-.@]|$)")
+_MAX_LOCALE_LENGTH = 64
+
+
+def known_locale(text: str | None) -> str | None:
+    """Return what a text says of a locale, as records have it; None if it says nothing.
+
+    It takes what programs call a locale: ``en_US``, POSIX's ``en_US.UTF-8@euro``, and BCP 47 with
+    extensions, which no template depends on: ``en-US-u-fw-mon`` is en-US.
+    """
+    found = _LOCALE.match((text or "")[:_MAX_LOCALE_LENGTH].strip().replace("_", "-"))
+    return found[0] if found else None
 
 
 def choose_locale(asked: str | None, accept_language: str | None, default: str) -> str:

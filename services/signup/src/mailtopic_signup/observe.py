@@ -12,6 +12,8 @@ from mailtopic_contract import read_trace_context
 from mailtopic_runtime import NO_SPAN, NO_TRACER, Span, SpanKind, Tracer, get_logger
 from mailtopic_signup.metrics import METHODS, SignupMetrics
 from mailtopic_signup.problems import internal_problem, problem_response
+from mailtopic_signup.request_head import refuse_head
+from mailtopic_signup.request_log import RequestLog
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _PROBES = {"/livez", "/readyz", "/metrics"}
@@ -22,13 +24,19 @@ _CLIENT_LEFT = 499
 
 
 class Observer:
-    """The outermost ASGI layer. It logs routes, never paths: a path may hold anything."""
+    """The outermost ASGI layer. It logs routes, never paths: a path may hold anything.
+
+    It refuses heads that are too long or ambiguous, and answers HEAD as GET without the body
+    (RFC 9110 §9.3.2), because the framework's routes don't.
+    """
 
     def __init__(
         self,
         app: ASGIApp,
         *,
         metrics: SignupMetrics,
+        lines: RequestLog,
+        max_head_bytes: int,
         tracer: Tracer = NO_TRACER,
         follow_callers: bool = True,
     ) -> None:
@@ -36,6 +44,8 @@ class Observer:
         self._tracer = tracer
         self._follow_callers = follow_callers
         self._metrics = metrics
+        self._lines = lines
+        self._max_head_bytes = max_head_bytes
         self._log = get_logger(__name__)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,13 +54,17 @@ class Observer:
             await self._app(scope, receive, send)
             return
         began_s = time.perf_counter()
+        method = _method(scope)
+        if method == "HEAD":
+            # A copy: the server reads the method in its own, and sends no body.
+            scope, send = {**scope, "method": "GET"}, _without_body(send)
         request_id = _request_id(Headers(scope=scope).get("x-request-id"))
         scope.setdefault("state", {})["request_id"] = request_id
         with self._span(scope) as span:
             status = await self._handle(scope, receive, send, request_id)
             if span.is_recorded:
-                _describe(span, scope, status)
-        self._report(scope, request_id, status, time.perf_counter() - began_s)
+                _describe(span, method, scope, status)
+        self._report(method, scope, status, time.perf_counter() - began_s)
 
     def _span(self, scope: Scope) -> Span:
         headers = Headers(scope=scope)
@@ -74,7 +88,11 @@ class Observer:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_observed)
+            refusal = refuse_head(scope, self._max_head_bytes)
+            if refusal is None:
+                await self._app(scope, receive, send_observed)
+            else:
+                await problem_response(refusal, request_id)(scope, receive, send_observed)
         except ClientDisconnect:
             status = status or _CLIENT_LEFT
         except Exception:  # noqa: BLE001 - the last resort of a request
@@ -84,20 +102,28 @@ class Observer:
                 await response(scope, receive, send_observed)
         return status
 
-    def _report(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
-        method, route = _method(scope), _route(scope)
+    def _report(self, method: str, scope: Scope, status: int, seconds: float) -> None:
+        route = _route(scope)
         self._metrics.request(method, route, status, seconds)
-        log = self._log.debug if route in _PROBES else self._log.info
         domain = scope["state"].get("mail_domain")
-        log(
-            "request.done",
+        self._lines.write(
             method=method,
             route=route,
             status=status,
+            is_probe=route in _PROBES,
             ms=round(seconds * 1000, 1),
-            request_id=request_id,
+            request_id=scope["state"]["request_id"],
             **({"domain": domain} if domain else {}),
         )
+
+
+def _without_body(send: Send) -> Send:
+    async def send_bare(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return send_bare
 
 
 def _request_id(given: str | None) -> str:
@@ -125,9 +151,9 @@ def _route(scope: Scope) -> str:
     return "/static" if scope["path"].startswith("/static/") else "unmatched"
 
 
-def _describe(span: Span, scope: Scope, status: int) -> None:
+def _describe(span: Span, method: str, scope: Scope, status: int) -> None:
     """Set what OpenTelemetry's semantic conventions for HTTP servers ask for; never the path."""
-    method, route = _method(scope), _route(scope)
+    route = _route(scope)
     span.name(f"{method} {route}")
     span.set("http.request.method", method)
     span.set("http.route", route)

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from uuid import UUID
 
 from mailtopic_contract import Outcome
-from mailtopic_signup.domain.challenge import Challenge, MailCaps
+from mailtopic_signup.domain.challenge import Challenge, Delivery, MailCaps, delivery_of
 from mailtopic_signup.domain.code import CodeMac
 
 
@@ -140,13 +140,19 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """News of a mail; ``reply_class`` and ``smtp`` as in the event that told of it."""
+    """News of a mail; the other fields are those of the event with the news."""
 
     mail_id: UUID
     outcome: Outcome
     at: int
     reply_class: str | None = None
     smtp: str | None = None
+    taken_back: bool = False
+
+    @property
+    def delivery(self) -> Delivery:
+        """What it means to the person who waits for the mail."""
+        return delivery_of(self.outcome, reply_class=self.reply_class, smtp=self.smtp)
 
 
 class ChallengeStore(Protocol):

@@ -47,8 +47,8 @@ class ProblemError(Exception):
     tries_left: int | None = None
 
 
-def problem_response(problem: ProblemError, request_id: str | None) -> Response:
-    """Return a problem as an answer."""
+def problem_body(problem: ProblemError, request_id: str | None) -> bytes:
+    """Return a problem as JSON."""
     body = Problem(
         type=f"{_TYPE}{problem.slug}",
         title=HTTPStatus(problem.status).phrase,
@@ -58,8 +58,13 @@ def problem_response(problem: ProblemError, request_id: str | None) -> Response:
         errors=list(problem.errors) or None,
         tries_left=problem.tries_left,
     )
+    return body.model_dump_json(exclude_none=True).encode()
+
+
+def problem_response(problem: ProblemError, request_id: str | None) -> Response:
+    """Return a problem as an answer."""
     return Response(
-        body.model_dump_json(exclude_none=True),
+        problem_body(problem, request_id),
         status_code=problem.status,
         headers=problem.headers,
         media_type=MEDIA_TYPE,
@@ -170,6 +175,12 @@ def _at(name: str, message: str) -> tuple[FieldError]:
     return (FieldError(field=name, message=message),)
 
 
+def _with_head(methods: str) -> str:
+    # Each route that knows GET answers HEAD, though the framework doesn't know (RFC 9110 §9.1).
+    known = {method.strip() for method in methods.split(",")} - {""}
+    return ", ".join(sorted(known | {"HEAD"} if "GET" in known else known))
+
+
 def _retry_after(wait_s: int | None) -> dict[str, str]:
     return {} if wait_s is None else {"Retry-After": str(wait_s)}
 
@@ -215,7 +226,8 @@ def _http(error: HTTPException) -> ProblemError:
         case 404:
             return ProblemError(404, "not-found", "There is nothing at this path.")
         case 405:
-            allowed = headers.get("Allow", "another one")
+            allowed = _with_head(headers.get("Allow", ""))
+            headers["Allow"] = allowed
             return ProblemError(405, "wrong-method", f"Use {allowed} here.", headers=headers)
         case 400:
             # The framework says so of a body that its JSON reader gave up on.

@@ -62,7 +62,7 @@ def load_domains(path: Path) -> frozenset[str]:
     """
     name = "MAILTOPIC_RECIPIENTS__BLOCKED_DOMAINS_FILE"
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise SettingError(name, f"the file {path} can't be read: {reason}") from None

@@ -1,17 +1,20 @@
 """The bodies of requests and answers, as the OpenAPI shows them."""
 
+import unicodedata
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from mailtopic_contract import MAX_ADDRESS_OCTETS, UNSPECIFIED_PURPOSE, Outcome
 from mailtopic_signup.domain.challenge import Delivery, State
+from mailtopic_signup.language import known_locale
 
-LOCALE_PATTERN = r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$"
 NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,63}$"
+_MAX_TYPED_LENGTH = 64
+_BETWEEN_DIGITS = {"Pd", "Cf"}  # dashes, and what shows nothing
 MIN_EXPIRES_IN_S = 60
 MAX_EXPIRES_IN_S = 86_400
 """A mail that nobody could deliver in a day won't be one that somebody waits for."""
@@ -25,6 +28,21 @@ def _whole(given: object) -> object:
     # To JSON Schema 600.0 is an integer, too (draft 2020-12, validation §6.1.1).
     return int(given) if isinstance(given, float) and given.is_integer() else given
 
+
+def _ascii_digits(given: object) -> object:
+    # A keyboard in Arabic writes ١٢٣, one in Hindi १२३; and mails are copied with their spaces.
+    if not isinstance(given, str) or len(given) > _MAX_TYPED_LENGTH:
+        return given
+    digits = (unicodedata.decimal(character, None) for character in given)
+    return "".join(
+        character if digit is None else str(digit)
+        for character, digit in zip(given, digits, strict=True)
+        if not (character.isspace() or unicodedata.category(character) in _BETWEEN_DIGITS)
+    )
+
+
+Locale = Annotated[str | None, AfterValidator(known_locale)]
+"""A wish, never a reason to refuse a mail: what can't be read as a locale is as good as none."""
 
 Moment = Annotated[datetime, PlainSerializer(_rfc3339)]
 """A moment in UTC, written as RFC 3339 asks: 2026-09-21T13:33:20.000Z."""
@@ -48,10 +66,9 @@ class SignupRequest(_Body):
         examples=["anna@example.com"],
         repr=False,
     )
-    locale: str | None = Field(
+    locale: Locale = Field(
         default=None,
-        pattern=LOCALE_PATTERN,
-        description="Language of the mail (BCP 47); else Accept-Language decides.",
+        description="Language of the mail (BCP 47), if it is one; else Accept-Language decides.",
         examples=["ru"],
     )
 
@@ -59,7 +76,9 @@ class SignupRequest(_Body):
 class VerifyRequest(_Body):
     """The code that came by mail."""
 
-    code: str = Field(pattern=r"^[0-9]{6,10}$", examples=["123456"], repr=False)
+    code: Annotated[str, BeforeValidator(_ascii_digits)] = Field(
+        pattern=r"^[0-9]{6,10}$", examples=["123456"], repr=False
+    )
 
 
 class MailRequest(_Body):
@@ -73,10 +92,9 @@ class MailRequest(_Body):
         examples=["anna@example.com"],
         repr=False,
     )
-    locale: str | None = Field(
+    locale: Locale = Field(
         default=None,
-        pattern=LOCALE_PATTERN,
-        description="Language of the mail (BCP 47); else the service's default.",
+        description="Language of the mail (BCP 47), if it is one; else the service's default.",
         examples=["en"],
     )
     purpose: str = Field(

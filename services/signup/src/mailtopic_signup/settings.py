@@ -36,7 +36,23 @@ class HttpSettings(SettingsGroup):
     """Seconds in which a request's head must have come; else its connection is closed."""
 
     body_timeout_s: float = Field(default=10.0, gt=0, le=300)
-    """Seconds in which a request's body must have come; else it gets 408."""
+    """Seconds in which a request's body must have come; else it gets 408. A client that doesn't
+    read its answer for so long loses its connection."""
+
+    max_head_bytes: int = Field(default=16_384, ge=4096, le=262_144)
+    """Bytes that a request's line and header fields may have; a longer head gets 431."""
+
+    max_connections: int = Field(default=1024, ge=16, le=100_000)
+    """Open connections; fewer where the process's limit of descriptors leaves room for fewer. One
+    more ends the connection that has waited longest for its client."""
+
+    max_connections_per_client: int = Field(default=512, ge=0, le=100_000)
+    """Open connections of one client; 0: no limit. Not counted behind trusted proxies, which are
+    the other end of every connection."""
+
+    logged_requests_per_s: int = Field(default=100, ge=0, le=100_000)
+    """Lines about requests in a second; further ones are counted in a line of their own. Mails that
+    were taken are always logged. 0: no limit."""
 
 
 class DatabaseSettings(SettingsGroup):

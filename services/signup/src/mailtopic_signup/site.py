@@ -1,4 +1,4 @@
-"""The signup page, if it is there: static files and one place to fill in."""
+"""The signup page, if it is there: static files and a few places to fill in."""
 
 from html import escape
 from pathlib import Path
@@ -7,19 +7,29 @@ from fastapi import FastAPI
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from mailtopic_signup.settings import SignupSettings
+
 PAGES = Path(__file__).with_name("pages")
-_INBOX = '<meta name="mailtopic-inbox" content="">'
+_META = '<meta name="mailtopic-{}" content="{}">'
 _POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 
-def add_site(app: FastAPI, folder: Path, inbox_url: str | None) -> None:
-    """Serve a folder's index.html at / and the folder at /static, if there is one."""
+def add_site(app: FastAPI, folder: Path, settings: SignupSettings) -> None:
+    """Serve a folder's index.html at / and the folder at /static, if there is one.
+
+    The page reads from its meta elements what the settings say of codes and of the inbox.
+    """
     index = folder / "index.html"
     if not index.is_file():
         return
     page = index.read_text(encoding="utf-8")
-    if inbox_url:
-        page = page.replace(_INBOX, _INBOX.replace('""', f'"{escape(inbox_url)}"'))
+    codes = settings.codes
+    for name, default, value in (
+        ("inbox", "", settings.pages.inbox_url or ""),
+        ("code-length", "6", str(codes.length)),
+        ("code-ttl-s", "600", str(codes.ttl_s)),
+    ):
+        page = page.replace(_META.format(name, default), _META.format(name, escape(value)))
     headers = {
         "Content-Security-Policy": _POLICY,
         "Cache-Control": "no-cache",

@@ -14,7 +14,7 @@ class MemoryRelay:
 
     Results come from `script`, in order, whatever the mail; from `by_address` for one recipient,
     in order; and are ACCEPTED when both have none left. After a result that blames the relay its
-    probes fail until `recover` is called, unless `stays_available`.
+    probes fail until `recover` is called.
 
     Attributes:
         sent: every mail that was answered, in order, whatever became of it.
@@ -29,7 +29,6 @@ class MemoryRelay:
         *,
         name: str = "memory",
         limits: RelayLimits | None = None,
-        stays_available: bool = False,
     ) -> None:
         self.name = name
         self.limits = limits or RelayLimits(connections=10_000, mails_per_connection=1_000_000)
@@ -41,7 +40,6 @@ class MemoryRelay:
         self._script = deque(script)
         self._by_address: dict[str, deque[DeliveryResult]] = {}
         self._held: dict[str, asyncio.Event] = {}
-        self._stays_available = stays_available
         self._blame: DeliveryResult | None = None
         self._feed: Feed
         self._is_woken = False
@@ -107,15 +105,18 @@ class MemoryRelay:
             await held.wait()
         self._answer(offer)
 
+    def answer_to(self, mail: OutgoingMail) -> DeliveryResult:
+        """Return what becomes of a mail; a test may decide otherwise."""
+        results = self._by_address.get(mail.recipient.normalised) or self._script
+        if results:
+            return results.popleft()
+        return DeliveryResult(ReplyClass.ACCEPTED, self.name, "body", "250 2.0.0")
+
     def _answer(self, offer: Offer) -> None:
         self.sent.append(offer.mail)
-        results = self._by_address.get(offer.mail.recipient.normalised) or self._script
-        if results:
-            result = results.popleft()
-        else:
-            result = DeliveryResult(ReplyClass.ACCEPTED, self.name, "body", "250 2.0.0")
+        result = self.answer_to(offer.mail)
         if result.reply_class is ReplyClass.ACCEPTED:
             self.accepted.append(offer.mail)
-        if result.reply_class.blames_relay and not self._stays_available:
+        if result.reply_class.blames_relay:
             self._blame = result
         self._feed.answered(offer, result, Place(1))

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import ssl
+from collections.abc import Sequence
 
 import aiosmtplib
 
@@ -12,7 +13,7 @@ from mailtopic_sender.adapters.smtp_link import SmtpLink
 from mailtopic_sender.adapters.smtp_reply import SmtpReply
 from mailtopic_sender.adapters.smtp_session import Answer, Capabilities, SmtpSession
 from mailtopic_sender.adapters.smtp_settings import RelaySettings, Security, client_tls
-from mailtopic_sender.domain.replies import ReplyClass, classify
+from mailtopic_sender.domain.replies import ReplyClass, ReplyRule, classify
 from mailtopic_sender.domain.reply_text import split_enhanced
 
 _TOO_OLD = ("UNSUPPORTED_PROTOCOL", "PROTOCOL_VERSION", "NO_PROTOCOLS", "VERSION_TOO_LOW")
@@ -70,7 +71,8 @@ class SessionOpener:
             smtp = self._client(sock)
             return await self._converse(smtp, opening)
         except (aiosmtplib.SMTPException, OSError, ValueError, RuntimeError) as error:
-            raise SessionRefused(_explain(error, opening.phase)) from None
+            rules = self._relay.reply_rules
+            raise SessionRefused(_explain(error, opening.phase, rules)) from None
         finally:
             if smtp is not None and not opening.done:
                 smtp.close()
@@ -132,6 +134,7 @@ class SessionOpener:
             _capabilities(smtp, logged_in=logged_in),
             self._relay.timeouts,
             opened_at_s=self._clock.monotonic_s(),
+            reply_rules=self._relay.reply_rules,
         )
 
     async def _log_in(self, smtp: aiosmtplib.SMTP) -> bool:
@@ -184,12 +187,12 @@ def _host_name() -> str:
     return name if allowed else "localhost"
 
 
-def _explain(error: Exception, phase: str) -> Answer:
+def _explain(error: Exception, phase: str, rules: Sequence[ReplyRule]) -> Answer:
     """Find the class and the words for a failure; never quotes what a library says of us."""
     if isinstance(error, aiosmtplib.SMTPResponseException) and error.code > 0:
         enhanced, text = split_enhanced(" ".join(error.message.split()))
         reply = SmtpReply(error.code, enhanced, text)
-        found = classify(reply.code, enhanced, phase, text)
+        found = classify(reply.code, enhanced, phase, text, rules=rules)
         # What is no refusal (a 250 for a banner) can't be understood: the relay is no relay.
         blames = found if found.blames_relay else ReplyClass.TRANSPORT
         return Answer(blames, phase, reply, problem=_REFUSALS.get(blames, "refused"))
@@ -205,6 +208,7 @@ def _explain(error: Exception, phase: str) -> Answer:
 
 _REFUSALS = {
     ReplyClass.AUTH: "login refused",
+    ReplyClass.BLOCKED: "the relay refuses this host",
     ReplyClass.POLICY: "STARTTLS refused",
     ReplyClass.QUOTA: "the account's allowance is used up",
 }

@@ -1,5 +1,6 @@
 """One SMTP session: mails over an open link, pipelined where the relay offers it (RFC 2920)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -7,7 +8,7 @@ from mailtopic_sender.adapters.smtp_link import BadReply, LinkError, ReplyTimeou
 from mailtopic_sender.adapters.smtp_reply import SmtpReply
 from mailtopic_sender.adapters.smtp_settings import SmtpTimeouts
 from mailtopic_sender.domain.message import Message
-from mailtopic_sender.domain.replies import ReplyClass, classify
+from mailtopic_sender.domain.replies import ReplyClass, ReplyRule, classify
 
 _ONE_WRITE_OCTETS = 49_152
 """A message up to this fits the transport's buffer together with its final dot."""
@@ -94,6 +95,7 @@ class SmtpSession:
         timeouts: SmtpTimeouts,
         *,
         opened_at_s: float,
+        reply_rules: Sequence[ReplyRule] = (),
     ) -> None:
         self.capabilities = capabilities
         self.opened_at_s = opened_at_s
@@ -101,6 +103,7 @@ class SmtpSession:
         self.has_waited = False
         self._link = link
         self._timeouts = timeouts
+        self._reply_rules = reply_rules
         self._phase = "mail"
         self._needs_reset = False
         self._is_quick = False
@@ -309,6 +312,7 @@ class SmtpSession:
             phase,
             reply.text,
             logged_in=self.capabilities.logged_in,
+            rules=self._reply_rules,
         )
         if reply_class is ReplyClass.ACCEPTED:
             return Answer(reply_class, phase, reply)

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from mailtopic_runtime import SettingError
+from mailtopic_sender.domain.replies import ReplyRule
 
 
 class Security(StrEnum):
@@ -57,6 +58,7 @@ class RelaySettings:
         idle_s: an unused connection is closed after this, seconds. Below 10, because Amazon SES
             closes at 10 without a word.
         ehlo_name: how this host calls itself; None for its host name.
+        reply_rules: an operator's own rules of what replies mean.
     """
 
     host: str
@@ -74,6 +76,7 @@ class RelaySettings:
     idle_s: float = 9.0
     ehlo_name: str | None = None
     timeouts: SmtpTimeouts = SmtpTimeouts()
+    reply_rules: tuple[ReplyRule, ...] = ()
 
 
 def client_tls(relay: RelaySettings) -> ssl.SSLContext | None:

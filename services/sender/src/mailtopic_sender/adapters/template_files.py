@@ -48,7 +48,7 @@ def _name(path: Path) -> tuple[str, str, str]:
 
 def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise SettingError(SETTING, f"{path.name} can't be read: {reason}") from None

@@ -1,6 +1,7 @@
-"""What may be taken from a reply's text: its enhanced code, a pause it asks for, a safe quote."""
+"""What may be taken from a reply's text: its enhanced code, a pause, a safe quote, its wording."""
 
 import re
+from collections.abc import Sequence
 
 MAX_HINT_S = 86_400.0
 """A reply that asks for more than a day is taken as a day."""
@@ -20,6 +21,11 @@ _UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 _ADDRESS = re.compile(r"<[^<>]*@[^<>]*>|[^\s<>,;:]+@[^\s<>,;]+")
 _DIGITS = re.compile(r"\d(?:[ -]?\d){3,}")
+_VARYING = re.compile(
+    r"https?://\S+|\[[^\]]*\]|\"[^\"]*\"|'[^'\s]*'"
+    # Numbers and ids; names of hosts.
+    r"|\S*[\d#]\S*|(?<![\w.-])[\w-]+(?:\.[\w-]+)+",
+)
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 
@@ -54,3 +60,16 @@ def redact(text: str) -> str:
     cut = text[: 4 * MAX_QUOTE]
     without_addresses = _ADDRESS.sub("<address>", _UNPRINTABLE.sub("?", cut))
     return _DIGITS.sub("#", without_addresses)[:MAX_QUOTE]
+
+
+def wording(text: str, *, names: Sequence[str] = ()) -> str:
+    """Return what is the same in a reply to every recipient: no address, id, number or host.
+
+    Args:
+        text: a reply's text, or its quote.
+        names: what else is the recipient's own, such as the local part of the address.
+    """
+    words = redact(text).casefold().replace("<address>", " ")
+    for name in names:
+        words = re.sub(rf"(?<!\w){re.escape(name.casefold())}(?!\w)", " ", words)
+    return " ".join(re.findall(r"[^\W_]+", _VARYING.sub(" ", words)))

@@ -20,20 +20,26 @@ from mailtopic_sender.domain.schedule import next_attempt
 from mailtopic_sender.domain.templates import TemplateError
 from mailtopic_sender.engine.batches import DeliveryBatches
 from mailtopic_sender.engine.express import Ended, Express, outgoing_mail
+from mailtopic_sender.engine.failures import (
+    BUG_ATTEMPTS,
+    bug_error,
+    is_dead,
+    poison_error,
+    reply_error,
+)
 from mailtopic_sender.engine.flood_gate import FloodGate
 from mailtopic_sender.engine.in_hand import MailsInHand
 from mailtopic_sender.engine.incoming import Incoming, decode_incoming
 from mailtopic_sender.engine.lease import Abandoned, Lease
 from mailtopic_sender.engine.ledger import Ledger
 from mailtopic_sender.engine.recorder import Recorder
+from mailtopic_sender.engine.refusal_gate import RefusalGate
 from mailtopic_sender.engine.telling import Teller
 from mailtopic_sender.engine.usefulness import Usefulness
+from mailtopic_sender.engine.wrong_bounces import WrongBounces
 from mailtopic_sender.mail_ports import DeliveryResult, Mailer, Withdrawn, send
 from mailtopic_sender.metrics import SenderMetrics
 from mailtopic_sender.ports import ConsumedRecord
-
-BUG_ATTEMPTS = 3
-"""A mail on which this program fails is tried so often, then it is dead."""
 
 _FULL_ATTEMPTS = 3
 """A mailbox that is full so often won't be emptied before the mail expires."""
@@ -76,6 +82,7 @@ class Delivery:
         ledger: Ledger,
         keyring: KeyRing | None,
         flood: FloodGate,
+        refusals: RefusalGate,
         teller: Teller,
         metrics: SenderMetrics,
         clock: Clock,
@@ -86,6 +93,10 @@ class Delivery:
         self._ledger = ledger
         self._keyring = keyring
         self._flood = flood
+        self._refusals = refusals
+        self._wrong_bounces = WrongBounces(
+            refusals, recorder, tier=policy.tiers[0], teller=teller, clock=clock
+        )
         self._teller = teller
         self._metrics = metrics
         self._clock = clock
@@ -100,6 +111,7 @@ class Delivery:
             in_hand=self._in_hand,
             keyring=keyring,
             flood=flood,
+            refusals=refusals,
             teller=teller,
         )
         self._log = get_logger(__name__)
@@ -182,15 +194,15 @@ class Delivery:
         result: DeliveryResult | None = None,
     ) -> None:
         try:
-            result = await self._send(incoming, mail, lease, result)
+            result = await self._answer(incoming, mail, lease, result)
         except (SealingError, TemplateError) as error:
             reason = "sealing" if isinstance(error, SealingError) else "template"
-            await self._bury(incoming, lease, reason, _poison(error))
+            await self._bury(incoming, lease, reason, poison_error(error))
         except (MemoryError, Abandoned):
             raise
         except Exception as error:  # noqa: BLE001 - a bug must cost one mail, not the consumer
             self._log.error("mail.bug", id=str(incoming.mail_id), exc_info=error)
-            await self._retry_bug(incoming, mail, lease, _bug(error))
+            await self._retry_bug(incoming, mail, lease, bug_error(error))
         else:
             if result is None:
                 return
@@ -198,6 +210,24 @@ class Delivery:
                 # Too late: whoever has the partition now makes this attempt anew.
                 raise Abandoned
             await self._record(incoming, mail, lease, result)
+
+    async def _answer(
+        self,
+        incoming: Incoming,
+        mail: MailRecord,
+        lease: Lease,
+        result: DeliveryResult | None,
+    ) -> DeliveryResult | None:
+        """Send until an answer is about this mail; None: it needn't be sent."""
+        while True:
+            result = await self._send(incoming, mail, lease, result)
+            if result is None:
+                return None
+            counting = self._refusals.judged(mail, result)
+            if counting is not None:
+                return counting
+            await self._wrong_bounces.take_back()
+            result = None
 
     async def _send(
         self,
@@ -224,6 +254,10 @@ class Delivery:
                 await lease.wait(self._mailer.wait_available(), timeout_s=self._left_s(mail))
                 if self._usefulness.why_not(mail) is None and not self._mailer.is_available:
                     await lease.wait(None, timeout_s=_RELAY_PAUSE_S)
+                result = None
+                continue
+            if not self._refusals.may_try(mail):
+                await self._refusals.wait(mail, lease, timeout_s=self._left_s(mail))
                 result = None
                 continue
             result = await self._send_once(incoming, mail, lease)
@@ -259,16 +293,21 @@ class Delivery:
             await self._batches.record(incoming, result)
             self._flood.went_on()
             self._teller.accepted(incoming, mail, result, seconds)
-        elif reply.bounces:
-            await self._finish(incoming, Outcome.BOUNCED, result)
+        elif reply.bounces or (
+            reply is ReplyClass.MAILBOX_FULL and incoming.attempt >= _FULL_ATTEMPTS
+        ):
+            await self._bounce(incoming, mail, result)
         elif reply is ReplyClass.UNKNOWN and not self._policy.resend_unknown:
             await self._hold(incoming, result)
-        elif reply is ReplyClass.MAILBOX_FULL and incoming.attempt >= _FULL_ATTEMPTS:
-            await self._finish(incoming, Outcome.BOUNCED, result)
-        elif _is_dead(result, incoming.attempt):
-            await self._bury(incoming, lease, reply.value, _reply(result), result)
+        elif is_dead(result, incoming.attempt):
+            await self._bury(incoming, lease, reply.value, reply_error(result), result)
         else:
-            await self._defer(incoming, mail, _reply(result), result)
+            await self._defer(incoming, mail, reply_error(result), result)
+
+    async def _bounce(self, incoming: Incoming, mail: MailRecord, result: DeliveryResult) -> None:
+        await self._finish(incoming, Outcome.BOUNCED, result)
+        self._refusals.bounced(incoming, mail, result)  # others may have got the same meanwhile
+        await self._wrong_bounces.take_back()
 
     async def _retry_bug(
         self, incoming: Incoming, mail: MailRecord, lease: Lease, error: ErrorInfo
@@ -323,10 +362,10 @@ class Delivery:
             # that this sender doesn't know may well be mended by a newer sender.
             if error.reason == "unknown-version":
                 await self._flood.admit(error.reason, lease)
-            await self._bury_now(incoming, error.reason, _poison(error))
+            await self._bury_now(incoming, error.reason, poison_error(error))
         elif error is not None:
             self._log.error("mail.bug", id=str(incoming.mail_id), exc_info=error)
-            await self._bury(incoming, lease, "bug", _bug(error))
+            await self._bury(incoming, lease, "bug", bug_error(error))
 
     async def _bury(
         self,
@@ -352,29 +391,7 @@ class Delivery:
     async def _hold(self, incoming: Incoming, result: DeliveryResult) -> None:
         # Perhaps delivered, so no part of a flood; it must not be sent again for waiting.
         await self._recorder.bury(
-            incoming, _reply(result), reason="unknown", outcome=Outcome.UNKNOWN, result=result
+            incoming, reply_error(result), reason="unknown", outcome=Outcome.UNKNOWN, result=result
         )
         self._flood.went_on()
         self._teller.ended(incoming, Outcome.UNKNOWN, result, reason="unknown")
-
-
-def _is_dead(result: DeliveryResult, attempt: int) -> bool:
-    """Whether only a person can help, because neither the recipient nor time is to blame."""
-    if result.reply_class is ReplyClass.PROTOCOL:
-        # Garbage instead of a reply may be a passing trouble; a whole reply will come again.
-        return result.smtp is not None or attempt >= BUG_ATTEMPTS
-    return result.reply_class is ReplyClass.REPUTATION
-
-
-def _poison(error: Exception) -> ErrorInfo:
-    # The contract's errors never quote what they were given.
-    return ErrorInfo("poison", type(error).__name__, str(error))
-
-
-def _bug(error: Exception) -> ErrorInfo:
-    # The text of an unforeseen error can hold anything, so only its type is told.
-    return ErrorInfo("bug", type(error).__name__, "the sender failed on this record; see its log")
-
-
-def _reply(result: DeliveryResult) -> ErrorInfo:
-    return ErrorInfo(result.reply_class.value, "Reply", result.detail or result.phase, result.smtp)

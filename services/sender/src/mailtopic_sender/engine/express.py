@@ -15,6 +15,7 @@ from mailtopic_sender.engine.in_hand import MailsInHand
 from mailtopic_sender.engine.incoming import Incoming
 from mailtopic_sender.engine.lease import Lease
 from mailtopic_sender.engine.ledger import Ledger
+from mailtopic_sender.engine.refusal_gate import RefusalGate
 from mailtopic_sender.engine.telling import Teller
 from mailtopic_sender.engine.usefulness import Usefulness
 from mailtopic_sender.mail_ports import DeliveryResult, Mailer, OutgoingMail
@@ -70,6 +71,7 @@ class Express:
         in_hand: MailsInHand,
         keyring: KeyRing | None,
         flood: FloodGate,
+        refusals: RefusalGate,
         teller: Teller,
     ) -> None:
         self._mailer = mailer
@@ -79,6 +81,7 @@ class Express:
         self._in_hand = in_hand
         self._keyring = keyring
         self._flood = flood
+        self._refusals = refusals
         self._teller = teller
 
     def begin(self, incoming: Incoming, lease: Lease, ended: Ended) -> bool:
@@ -103,8 +106,8 @@ class Express:
         return True
 
     def is_of_use(self, mail: MailRecord) -> bool:
-        """Whether a mail is still worth sending."""
-        return self._usefulness.why_not(mail) is None
+        """Whether a mail is still worth sending, and needn't wait."""
+        return self._refusals.is_open and self._usefulness.why_not(mail) is None
 
     def told(self, dispatch: Dispatch, result: DeliveryResult | None) -> None:
         """Record a delivery, or hand the mail over."""
@@ -115,6 +118,7 @@ class Express:
         if result.reply_class is not ReplyClass.ACCEPTED:
             dispatch.ended(False, result)
             return
+        self._refusals.accepted(result)
         dispatch.result = result
         dispatch.seconds = self._teller.delivered(dispatch.mail)
         self._batches.add(dispatch)
@@ -129,7 +133,8 @@ class Express:
 
     def _is_plain(self, incoming: Incoming, mail: MailRecord) -> bool:
         return (
-            self._mailer.is_available
+            self._refusals.is_open
+            and self._mailer.is_available
             and incoming.headers.outcomes_from is None
             and not self._ledger.knows(mail.id)
             and not self._teller.is_recorded(incoming)

@@ -17,6 +17,7 @@ from mailtopic_sender.ports import StatusLog
 RECENT = 50_000
 """How many settled mails of this process are remembered: about 10 MB."""
 
+_REPEATABLE = frozenset({Outcome.DEAD, Outcome.UNKNOWN, Outcome.BOUNCED})
 _ALWAYS = 2**31
 """More than any attempt: the outcome is final, whatever attempt a record asks for."""
 
@@ -166,6 +167,7 @@ class Ledger:
 
 
 def _reached(event: StatusEvent) -> int:
-    # A dead mail may be replayed from the DLQ by a person: with its next attempt it counts anew.
-    final = event.outcome.final and event.outcome not in {Outcome.DEAD, Outcome.UNKNOWN}
+    # A dead mail may be replayed from the DLQ by a person, and a bounce taken back: with its next
+    # attempt it counts again.
+    final = event.outcome.final and event.outcome not in _REPEATABLE
     return _ALWAYS if final else event.attempt

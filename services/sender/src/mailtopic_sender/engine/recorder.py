@@ -117,6 +117,26 @@ class Recorder:
         await self._hand_on(incoming, tier, self._next_headers(incoming, error, not_before_ms))
         self._count(event, stored)
 
+    async def take_back(
+        self,
+        incoming: Incoming,
+        *,
+        tier: RetryTier,
+        not_before_ms: int,
+        error: ErrorInfo,
+        result: DeliveryResult,
+    ) -> None:
+        """Hand a mail to a retry topic that was recorded as bounced, then record that it wasn't.
+
+        In this order: a replay of the record knows it as settled, so a crash in between costs the
+        correction only, and the mail's next outcome corrects as well.
+        """
+        await self._hand_on(incoming, tier, self._next_headers(incoming, error, not_before_ms))
+        event = self._event(incoming, Outcome.DEFERRED, result).model_copy(
+            update={"tier": tier.name, "not_before": not_before_ms, "taken_back": True}
+        )
+        self._count(event, await self._tell(event, incoming.record.partition))
+
     async def resume(self, incoming: Incoming, deferred: StatusEvent) -> None:
         """Hand a mail to a retry topic that an earlier process had deferred before it died.
 

@@ -25,7 +25,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from mailtopic_contract import Address, Outcome, parse_address
 from mailtopic_signup.adapters.sql_database import Database
 from mailtopic_signup.adapters.sql_tables import challenges, mails, suppressions, users
-from mailtopic_signup.domain.challenge import Delivery, delivery_of
+from mailtopic_signup.domain.challenge import Delivery
 from mailtopic_signup.domain.suppression import rule_of
 from mailtopic_signup.ports import Delivered
 
@@ -33,6 +33,9 @@ _OF: BindParameter[Any] = bindparam("mail")
 # No IN: its parameters can't be those of a whole batch.
 _IS_UNSETTLED = or_(
     challenges.c.delivery == Delivery.QUEUED, challenges.c.delivery == Delivery.DEFERRED
+)
+_IS_REFUSED = or_(
+    challenges.c.delivery == Delivery.BOUNCED, challenges.c.delivery == Delivery.FAILED
 )
 
 _TELL_CHALLENGE = (
@@ -49,6 +52,13 @@ _FINAL: tuple[Update, ...] = (_TELL_CHALLENGE, _TELL_MAIL)
 _PASSING: tuple[Update, ...] = (
     _TELL_CHALLENGE.where(_IS_UNSETTLED),
     _TELL_MAIL.where(mails.c.outcome.is_(None) | (mails.c.outcome == Outcome.DEFERRED)),
+)
+# A bounce that was corrected; a later one, which may stand in the same batch, still counts.
+_TAKEN_BACK: tuple[Update, ...] = (
+    _TELL_CHALLENGE.where(_IS_REFUSED).where(challenges.c.delivery_at <= bindparam("at")),
+    _TELL_MAIL.where(mails.c.outcome == Outcome.BOUNCED).where(
+        mails.c.outcome_at <= bindparam("at")
+    ),
 )
 _KEYS_OF = union_all(
     select(challenges.c.address_key).where(challenges.c.mail_id == _OF),
@@ -80,21 +90,26 @@ class SqlDeliveries:
         """See `DeliveryStore.record`."""
         final = [_row(each) for each in news if each.outcome.final]
         passing = [_row(each) for each in news if not each.outcome.final]
+        taken_back = [_row(each) for each in news if each.taken_back]
         bounced = [each for each in news if rule_of(each.outcome, each.reply_class)]
-        taken = [
+        lifting = [
             {"mail": each.mail_id, "at": each.at}
             for each in news
-            if each.outcome is Outcome.ACCEPTED
+            if each.outcome is Outcome.ACCEPTED or each.taken_back
         ]
 
         def work(connection: Connection) -> None:
-            for statements, rows in ((_FINAL, final), (_PASSING, passing)):
+            for statements, rows in (
+                (_FINAL, final),
+                (_PASSING, passing),
+                (_TAKEN_BACK, taken_back),
+            ):
                 for statement in statements if rows else ():
                     connection.execute(statement, rows)
             for each in bounced:
                 self._remember_bounce(connection, each)
-            if taken and connection.execute(_ANY_SUPPRESSION).first():
-                connection.execute(_LIFT, taken)
+            if lifting and connection.execute(_ANY_SUPPRESSION).first():
+                connection.execute(_LIFT, lifting)
 
         await self._database.write(work)
 
@@ -121,7 +136,7 @@ class SqlDeliveries:
 def _row(news: Delivered) -> dict[str, Any]:
     return {
         "mail": news.mail_id,
-        "delivery": delivery_of(news.outcome),
+        "delivery": news.delivery,
         "outcome": news.outcome,
         "at": news.at,
         "smtp": news.smtp,

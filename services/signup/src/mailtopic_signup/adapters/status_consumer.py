@@ -8,9 +8,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.errors import KafkaError
 
 from mailtopic_client import KafkaSettings
-from mailtopic_contract import RecordError, TopicNames, decode_status
+from mailtopic_contract import Outcome, RecordError, TopicNames, decode_status
 from mailtopic_runtime import StateLog, get_logger
-from mailtopic_signup.domain.challenge import delivery_of
 from mailtopic_signup.metrics import CountDelivery
 from mailtopic_signup.ports import DatabaseUnavailable, Delivered, DeliveryStore
 
@@ -131,7 +130,7 @@ class StatusConsumer:
                 await asyncio.sleep(_RETRY_S)
             else:
                 for each in news:
-                    self._count(delivery_of(each.outcome))
+                    self._count(each.delivery)
                 return
 
     def _decode(self, record: ConsumerRecord) -> Delivered | None:
@@ -145,7 +144,14 @@ class StatusConsumer:
                 offset=record.offset,
             )
             return None
-        return Delivered(event.id, event.outcome, event.at, event.reply_class, event.smtp)
+        return Delivered(
+            event.id,
+            event.outcome,
+            event.at,
+            event.reply_class,
+            event.smtp,
+            taken_back=event.outcome is Outcome.DEFERRED and bool(event.taken_back),
+        )
 
 
 async def _stop(consumer: AIOKafkaConsumer) -> None:

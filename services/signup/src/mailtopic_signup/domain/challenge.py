@@ -54,8 +54,22 @@ _DELIVERY = {
 }
 
 
-def delivery_of(outcome: Outcome) -> Delivery:
-    """Return what a mail's outcome means to the person who waits for it."""
+_ABOUT_ADDRESS = frozenset({None, "hard_bounce", "mailbox_full", "provider_suppressed"})
+_NEEDS_SMTPUTF8 = "5.6.7"
+
+
+def delivery_of(
+    outcome: Outcome, *, reply_class: str | None = None, smtp: str | None = None
+) -> Delivery:
+    """Return what a mail's outcome means to the person who waits for it.
+
+    Args:
+        outcome: what became of the mail.
+        reply_class: of a bounced mail, why; what the address is not to blame for is FAILED.
+        smtp: the relay's codes; 5.6.7 (RFC 6531) is about the address, whatever the class.
+    """
+    if outcome is Outcome.BOUNCED and reply_class not in _ABOUT_ADDRESS:
+        return Delivery.BOUNCED if _NEEDS_SMTPUTF8 in (smtp or "") else Delivery.FAILED
     return _DELIVERY[outcome]
 
 

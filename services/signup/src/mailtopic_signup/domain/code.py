@@ -59,8 +59,8 @@ class Peppers:
             raise PepperError("the active key is not among the keys")
         if any(len(key) < MIN_PEPPER_BYTES for key in keys.values()):
             raise PepperError(f"every key must have at least {MIN_PEPPER_BYTES} bytes")
-        if any(not 0 < len(key_id) <= MAX_KEY_ID_LENGTH for key_id in keys):
-            raise PepperError(f"a key's id has 1 to {MAX_KEY_ID_LENGTH} characters")
+        if any(not _is_id(key_id) for key_id in keys):
+            raise PepperError(f"a key's id has 1 to {MAX_KEY_ID_LENGTH} printable characters")
         self._active = active
         self._keys = dict(keys)
 
@@ -72,7 +72,7 @@ class Peppers:
             PepperError: the file can't be read or holds something else.
         """
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = json.loads(path.read_text(encoding="utf-8-sig"))
             active, encoded = data["active"], data["keys"]
             keys = {kid: base64.b64decode(key, validate=True) for kid, key in encoded.items()}
         except OSError as error:
@@ -121,6 +121,11 @@ class Peppers:
 
     def __repr__(self) -> str:
         return f"Peppers(active={self._active!r}, ids={sorted(self._keys)!r})"
+
+
+def _is_id(key_id: str) -> bool:
+    # It is stored beside each code: neither NUL nor half a surrogate pair can be.
+    return 0 < len(key_id) <= MAX_KEY_ID_LENGTH and key_id.isprintable()
 
 
 def _digest(key: bytes, code: str, binding: CodeBinding) -> bytes:

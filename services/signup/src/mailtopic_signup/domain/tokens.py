@@ -106,7 +106,7 @@ class Tokens:
             TokensError: the file can't be read or holds something else.
         """
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise TokensError(f"the file {path} can't be read: {reason}") from None

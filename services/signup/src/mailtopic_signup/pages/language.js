@@ -27,15 +27,18 @@ function initialLanguage(strings) {
 
 /**
  * The page's texts. `text(key, values)` fills {name} places; a text with plural forms is an object
- * keyed by the plural category of `values.count`. `onChange` listeners run after every switch.
+ * keyed by the plural category of `values.count`. `common(language)` returns the values that every
+ * text may hold. `onChange` listeners run after every switch.
  * Elements with data-text="key" and data-label="key" (for aria-label) are kept translated.
  */
 export class Language {
   #strings;
   #listeners = [];
+  #common;
 
-  constructor(strings) {
+  constructor(strings, common = () => ({})) {
     this.#strings = strings;
+    this.#common = common;
     this.current = initialLanguage(strings);
     for (const button of document.querySelectorAll("[data-language]")) {
       button.addEventListener("click", () => this.choose(button.dataset.language));
@@ -64,7 +67,8 @@ export class Language {
     if (typeof template === "object") {
       template = template[new Intl.PluralRules(this.current).select(values.count)] ?? template.other;
     }
-    return template.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+    const all = { ...this.#common(this), ...values };
+    return template.replace(/\{(\w+)\}/g, (_, name) => String(all[name]));
   }
 
   #translate() {

@@ -4,16 +4,28 @@
 import { newIdempotencyKey, readSignup, resendCode, startSignup, verifyCode } from "./api.js";
 import { Language } from "./language.js";
 import { strings } from "./strings.js";
-import { clockTime, describeAddressProblem, describeCodeProblem, describeCommon } from "./words.js";
+import {
+  asciiDigits,
+  clockTime,
+  describeAddressProblem,
+  describeCodeProblem,
+  describeCommon,
+  duration,
+} from "./words.js";
 
 const RUNNING = "mailtopic.signup";
 const POLL_MS = 1_000;
 const POLL_SLOWER_MS = 100; // added with every poll
 const POLL_MAX_MS = 5_000;
-const CODE_LENGTH = 6;
 
 const byId = (id) => document.getElementById(id);
-const language = new Language(strings);
+const setting = (name) => Number(document.querySelector(`meta[name="mailtopic-${name}"]`).content);
+const CODE_LENGTH = setting("code-length");
+const language = new Language(strings, ({ current, tag }) => {
+  const digits = strings[current][`digits.${CODE_LENGTH}`];
+  const Digits = digits[0].toUpperCase() + digits.slice(1);
+  return { digits, Digits, validity: duration(setting("code-ttl-s"), tag) };
+});
 const steps = ["address", "code", "done"].map((name) => byId(`${name}-step`));
 
 let signup = null; // {id, email, expiresAtMs, resendAfterMs, state, delivery}
@@ -269,7 +281,7 @@ async function submitResend() {
 
 function keepDigits() {
   const input = byId("code");
-  const digits = input.value.replace(/\D/g, "").slice(0, CODE_LENGTH);
+  const digits = asciiDigits(input.value).slice(0, CODE_LENGTH);
   if (digits !== input.value) input.value = digits; // so a pasted "123 456" is taken
   clearError("code");
 }

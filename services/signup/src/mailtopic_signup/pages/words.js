@@ -8,6 +8,27 @@ export function clockTime(seconds) {
   return parts.map((part, place) => (place ? String(part).padStart(2, "0") : part)).join(":");
 }
 
+/** "10 minutes", "24 hours", "90 seconds": the largest unit of which it is a whole number. */
+export function duration(seconds, tag) {
+  const units = [["hour", 3_600], ["minute", 60], ["second", 1]];
+  const [unit, length] = units.find(([, each]) => seconds % each === 0);
+  const style = { style: "unit", unit, unitDisplay: "long" };
+  return new Intl.NumberFormat(tag, style).format(seconds / length);
+}
+
+/** A text's decimal digits, whatever script they are in, as ASCII: "١٢ ३" is "123". */
+export function asciiDigits(text) {
+  const digits = Array.from(text).filter((character) => /\p{Nd}/u.test(character));
+  return digits.map((digit) => digitValue(digit.codePointAt(0))).join("");
+}
+
+// Unicode has the digits of each script in a row, from 0 to 9.
+function digitValue(codePoint) {
+  let before = 0;
+  while (/\p{Nd}/u.test(String.fromCodePoint(codePoint - before - 1))) before += 1;
+  return before % 10;
+}
+
 function waiting(problem, language, keyWithTime, keyWithout) {
   if (problem.retryAfterS === null) return language.text(keyWithout);
   return language.text(keyWithTime, { time: clockTime(problem.retryAfterS) });

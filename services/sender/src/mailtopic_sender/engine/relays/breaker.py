@@ -17,7 +17,8 @@ class Backoff:
 
     Attributes:
         steps_s: the pauses in order; the last one repeats.
-        login_steps_s: the same while the login is refused; many servers lock out who tries often.
+        login_steps_s: the same while the login or this host is refused; many servers lock out
+            what tries often.
         quota_steps_s: the same while an allowance is used up, which lasts for hours.
     """
 
@@ -28,7 +29,7 @@ class Backoff:
     def pause_s(self, failures: int, reply_class: ReplyClass) -> float:
         """Return the pause after this many failures (from 1)."""
         steps_s = self.steps_s
-        if reply_class is ReplyClass.AUTH:
+        if reply_class in {ReplyClass.AUTH, ReplyClass.BLOCKED}:
             steps_s = self.login_steps_s
         elif reply_class is ReplyClass.QUOTA:
             steps_s = self.quota_steps_s

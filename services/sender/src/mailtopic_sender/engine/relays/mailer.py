@@ -20,6 +20,7 @@ _NEVER_TRIED = DeliveryResult(
 _PATIENCE_S = 5.0
 """A mail would rather go by the next relay than wait longer than this for its turn."""
 _MUCH_SOONER = 0.5
+_DISTRUST = frozenset({ReplyClass.REPUTATION, ReplyClass.SENDER})
 
 
 class RelayMailer:
@@ -134,7 +135,7 @@ class RelayMailer:
             offer.blamed = result
         elif kind is ReplyClass.THROTTLED:
             offer.throttled = result
-        elif _cannot_carry(result) or (offer.declined is None and kind is ReplyClass.REPUTATION):
+        elif _cannot_carry(result) or (offer.declined is None and kind in _DISTRUST):
             offer.declined = result
         else:
             offer.ticket.told(result)

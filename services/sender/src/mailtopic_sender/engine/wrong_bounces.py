@@ -1,0 +1,47 @@
+"""Takes back bounces that turned out to be about no recipient."""
+
+from mailtopic_contract import ErrorInfo, Outcome, RetryTier
+from mailtopic_runtime import Clock
+from mailtopic_sender.domain.replies import ReplyClass
+from mailtopic_sender.engine.recorder import Recorder
+from mailtopic_sender.engine.refusal_gate import RefusalGate
+from mailtopic_sender.engine.telling import Teller
+
+
+class WrongBounces:
+    """Hands mails to a retry topic that this process recorded as bounced before it knew better.
+
+    It knows the last hundred bounces of this process; what another process marked, or this one
+    before a restart, stays as it is.
+    """
+
+    def __init__(
+        self,
+        refusals: RefusalGate,
+        recorder: Recorder,
+        *,
+        tier: RetryTier,
+        teller: Teller,
+        clock: Clock,
+    ) -> None:
+        """Start with nothing to take back; mails go to this tier."""
+        self._refusals = refusals
+        self._recorder = recorder
+        self._tier = tier
+        self._teller = teller
+        self._clock = clock
+
+    async def take_back(self) -> None:
+        """Correct all that is known to be wrong; returns when the broker has stored it."""
+        for incoming, refused in self._refusals.wrong_bounces():
+            result = refused._replace(reply_class=ReplyClass.SENDER)
+            await self._recorder.take_back(
+                incoming,
+                tier=self._tier,
+                not_before_ms=self._clock.now_ms() + self._tier.delay_ms,
+                error=ErrorInfo(result.reply_class.value, "Reply", result.detail, result.smtp),
+                result=result,
+            )
+            self._teller.ended(
+                incoming, Outcome.DEFERRED, result, tier=self._tier.name, taken_back="yes"
+            )

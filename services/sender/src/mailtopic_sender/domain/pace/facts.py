@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from mailtopic_sender.domain.replies import ReplyClass
+
 
 class RefusalKind(StrEnum):
     """What a refusal said, by its words and codes."""
@@ -19,6 +21,24 @@ class RefusalKind(StrEnum):
     """About this mail or its recipient: the relay did its work."""
     QUOTA = "quota"
     """The allowance of a day is used up."""
+
+    @classmethod
+    def of(cls, reply_class: ReplyClass, phase: str) -> "RefusalKind":
+        """Return the kind of a reply that isn't ACCEPTED, by its class and phase.
+
+        A temporary refusal at MAIL isn't about the recipient, which wasn't named yet.
+        """
+        if reply_class is ReplyClass.GREYLISTED and phase == "mail":
+            return cls.PASSING
+        return _KINDS.get(reply_class, cls.MAIL)
+
+
+_KINDS = {
+    ReplyClass.THROTTLED: RefusalKind.PACE,
+    ReplyClass.CLOSING: RefusalKind.CLOSING,
+    ReplyClass.TRANSIENT: RefusalKind.PASSING,
+    ReplyClass.QUOTA: RefusalKind.QUOTA,
+}
 
 
 class Verdict(StrEnum):

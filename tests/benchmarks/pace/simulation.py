@@ -17,6 +17,7 @@ from mailtopic_sender.domain.pace import (
 )
 from mailtopic_sender.domain.replies import ReplyClass, classify
 
+
 @dataclass
 class Mail:
     arrived_s: float

@@ -4,6 +4,8 @@ import math
 
 BURST_S = 0.1
 """What isn't used for so long is lost: providers look at every single second."""
+_FAST_PER_S = 10.0
+"""Below this rate two mails that come close are noticed, and being late costs little."""
 _NEARLY = 1e-9
 """Sums of fractions miss a whole token by less than this."""
 
@@ -28,7 +30,7 @@ class Spacing:
     def take(self, now_s: float, rate_per_s: float) -> bool:
         """Let a mail go at a rate, if it may."""
         tokens = self._tokens + (now_s - self._filled_at_s) * rate_per_s
-        self._tokens = min(tokens, 1 + rate_per_s * BURST_S)
+        self._tokens = min(tokens, 1 + rate_per_s * BURST_S * min(1.0, rate_per_s / _FAST_PER_S))
         self._filled_at_s = now_s
         if self._tokens < 1 - _NEARLY:
             return False

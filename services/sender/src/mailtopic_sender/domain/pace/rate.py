@@ -19,8 +19,14 @@ _SETTLES_S = 1.0
 _TEST_S = 4.0
 _CERTAIN = 2
 _MANY = 0.2
-_EARLY = 3
+_EARLY = 2
 """So many times in a row it must be too much below the limit before the limit is lower."""
+_A_FEW = 30
+_SLOW = 10.0
+"""Below this rate two seconds are too short to measure it."""
+_WEIGHT = 0.4
+_SLOWEST = 0.05
+"""Mails a second, however much is refused."""
 _NOTHING = 0.005
 """Refusals a mail that aren't worth a thought."""
 _HEAVY = 4
@@ -96,7 +102,7 @@ class LearnedRate:
             slowed = limit * 0.5**self._backoffs
             return max(slowed, min(limit, 1 / self._look_s(now_s)))
         if not self._is_measured:
-            rate = limit * 2 ** min(20.0, self._grown_s)
+            rate = limit * 2 ** min(20.0, self._grown_s / max(1.0, 4 / limit))
         else:
             flat_s = self._flat_s
             rate = limit * (1 + _BELOW * (self._grown_s / flat_s - 1) ** 3)
@@ -230,19 +236,21 @@ class LearnedRate:
         was taken than it takes.
         """
         limit = self.limit
-        if limit is None or not self._is_measured or self._passed < 30:  # noqa: PLR2004
+        if limit is None or not self._is_measured:
             return measured
         if self._grown_s < self._flat_s:
             self._early += 1
-            return limit if self._early < _EARLY else max(measured, limit * 0.97)
+            if self._early < _EARLY:
+                return max(limit, measured)
+            return max(measured, limit * (0.97 if self._passed >= _A_FEW else 0.9))
         self._early = 0
-        rate = self.per_s(now_s)
         lately = self._recent.per_s(now_s)
-        few = lately < 10  # noqa: PLR2004 - too few for two seconds
-        return (measured + min(rate, limit * 1.05 if few else lately)) / 2
+        if lately < _SLOW:
+            lately = limit * 1.25
+        return measured + (min(self.per_s(now_s), lately) - measured) * _WEIGHT
 
     def _hold(self, limit: float, now_s: float, *, is_measured: bool = True) -> None:
-        self.limit = limit
+        self.limit = max(_SLOWEST, limit)
         self._is_first = is_measured and not self._is_measured
         self._is_measured = is_measured
         self._grown_s = 0.0
@@ -262,7 +270,7 @@ class LearnedRate:
         rate = max(0.05, self._whole_passed / max(whole_s, 1e-3))
         if row < 5 or spell_s < max(_SPELL_S, 5 / self.limit):  # noqa: PLR2004
             if backoffs and not self._is_measured:
-                self.limit = min(self.limit, max(rate, self.limit * 0.5**backoffs))
+                self.limit = min(self.limit, max(_SLOWEST, rate, self.limit * 0.5**backoffs))
                 self._grown_s = 0.0
             return
         self._whole_began_s, self._whole_passed = now_s, 0

@@ -3,6 +3,8 @@
 import math
 from collections import OrderedDict
 from collections.abc import Hashable
+from enum import Enum
+from typing import NamedTuple
 
 from mailtopic_sender.domain.pace.bucket import Spacing
 from mailtopic_sender.domain.pace.connections import ConnectionLimit, MailsPerConnection
@@ -19,6 +21,7 @@ _FIRST_QUOTA_PAUSE_S = 30.0
 _LAST_QUOTA_PAUSE_S = 900.0
 _FASTEST = 1e6
 _REMEMBERED = 256
+_REPEATS = 2
 _OTHERS = 10
 """A recipient refused twice with so many others taken between is refused for its own sake."""
 
@@ -45,7 +48,8 @@ class RelayPace:
         self._quota_until_s = -math.inf
         self._quota_pause_s = 0.0
         self._accepted = 0
-        self._refused_recipients: OrderedDict[Hashable, int] = OrderedDict()
+        self._refused = 0
+        self._refused_recipients: OrderedDict[Hashable, _Before] = OrderedDict()
 
     @property
     def is_open(self) -> bool:
@@ -119,8 +123,11 @@ class RelayPace:
         kind = refusal.kind
         if kind is RefusalKind.QUOTA:
             return self._quota_used_up(now_s, refusal)
-        if kind is RefusalKind.MAIL or self._is_own_fault(refusal.recipient):
+        again = self._seen_again(refusal.recipient)
+        if kind is RefusalKind.MAIL or again is _Again.ALONE:
             self._rate.taken(now_s)
+            return Verdict.MAIL
+        if again is _Again.IN_A_ROW:
             return Verdict.MAIL
         if refusal.closes and self._mails.closed(now_s, refusal.mails_on_connection):
             return Verdict.CONNECTION
@@ -152,11 +159,38 @@ class RelayPace:
             self._quota_until_s = now_s + self._quota_pause_s
         return Verdict.QUOTA
 
-    def _is_own_fault(self, recipient: Hashable) -> bool:
+    def _seen_again(self, recipient: Hashable) -> "_Again":
+        """Whether others fared better than this recipient since it was last refused."""
         if recipient is None:
-            return False
+            return _Again.NO
+        self._refused += 1
         before = self._refused_recipients.pop(recipient, None)
-        self._refused_recipients[recipient] = self._accepted
+        repeats, again = 0, _Again.NO
+        if before is not None:
+            if self._accepted - before.accepted >= _OTHERS:
+                again = _Again.ALONE
+            elif before.refused == self._refused - 1 and before.accepted == self._accepted:
+                repeats = before.repeats + 1
+                again = _Again.IN_A_ROW if repeats >= _REPEATS else _Again.NO
+        self._refused_recipients[recipient] = _Before(self._accepted, self._refused, repeats)
         if len(self._refused_recipients) > _REMEMBERED:
             self._refused_recipients.popitem(last=False)
-        return before is not None and self._accepted - before >= _OTHERS
+        return again
+
+
+class _Before(NamedTuple):
+    """How many mails had been taken and refused when a recipient was, and how often in a row."""
+
+    accepted: int
+    refused: int
+    repeats: int
+
+
+class _Again(Enum):
+    """What a recipient's earlier refusals say about this one."""
+
+    NO = 0
+    ALONE = 1
+    """Others were taken meanwhile."""
+    IN_A_ROW = 2
+    """No other was tried meanwhile: one should be."""

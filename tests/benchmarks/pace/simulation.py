@@ -81,9 +81,12 @@ class World:
 
 
 class Sender:
-    """One process: a queue, connections, a pace. Mails arrive evenly while it runs."""
+    """One process: a queue, connections, a pace. Mails arrive evenly while it runs.
 
-    def __init__(  # noqa: PLR0913 - a simulation's knobs
+    Fresh mails and those that wait for another try take turns.
+    """
+
+    def __init__(
         self,
         world: World,
         *,
@@ -102,6 +105,7 @@ class Sender:
         self._starts_s, self._ends_s = starts_s, ends_s
         self._answer_s, self._connect_s = answer_s, connect_s
         self._arrived = 0
+        self._turn = False
         self._waiting: deque[Mail] = deque()
         self._idle: list[Connection] = []
         self._connections = 0
@@ -112,10 +116,12 @@ class Sender:
         world.at(starts_s, self._pump)
 
     def _next_mail(self) -> Mail | None:
-        if self._waiting:
-            return self._waiting.popleft()
         arrives_s = self._starts_s + self._arrived / self._offered
-        if arrives_s > self.world.now_s:
+        is_fresh = arrives_s <= self.world.now_s
+        self._turn = not self._turn
+        if self._waiting and (self._turn or not is_fresh):
+            return self._waiting.popleft()
+        if not is_fresh:
             self._wake(arrives_s)
             return None
         self._arrived += 1
@@ -235,9 +241,12 @@ class Sender:
         if verdict is Verdict.MAIL:
             pause_s = 10.0 if found is ReplyClass.GREYLISTED else min(10.0, 2.0**mail.refusals / 2)
             self.world.at(now_s + pause_s, lambda: self._again(mail))
-        else:
+        elif verdict is Verdict.CONNECTION:
             self._waiting.appendleft(mail)
+        else:
+            pause_s = min(10.0, 0.25 * 2.0**mail.refusals)
+            self.world.at(now_s + pause_s, lambda: self._again(mail))
 
     def _again(self, mail: Mail) -> None:
-        self._waiting.append(mail)
+        self._waiting.appendleft(mail)
         self._pump()

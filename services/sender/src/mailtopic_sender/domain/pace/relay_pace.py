@@ -20,7 +20,7 @@ from mailtopic_sender.domain.pace.rate import LearnedRate
 _FIRST_QUOTA_PAUSE_S = 30.0
 _LAST_QUOTA_PAUSE_S = 900.0
 _FASTEST = 1e6
-_REMEMBERED = 256
+_REMEMBERED = 1024
 _REPEATS = 2
 _OTHERS = 10
 """A recipient refused twice with so many others taken between is refused for its own sake."""
@@ -48,7 +48,6 @@ class RelayPace:
         self._quota_until_s = -math.inf
         self._quota_pause_s = 0.0
         self._accepted = 0
-        self._refused = 0
         self._refused_recipients: OrderedDict[Hashable, _Before] = OrderedDict()
 
     @property
@@ -127,7 +126,7 @@ class RelayPace:
         if kind is RefusalKind.MAIL or again is _Again.ALONE:
             self._rate.taken(now_s)
             return Verdict.MAIL
-        if again is _Again.IN_A_ROW:
+        if again is _Again.OFTEN:
             return Verdict.MAIL
         if refusal.closes and self._mails.closed(now_s, refusal.mails_on_connection):
             return Verdict.CONNECTION
@@ -163,26 +162,24 @@ class RelayPace:
         """Whether others fared better than this recipient since it was last refused."""
         if recipient is None:
             return _Again.NO
-        self._refused += 1
         before = self._refused_recipients.pop(recipient, None)
         repeats, again = 0, _Again.NO
         if before is not None:
             if self._accepted - before.accepted >= _OTHERS:
                 again = _Again.ALONE
-            elif before.refused == self._refused - 1 and before.accepted == self._accepted:
+            else:
                 repeats = before.repeats + 1
-                again = _Again.IN_A_ROW if repeats >= _REPEATS else _Again.NO
-        self._refused_recipients[recipient] = _Before(self._accepted, self._refused, repeats)
+                again = _Again.OFTEN if repeats >= _REPEATS else _Again.NO
+        self._refused_recipients[recipient] = _Before(self._accepted, repeats)
         if len(self._refused_recipients) > _REMEMBERED:
             self._refused_recipients.popitem(last=False)
         return again
 
 
 class _Before(NamedTuple):
-    """How many mails had been taken and refused when a recipient was, and how often in a row."""
+    """How many mails had been taken when a recipient was refused, and how often it was before."""
 
     accepted: int
-    refused: int
     repeats: int
 
 
@@ -192,5 +189,5 @@ class _Again(Enum):
     NO = 0
     ALONE = 1
     """Others were taken meanwhile."""
-    IN_A_ROW = 2
-    """No other was tried meanwhile: one should be."""
+    OFTEN = 2
+    """Few others were tried meanwhile: that says nothing, and they should be."""

@@ -20,7 +20,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rates = (1, 14, 200) if arguments.quick else (1, 14, 200, 2000)
     scenarios = [each for rate in rates for each in limited(rate)] + others()
-    print(
+    print(  # noqa: T201 - its output
         "| relay | senders | taken ÷ limit | refusals a mail | smallest share "
         "| taken ÷ limit, every 30 s |\n|---|---|---|---|---|---|"
     )
@@ -30,7 +30,7 @@ def main() -> None:
         for senders in (1, 3):
             outcome = run(scenario, senders=senders, seed=arguments.seed)
             curve = " ".join(f"{part:.2f}" for part in outcome.curve)
-            print(
+            print(  # noqa: T201 - its output
                 f"| {scenario.name} | {senders} | {outcome.taken:.2f} | {outcome.refusals:.3f} "
                 f"| {min(outcome.shares):.2f} | {curve} |",
                 flush=True,

@@ -34,6 +34,9 @@ DAY = Reply(454, "4.7.0", "Throttling failure: Daily message quota exceeded", "b
 GREY = Reply(451, "4.7.1", "Greylisted, please come back later", "rcpt")
 
 
+HOT = Reply(450, "4.7.1", "Rate limit for this recipient exceeded", "rcpt")
+
+
 @dataclass
 class Connection:
     """A client's connection: how many mails it brought."""
@@ -41,16 +44,24 @@ class Connection:
     mails: int = 0
 
 
+class Offered(NamedTuple):
+    """A mail that is offered."""
+
+    now_s: float
+    connection: Connection
+    recipient: int
+
+
 class Model(Protocol):
     """One limit of a relay. A relay has several: the first that refuses answers."""
 
-    def connect(self, now_s: float, open_connections: int) -> Reply | None:
+    def connect(self, open_connections: int) -> Reply | None:
         """Answer one more connection beside so many."""
-        return None
+        ...
 
-    def offer(self, now_s: float, connection: Connection, recipient: int) -> Reply | None:
+    def offer(self, mail: Offered, /) -> Reply | None:
         """Answer a mail; None: it is taken."""
-        return None
+        ...
 
 
 @dataclass
@@ -64,7 +75,8 @@ class TokenBucket(Model):
     _tokens: float = field(default=-1.0, init=False)
     _at_s: float = field(default=0.0, init=False)
 
-    def offer(self, now_s: float, connection: Connection, recipient: int) -> Reply | None:
+    def offer(self, mail: Offered) -> Reply | None:
+        now_s = mail.now_s
         rate = self.limit(now_s)
         room = max(1.0, rate * self.burst_s)
         if self._tokens < 0:
@@ -93,8 +105,8 @@ class SlidingWindow(Model):
     reply: Reply = SES
     _taken: deque[float] = field(default_factory=deque, init=False)
 
-    def offer(self, now_s: float, connection: Connection, recipient: int) -> Reply | None:
-        taken = self._taken
+    def offer(self, mail: Offered) -> Reply | None:
+        now_s, taken = mail.now_s, self._taken
         while taken and taken[0] <= now_s - self.window_s:
             taken.popleft()
         if len(taken) >= max(1, round(self.rate_per_s * self.window_s)):
@@ -113,9 +125,9 @@ class FixedWindow(Model):
     _began_s: float = field(default=-1e9, init=False)
     _count: int = field(default=0, init=False)
 
-    def offer(self, now_s: float, connection: Connection, recipient: int) -> Reply | None:
-        if now_s - self._began_s >= self.window_s:
-            self._began_s, self._count = now_s, 0
+    def offer(self, mail: Offered) -> Reply | None:
+        if mail.now_s - self._began_s >= self.window_s:
+            self._began_s, self._count = mail.now_s, 0
         self._count += 1
         return self.reply if self._count > max(1, round(self.rate_per_s * self.window_s)) else None
 
@@ -126,7 +138,7 @@ class ConnectionCap(Model):
 
     most: int
 
-    def connect(self, now_s: float, open_connections: int) -> Reply | None:
+    def connect(self, open_connections: int) -> Reply | None:
         return TOO_MANY if open_connections >= self.most else None
 
 
@@ -136,8 +148,8 @@ class MailsPerConnection(Model):
 
     most: int
 
-    def offer(self, now_s: float, connection: Connection, recipient: int) -> Reply | None:
-        return USED_UP if connection.mails >= self.most else None
+    def offer(self, mail: Offered) -> Reply | None:
+        return USED_UP if mail.connection.mails >= self.most else None
 
 
 @dataclass
@@ -151,7 +163,7 @@ class RandomRefusals(Model):
     def __post_init__(self) -> None:
         self._random: Callable[[], float] = random.Random(self.seed).random  # noqa: S311
 
-    def offer(self, now_s: float, connection: Connection, recipient: int) -> Reply | None:
+    def offer(self, _mail: Offered) -> Reply | None:
         return self.reply if self._random() < self.share else None
 
 
@@ -163,11 +175,11 @@ class Greylisting(Model):
     pause_s: float = 20.0
     _seen: dict[int, float] = field(default_factory=dict, init=False)
 
-    def offer(self, now_s: float, connection: Connection, recipient: int) -> Reply | None:
-        if recipient * 7919 % 1000 >= self.share * 1000:
+    def offer(self, mail: Offered) -> Reply | None:
+        if mail.recipient * 7919 % 1000 >= self.share * 1000:
             return None
-        first_s = self._seen.setdefault(recipient, now_s)
-        return GREY if now_s - first_s < self.pause_s else None
+        first_s = self._seen.setdefault(mail.recipient, mail.now_s)
+        return GREY if mail.now_s - first_s < self.pause_s else None
 
 
 @dataclass
@@ -177,7 +189,7 @@ class DayQuota(Model):
     most: int
     _taken: int = field(default=0, init=False)
 
-    def offer(self, now_s: float, connection: Connection, recipient: int) -> Reply | None:
+    def offer(self, _mail: Offered) -> Reply | None:
         if self._taken >= self.most:
             return DAY
         self._taken += 1
@@ -189,7 +201,7 @@ class Hot(Model):
     """Refuses the mails of a few recipients for as long as it runs."""
 
     most: int
-    reply: Reply = Reply(450, "4.7.1", "Rate limit for this recipient exceeded", "rcpt")
+    reply: Reply = HOT
 
-    def offer(self, now_s: float, connection: Connection, recipient: int) -> Reply | None:
-        return self.reply if recipient % 1000 < self.most else None
+    def offer(self, mail: Offered) -> Reply | None:
+        return self.reply if mail.recipient % 1000 < self.most else None

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.pace.models import Connection, Model, Reply
+from benchmarks.pace.models import Connection, Model, Offered, Reply
 from mailtopic_sender.domain.pace import (
     Learned,
     PaceBounds,
@@ -60,15 +60,16 @@ class World:
 
     def connect(self) -> Reply | None:
         for model in self.models:
-            reply = model.connect(self.now_s, self.open_connections)
+            reply = model.connect(self.open_connections)
             if reply is not None:
                 return reply
         self.open_connections += 1
         return None
 
     def offer(self, connection: Connection, mail: Mail) -> Reply | None:
+        offered = Offered(self.now_s, connection, mail.recipient)
         for model in self.models:
-            reply = model.offer(self.now_s, connection, mail.recipient)
+            reply = model.offer(offered)
             if reply is not None:
                 connection.mails += 1
                 if reply.phase != "rcpt" or "Grey" not in reply.text:

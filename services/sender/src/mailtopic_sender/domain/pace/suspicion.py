@@ -74,3 +74,9 @@ class Suspicion:
         if is_same:
             return True
         return False if self._tested * usually >= _ENOUGH else None
+
+    def accept(self, share: float) -> None:
+        """Take a share of refusals for usual."""
+        self.clear()
+        self.usual = min(_MOST_USUAL, share)
+        self._drift = _TOLERATED + 1.5 * self.usual

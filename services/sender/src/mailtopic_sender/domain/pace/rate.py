@@ -9,8 +9,8 @@ from mailtopic_sender.domain.pace.trial import SLOWER, Trial
 
 _BELOW = 0.05
 """A limit is approached from this part below it."""
-_FLAT_S, _FIRST_FLAT_S, _LONGEST_FLAT_S = 5.0, 2.0, 20.0
-_FLAT_MAILS = 50
+_FLAT_S, _FIRST_FLAT_S, _LONGEST_FLAT_S = 6.0, 2.0, 20.0
+_FLAT_MAILS = 60
 """The rate is back at the limit after so many seconds, or mails, and as long again near it."""
 _GONE, _GONE_PER_S = 30.0, 100.0
 """A limit that is exceeded so many times without a refusal isn't one any more."""
@@ -39,7 +39,9 @@ _SPELL, _SPELL_S = 5, 2.0
 _OUTAGE = 1.5
 """A spell is an outage if mails hadn't come so many times faster than they were taken at all."""
 _ALIKE = 0.75, 1.33
-_LONGEST_WINDOW_S = 120.0
+_LONGEST_WINDOW_S = 75.0
+_FIRST_PER_S = 5.0
+"""Where nothing is known yet."""
 _STALE_S = 300.0
 _NEXT_TRIAL, _NEXT_TRIAL_UNSURE, _LAST_TRIAL = 600, 300, 2400
 """Mails until refusals are put to the test again."""
@@ -181,6 +183,7 @@ class LearnedRate:
         self._is_alert = True
         if not self._refused_in_row:
             self._first_refused_at_s = now_s
+            self._rate_before = self._recent.per_s(now_s)
         self._refused_in_row += 1
         if began_at_s < self._slowed_at_s:
             return self.limit is not None
@@ -245,12 +248,10 @@ class LearnedRate:
             self._peak = self._mark = None
             self._long_passed = self._long_refused = 0
             self._test_after, self._whole_tested = max(_NEXT_TRIAL, self._test_after), 0
-        if not self._backoffs:
-            self._rate_before = self._recent.per_s(now_s)
         if measured is not None:
             self._hold(measured if is_heavy else self._tempered(measured, now_s), now_s)
         elif self.limit is None:
-            self._hold(max(self._rate_before, 0.1), now_s, is_measured=False)
+            self._hold(max(self._rate_before, _FIRST_PER_S), now_s, is_measured=False)
         else:
             self._backoffs += 1
 
@@ -317,8 +318,9 @@ class LearnedRate:
         self._whole_began_s, self._whole_passed = now_s, 0
         self._suspicion.clear()
         self._trial = None
-        if not self._is_measured and self._rate_before < rate * _OUTAGE:
-            self._hold(self._rate_before, now_s, is_measured=False)
+        is_outage = whole_s > _LONGEST_WINDOW_S or self._rate_before < rate * _OUTAGE
+        if not self._is_measured and is_outage:
+            self._hold(max(self._rate_before, _FIRST_PER_S), now_s, is_measured=False)
             return
         seen, self._spell_rate = self._spell_rate, rate
         is_same = seen is not None and _ALIKE[0] < rate / seen < _ALIKE[1]

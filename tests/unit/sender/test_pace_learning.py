@@ -166,7 +166,9 @@ def test_it_neither_starves_nor_swings(
         taken = sum(world.count.taken[at_s : at_s + 10])
         assert taken >= 0.25 * takes_all * 10 - 2  # never starves
         assert taken + sum(world.count.refused[at_s : at_s + 10]) <= 1.8 * limit * 10 + 5
-    assert sum(world.count.taken[50:150]) >= 0.7 * takes_all * 100
+    # Where a limit and refusals at random come together, one is taken for the other at times.
+    least = 0.6 if noise > 0.01 else 0.75
+    assert sum(world.count.taken[50:150]) >= least * takes_all * 100
 
 
 @_SLOW

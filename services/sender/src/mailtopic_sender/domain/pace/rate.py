@@ -320,7 +320,7 @@ class LearnedRate:
         self._trial = None
         is_outage = whole_s > _LONGEST_WINDOW_S or self._rate_before < rate * _OUTAGE
         if not self._is_measured and is_outage:
-            self._hold(max(self._rate_before, _FIRST_PER_S), now_s, is_measured=False)
+            self._hold(max(self._rate_before, rate), now_s, is_measured=False)
             return
         seen, self._spell_rate = self._spell_rate, rate
         is_same = seen is not None and _ALIKE[0] < rate / seen < _ALIKE[1]

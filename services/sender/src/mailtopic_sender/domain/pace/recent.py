@@ -2,6 +2,8 @@
 
 _SLOTS = 8
 _SLOTS_PER_S = 4
+_FEW = 5
+"""So few mails say nothing of a span shorter than the whole."""
 
 
 class RecentRate:
@@ -29,7 +31,8 @@ class RecentRate:
         if oldest is None:
             return 0.0
         began_s = max(self._since_s, (slot + 1 + oldest - _SLOTS) / _SLOTS_PER_S)
-        return taken / max(now_s - began_s, 1 / taken / 1000, 1e-3)
+        shortest_s = _SLOTS / _SLOTS_PER_S if taken < _FEW else 1 / _SLOTS_PER_S
+        return taken / max(now_s - began_s, shortest_s)
 
     def _turn_to(self, slot: int, now_s: float) -> None:
         gone = slot - self._slot

@@ -4,7 +4,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 
 class Reply(NamedTuple):
@@ -52,16 +52,16 @@ class Offered(NamedTuple):
     recipient: int
 
 
-class Model(Protocol):
+class Model:
     """One limit of a relay. A relay has several: the first that refuses answers."""
 
-    def connect(self, open_connections: int) -> Reply | None:
+    def connect(self, _open_connections: int, /) -> Reply | None:
         """Answer one more connection beside so many."""
-        ...
+        return None
 
-    def offer(self, mail: Offered, /) -> Reply | None:
+    def offer(self, _mail: Offered, /) -> Reply | None:
         """Answer a mail; None: it is taken."""
-        ...
+        return None
 
 
 @dataclass
@@ -75,7 +75,7 @@ class TokenBucket(Model):
     _tokens: float = field(default=-1.0, init=False)
     _at_s: float = field(default=0.0, init=False)
 
-    def offer(self, mail: Offered) -> Reply | None:
+    def offer(self, mail: Offered, /) -> Reply | None:
         now_s = mail.now_s
         rate = self.limit(now_s)
         room = max(1.0, rate * self.burst_s)
@@ -105,7 +105,7 @@ class SlidingWindow(Model):
     reply: Reply = SES
     _taken: deque[float] = field(default_factory=deque, init=False)
 
-    def offer(self, mail: Offered) -> Reply | None:
+    def offer(self, mail: Offered, /) -> Reply | None:
         now_s, taken = mail.now_s, self._taken
         while taken and taken[0] <= now_s - self.window_s:
             taken.popleft()
@@ -125,7 +125,7 @@ class FixedWindow(Model):
     _began_s: float = field(default=-1e9, init=False)
     _count: int = field(default=0, init=False)
 
-    def offer(self, mail: Offered) -> Reply | None:
+    def offer(self, mail: Offered, /) -> Reply | None:
         if mail.now_s - self._began_s >= self.window_s:
             self._began_s, self._count = mail.now_s, 0
         self._count += 1
@@ -138,7 +138,7 @@ class ConnectionCap(Model):
 
     most: int
 
-    def connect(self, open_connections: int) -> Reply | None:
+    def connect(self, open_connections: int, /) -> Reply | None:
         return TOO_MANY if open_connections >= self.most else None
 
 
@@ -148,7 +148,7 @@ class MailsPerConnection(Model):
 
     most: int
 
-    def offer(self, mail: Offered) -> Reply | None:
+    def offer(self, mail: Offered, /) -> Reply | None:
         return USED_UP if mail.connection.mails >= self.most else None
 
 
@@ -163,7 +163,7 @@ class RandomRefusals(Model):
     def __post_init__(self) -> None:
         self._random: Callable[[], float] = random.Random(self.seed).random  # noqa: S311
 
-    def offer(self, _mail: Offered) -> Reply | None:
+    def offer(self, _mail: Offered, /) -> Reply | None:
         return self.reply if self._random() < self.share else None
 
 
@@ -175,7 +175,7 @@ class Greylisting(Model):
     pause_s: float = 20.0
     _seen: dict[int, float] = field(default_factory=dict, init=False)
 
-    def offer(self, mail: Offered) -> Reply | None:
+    def offer(self, mail: Offered, /) -> Reply | None:
         if mail.recipient * 7919 % 1000 >= self.share * 1000:
             return None
         first_s = self._seen.setdefault(mail.recipient, mail.now_s)
@@ -189,7 +189,7 @@ class DayQuota(Model):
     most: int
     _taken: int = field(default=0, init=False)
 
-    def offer(self, _mail: Offered) -> Reply | None:
+    def offer(self, _mail: Offered, /) -> Reply | None:
         if self._taken >= self.most:
             return DAY
         self._taken += 1
@@ -203,5 +203,5 @@ class Hot(Model):
     most: int
     reply: Reply = HOT
 
-    def offer(self, mail: Offered) -> Reply | None:
+    def offer(self, mail: Offered, /) -> Reply | None:
         return self.reply if mail.recipient % 1000 < self.most else None

@@ -18,7 +18,7 @@ from benchmarks.pace.simulation import Sender, World
 from mailtopic_sender.domain.pace import Learned, PaceBounds, RelayPace
 
 _SLOW = settings(
-    max_examples=15,
+    max_examples=8,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     derandomize=True,

@@ -223,11 +223,17 @@ _OUTBOX: Final = Row(
             About(
                 "Deliveries as signup knows them",
                 "suffix:/s",
-                "What the topic told signup of its mails; people see it on the page.",
+                "What the topic told signup of its mails; people see it on the page. Foreign: "
+                "records of the status topic that are no outcomes.",
             ),
             Query(
                 parts("mailtopic_delivery_states_total", NAMESPACE, "state"),
                 "{{state}}",
+            ),
+            Query(
+                f"sum(rate(mailtopic_signup_status_records_skipped_total{{{NAMESPACE}}}"
+                "[$__rate_interval]))",
+                "foreign",
             ),
             stacked=True,
             as_bars=True,

@@ -249,7 +249,8 @@ _TROUBLE: Final = Row(
                 "Done twice, or nearly",
                 "suffix:/s",
                 "Records that came again and were already done (skipped), completed after "
-                "their partition was gone, commits that failed, drains cut short.",
+                "their partition was gone, commits that failed, drains cut short; records of the "
+                "status topic that are no outcomes.",
             ),
             *(
                 Query(or_zero(rate(f"mailtopic_{name}_total", TOPIC)), text)
@@ -258,6 +259,7 @@ _TROUBLE: Final = Row(
                     ("stale_completions", "late completions"),
                     ("commits_failed", "failed commits"),
                     ("drain_timeouts", "drains cut short"),
+                    ("status_records_skipped", "foreign status records"),
                 )
             ),
             width=8,

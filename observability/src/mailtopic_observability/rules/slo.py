@@ -16,7 +16,16 @@ from mailtopic_observability.rules.model import (
 )
 from mailtopic_observability.rules.parameters import OBJECTIVE, Parameters
 
-GARBAGE: Final = ("bad-address", "bad-field", "bad-header", "bad-json", "empty", "too-large")
+GARBAGE: Final = (
+    "bad-address",
+    "bad-batch",
+    "bad-field",
+    "bad-header",
+    "bad-json",
+    "bad-record",
+    "empty",
+    "too-large",
+)
 """Reasons of dead letters that never were a mail: their publisher's fault. Every other reason is
 ours, a new one as well, until somebody decides otherwise."""
 

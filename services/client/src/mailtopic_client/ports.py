@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-HeaderList = Sequence[tuple[str, bytes]]
+HeaderList = Sequence[tuple[str, bytes | None]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from mailtopic_contract.tags import signup_tag
 from mailtopic_contract.topic_configs import HEADER_ROOM_BYTES, MAX_RECORD_BYTES, topic_config
 from mailtopic_contract.topics import DEFAULT_TIERS, RetryTier, TopicNames, parse_tier
 from mailtopic_contract.trace_context import TraceContext, read_trace_context
+from mailtopic_contract.unread import Unread
 
 __all__ = [
     "DEFAULT_TIERS",
@@ -57,6 +58,7 @@ __all__ = [
     "StatusEvent",
     "TopicNames",
     "TraceContext",
+    "Unread",
     "decode_headers",
     "decode_record",
     "decode_status",

@@ -22,7 +22,7 @@ class RecordError(ContractError):
 
     Attributes:
         reason: a short stable code: ``empty``, ``too-large``, ``bad-json``, ``unknown-version``,
-            ``bad-field``, ``bad-address`` or ``bad-header``.
+            ``bad-field``, ``bad-address``, ``bad-header``, ``bad-record`` or ``bad-batch``.
     """
 
     def __init__(self, reason: str, message: str) -> None:

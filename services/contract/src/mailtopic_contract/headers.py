@@ -103,7 +103,8 @@ class MailHeaders(NamedTuple):
                 f"{_ORIGIN}topic": self.origin.topic,
                 f"{_ORIGIN}partition": self.origin.partition,
                 f"{_ORIGIN}offset": self.origin.offset,
-                f"{_ORIGIN}timestamp": self.origin.timestamp_ms,
+                # A record's own time may be any number; one that is no time is none.
+                f"{_ORIGIN}timestamp": min(max(self.origin.timestamp_ms, 0), MAX_TIME_MS),
             }
         if self.error:
             texts |= {

@@ -137,7 +137,7 @@ class Sender:
             publish_timeout_s=None,
             max_request_bytes=facts.max_record_bytes + HEADER_ROOM_BYTES + _BATCH_ROOM_BYTES,
         )
-        self._pumps = self._make_pumps(broker)
+        self._pumps = self._make_pumps(broker, facts.max_record_bytes + HEADER_ROOM_BYTES)
         await self._mailer.start()
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -149,9 +149,10 @@ class Sender:
                 self._delivery.close()
             await broker.close()
 
-    def _make_pumps(self, broker: KafkaClient) -> tuple[Pump, ...]:
+    def _make_pumps(self, broker: KafkaClient, max_record_bytes: int) -> tuple[Pump, ...]:
         settings, names = self._settings, self._settings.names
-        ledger = Ledger(KafkaStatusLog(self._kwargs, names.status))
+        skipped = self._metrics.status_records_skipped.inc
+        ledger = Ledger(KafkaStatusLog(self._kwargs, names.status, skipped=skipped))
         shares = RateShares(self._mailer.set_share)
         slots = Slots(settings.delivery.max_in_flight)
         self._flood = FloodGate(
@@ -162,7 +163,7 @@ class Sender:
         tier_gate = TierGate(dict(zip(names.retries, names.tiers, strict=True)))
         return tuple(
             Pump(
-                self._source(topics, role),
+                self._source(topics, role, max_record_bytes),
                 delivery,
                 gate=gate,
                 ledger=ledger,
@@ -222,7 +223,7 @@ class Sender:
             clock=self._clock,
         )
 
-    def _source(self, topics: Sequence[str], role: str) -> MeteredSource:
+    def _source(self, topics: Sequence[str], role: str, max_record_bytes: int) -> MeteredSource:
         """Make a consumer of a group of its own; role tells the two of a process apart."""
         instance_id = self._settings.consumer.instance_id
         return KafkaSource(
@@ -232,6 +233,7 @@ class Sender:
             instance_id=f"{instance_id}{role}" if instance_id else None,
             session_timeout_s=self._settings.consumer.session_timeout_s,
             rebalance_timeout_s=self._settings.consumer.rebalance_timeout_s,
+            max_record_bytes=max_record_bytes,
         )
 
     def _workload(self) -> Workload:

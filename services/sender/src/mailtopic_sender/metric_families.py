@@ -18,6 +18,8 @@ DEAD_REASONS: Final = (
     "bad-field",
     "bad-address",
     "bad-header",
+    "bad-record",
+    "bad-batch",
     "sealing",
     "template",
     "bug",
@@ -150,6 +152,13 @@ DRAIN_TIMEOUTS: Final = Family(
     use="Rebalances that may cause second copies.",
     labels=(TOPIC,),
 )
+STATUS_RECORDS_SKIPPED: Final = Family(
+    name="mailtopic_status_records_skipped_total",
+    kind=Kind.COUNTER,
+    help="Records of the status topic that are no outcomes.",
+    use="Whether something else writes to the status topic.",
+    labels=(TOPIC,),
+)
 REBALANCES: Final = Family(
     name="mailtopic_rebalances_total",
     kind=Kind.COUNTER,
@@ -231,6 +240,7 @@ FAMILIES: Final = (
     STALE_COMPLETIONS,
     COMMITS_FAILED,
     DRAIN_TIMEOUTS,
+    STATUS_RECORDS_SKIPPED,
     REBALANCES,
     SMTP_REPLIES,
     CONNECTIONS,

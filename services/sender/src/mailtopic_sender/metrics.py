@@ -50,6 +50,9 @@ class SenderMetrics:
         self.stale_completions = families.STALE_COMPLETIONS.counter(registry, **known).labels(topic)
         self.commits_failed = families.COMMITS_FAILED.counter(registry, **known).labels(topic)
         self.drain_timeouts = families.DRAIN_TIMEOUTS.counter(registry, **known).labels(topic)
+        self.status_records_skipped = families.STATUS_RECORDS_SKIPPED.counter(
+            registry, **known
+        ).labels(topic)
         self._rebalances = families.REBALANCES.counter(registry, **known)
 
     def outcome(self, outcome: str, relay: str | None) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from mailtopic_contract import StatusEvent
+from mailtopic_contract import RecordError, StatusEvent
 
 
 class TopicPartition(NamedTuple):
@@ -15,7 +15,11 @@ class TopicPartition(NamedTuple):
 
 
 class ConsumedRecord(NamedTuple):
-    """A record as it was read. The repr shows neither key nor value nor headers."""
+    """A record as it was read. The repr shows neither key nor value nor headers.
+
+    Attributes:
+        fault: why it couldn't be read; then the rest is what its dead letter is to hold.
+    """
 
     topic: str
     partition: int
@@ -24,6 +28,7 @@ class ConsumedRecord(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...] = ()
+    fault: RecordError | None = None
 
     def __repr__(self) -> str:
         return f"ConsumedRecord({self.topic!r}, {self.partition}, {self.offset})"

@@ -280,6 +280,7 @@ async def _work(settings: SignupSettings, parts: Parts) -> None:
         partial(topics_of, settings, parts.keys),
         parts.deliveries,
         count=parts.metrics.delivery,
+        skipped=parts.metrics.status_records_skipped.inc,
     )
     async with asyncio.TaskGroup() as group:
         helpers = [

@@ -68,6 +68,13 @@ DELIVERY_STATES: Final = Family(
     labels=(Label("state", tuple(each for each in Delivery if each is not Delivery.QUEUED)),),
 )
 
+STATUS_RECORDS_SKIPPED: Final = Family(
+    name="mailtopic_signup_status_records_skipped_total",
+    kind=Kind.COUNTER,
+    help="Records of a status topic that are no outcomes.",
+    use="Whether something else writes to a status topic.",
+)
+
 FAMILIES: Final = (
     SIGNUPS,
     REQUEST_SECONDS,
@@ -75,6 +82,7 @@ FAMILIES: Final = (
     OUTBOX_OLDEST_SECONDS,
     OUTBOX_PUBLISHED,
     DELIVERY_STATES,
+    STATUS_RECORDS_SKIPPED,
 )
 """All of them."""
 
@@ -88,6 +96,7 @@ class SignupMetrics:
         self.outbox_oldest = OUTBOX_OLDEST_SECONDS.gauge(registry)
         self.published = OUTBOX_PUBLISHED.counter(registry)
         self._request_seconds = REQUEST_SECONDS.histogram(registry)
+        self.status_records_skipped = STATUS_RECORDS_SKIPPED.counter(registry)
         self._delivery_states = DELIVERY_STATES.counter(registry)
 
     def count(self, result: str) -> None:

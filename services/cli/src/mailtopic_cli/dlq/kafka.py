@@ -14,6 +14,8 @@ from mailtopic_cli.dlq.errors import AccessDenied, BrokerAway, TakenOver
 from mailtopic_cli.dlq.ports import NewRecord, TopicRecord
 from mailtopic_cli.dlq.progress import Progress
 from mailtopic_client.adapters.kafka import describe_connection_error
+from mailtopic_client.adapters.kafka_consumer import SafeConsumer
+from mailtopic_client.adapters.kafka_partition import FetchedRecord
 
 _RETRY_S = 0.5
 _POLL_MS = 500
@@ -86,7 +88,7 @@ class KafkaTopicReader:
             self._topics = {topic["topic"]: len(topic["partitions"]) for topic in found}
         finally:
             await admin.close()
-        consumer = aiokafka.AIOKafkaConsumer(
+        consumer = SafeConsumer(
             **self._client_kwargs,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -122,13 +124,21 @@ class KafkaTopicReader:
             batches = await consumer.getmany(
                 place, timeout_ms=_POLL_MS, max_records=_MAX_POLL_RECORDS
             )
-            records = [_record(message) for message in batches.get(place, ())]
+            records = [_record(fetched) for fetched in batches.get(place, ())]
             before, position = position, await self._answered(consumer.position(place))
             quiet_s = 0.0 if position != before else quiet_s + _POLL_MS / 1000
+            self._check_readable(place)
             if quiet_s >= self._timeout_s:
                 raise BrokerAway(self._away("no broker answers any more"))
             if records:
                 yield [record for record in records if record.offset < end]
+
+    def _check_readable(self, place: aiokafka.TopicPartition) -> None:
+        problem = self._consumer.partition_errors.get(place)
+        if problem in [denied.__name__ for denied in _DENIED]:
+            raise AccessDenied("the broker does not allow to read the topic")
+        if problem is not None:
+            raise BrokerAway(f"the broker can't read {place.topic}/{place.partition}: {problem}")
 
     async def _bounds(
         self, place: aiokafka.TopicPartition, since_ms: int | None, offset: int
@@ -219,16 +229,9 @@ class KafkaReplayWriter:
             await _stop_quietly(producer)
 
 
-def _record(message: Any) -> TopicRecord:
-    return TopicRecord(
-        message.topic,
-        message.partition,
-        message.offset,
-        message.timestamp,
-        message.key,
-        message.value,
-        tuple(message.headers),
-    )
+def _record(fetched: FetchedRecord) -> TopicRecord:
+    # One with a fault is no mail, no letter of ours and no outcome: it shows as what there is.
+    return TopicRecord(*fetched[:-1])
 
 
 def _raise_ours(error: Exception, transactional_id: str) -> NoReturn:

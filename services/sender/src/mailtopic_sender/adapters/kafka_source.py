@@ -17,6 +17,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
 from mailtopic_client import BrokerUnavailable
+from mailtopic_client.adapters.kafka_consumer import SafeConsumer
+from mailtopic_client.adapters.kafka_partition import DEFAULT_MAX_RECORD_BYTES, FetchedRecord
+from mailtopic_contract import RecordError, Unread
 from mailtopic_sender.adapters.kafka_retention import RetentionWatch
 from mailtopic_sender.ports import (
     AssignmentListener,
@@ -34,13 +37,11 @@ _METADATA_MAX_AGE_MS = 30_000
 """A topic that was deleted and made again is read again after so long; aiokafka's 5 min are half
 the life of a code."""
 
-_FETCH_MAX_BYTES = 4 * 1024 * 1024
-_FETCH_MAX_PARTITION_BYTES = 256 * 1024
-"""What is fetched ahead of each owned partition. A record that is larger comes all the same."""
-
 
 class KafkaSource:
-    """One aiokafka consumer in one group.
+    """One consumer in one group.
+
+    What can't be read is handed out with a fault, so that it gets into the DLQ.
 
     Args:
         client_kwargs: how to reach Kafka, as aiokafka's keyword arguments.
@@ -52,6 +53,7 @@ class KafkaSource:
             within the session timeout gets its partitions back without a rebalance; and who stops
             doesn't leave the group.
         client_id: how the broker's logs call this consumer.
+        max_record_bytes: of a larger record, the value is left out.
     """
 
     def __init__(
@@ -64,9 +66,11 @@ class KafkaSource:
         rebalance_timeout_s: float,
         instance_id: str | None = None,
         client_id: str = "mailtopic-sender",
+        max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES,
     ) -> None:
         self._client_kwargs = {**client_kwargs, "client_id": client_id}
         self._instance_id = instance_id
+        self._max_record_bytes = max_record_bytes
         self._topics = list(topics)
         self._group = group
         self._timeouts = {
@@ -77,14 +81,15 @@ class KafkaSource:
         }
         # aiokafka keeps the assignor's memory in the class: two consumers need two classes.
         self._assignor = type("Sticky", (StickyPartitionAssignor,), {})
-        self._consumer: aiokafka.AIOKafkaConsumer | None = None
+        self._consumer: SafeConsumer | None = None
         self._turn = _Turn()
         self._retention = RetentionWatch()
 
     async def start(self, listener: AssignmentListener) -> None:
         """See `RecordSource.start`."""
         while True:
-            consumer = aiokafka.AIOKafkaConsumer(
+            consumer = SafeConsumer(
+                max_record_bytes=self._max_record_bytes,
                 **self._client_kwargs,
                 **self._timeouts,
                 group_id=self._group,
@@ -94,9 +99,7 @@ class KafkaSource:
                 isolation_level="read_committed",
                 partition_assignment_strategy=(self._assignor,),
                 fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
-                fetch_max_bytes=_FETCH_MAX_BYTES,
                 metadata_max_age_ms=_METADATA_MAX_AGE_MS,
-                max_partition_fetch_bytes=_FETCH_MAX_PARTITION_BYTES,
             )
             self._turn = _Turn()
             total = partial(_count_partitions, consumer, self._topics)
@@ -127,7 +130,7 @@ class KafkaSource:
         if number != turn.number:
             return ()
         await self._retention.follow(self._running, batches)
-        return [_record(message) for batch in batches.values() for message in batch]
+        return [_record(fetched) for batch in batches.values() for fetched in batch]
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
         """See `RecordSource.pause`."""
@@ -199,7 +202,7 @@ class KafkaSource:
             await _stop(consumer)
 
     @property
-    def _running(self) -> aiokafka.AIOKafkaConsumer:
+    def _running(self) -> SafeConsumer:
         if self._consumer is None:
             raise SourceBroken("the consumer is not running")
         return self._consumer
@@ -244,15 +247,20 @@ def _count_partitions(consumer: aiokafka.AIOKafkaConsumer, topics: Sequence[str]
     return sum(len(consumer.partitions_for_topic(topic) or ()) for topic in topics)
 
 
-def _record(message: Any) -> ConsumedRecord:
-    return ConsumedRecord(
-        message.topic,
-        message.partition,
-        message.offset,
-        message.timestamp,
-        message.key,
-        message.value,
-        tuple(message.headers),
+def _record(fetched: FetchedRecord) -> ConsumedRecord:
+    if fetched.fault is None:
+        return ConsumedRecord(*fetched[:-1])
+    fault = fetched.fault
+    unread = Unread(
+        fault.form,
+        fault.first_offset,
+        fetched.offset,
+        fault.stored_bytes,
+        fault.digest,
+        fault.raw_names,
+    )
+    return ConsumedRecord(*fetched[:-1])._replace(
+        headers=(*fetched.headers, *unread.encode()), fault=RecordError(fault.reason, fault.text)
     )
 
 

@@ -1,30 +1,47 @@
 """Reads N.status with a short-lived consumer that belongs to no group."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import aiokafka
 from aiokafka import errors
 
 from mailtopic_client import BrokerUnavailable
+from mailtopic_client.adapters.kafka_consumer import SafeConsumer
+from mailtopic_client.adapters.kafka_partition import FetchedRecord
 from mailtopic_contract import RecordError, StatusEvent, decode_status
+from mailtopic_runtime import get_logger
 from mailtopic_sender.ports import StatusTail
 
 _POLL_MS = 500
+_BROKEN_LOG = (errors.CorruptRecordException.__name__, errors.UnknownError.__name__)
+"""What a broker answers that can't read its own log."""
+
+_BROKEN_LOG_S = 5.0
 
 
 class KafkaStatusLog:
-    """N.status as a StatusLog. Records that are no status events are skipped."""
+    """N.status as a StatusLog. Records that are no status events are skipped.
 
-    def __init__(self, client_kwargs: Mapping[str, Any], topic: str) -> None:
+    Args:
+        client_kwargs: how to reach Kafka, as aiokafka's keyword arguments.
+        topic: N.status.
+        skipped: called for each record that is skipped; one line says so for each reading.
+    """
+
+    def __init__(
+        self, client_kwargs: Mapping[str, Any], topic: str, *, skipped: Callable[[], None]
+    ) -> None:
         self._client_kwargs = {**client_kwargs, "client_id": "mailtopic-sender-ledger"}
         self._topic = topic
+        self._skipped = skipped
 
     async def read(self, positions: Mapping[int, int | None]) -> StatusTail:
         """See `StatusLog.read`."""
         if not positions:
             return StatusTail((), {})
-        consumer = aiokafka.AIOKafkaConsumer(
+        consumer = SafeConsumer(
             **self._client_kwargs,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -39,7 +56,7 @@ class KafkaStatusLog:
             await consumer.stop()
 
     async def _read(
-        self, consumer: aiokafka.AIOKafkaConsumer, positions: Mapping[int, int | None]
+        self, consumer: SafeConsumer, positions: Mapping[int, int | None]
     ) -> StatusTail:
         places = {number: aiokafka.TopicPartition(self._topic, number) for number in positions}
         consumer.assign(list(places.values()))
@@ -55,21 +72,62 @@ class KafkaStatusLog:
             else:
                 consumer.pause(place)
         events: list[tuple[int, StatusEvent]] = []
+        skipped = _Skipped(self._skipped)
+        begun_s = time.monotonic()
         while reading:
             batches = await consumer.getmany(timeout_ms=_POLL_MS)
             for place, batch in batches.items():
-                events += [(place.partition, event) for event in _events(batch)]
+                events += [(place.partition, event) for event in _events(batch, skipped)]
             for place in list(reading):
-                if await consumer.position(place) >= reading[place]:
+                problem = consumer.partition_errors.get(place)
+                is_lost = problem is not None and self._give_up(place, problem, begun_s)
+                if is_lost or await consumer.position(place) >= reading[place]:
                     del reading[place]
+        skipped.tell(self._topic)
         return StatusTail(events, {number: ends[place] for number, place in places.items()})
 
+    def _give_up(self, place: aiokafka.TopicPartition, problem: str, begun_s: float) -> bool:
+        """Whether to go on without a partition: its mails may be sent twice, all others wait."""
+        if problem not in _BROKEN_LOG:
+            raise BrokerUnavailable(f"{self._topic}/{place.partition}: {problem}")
+        if time.monotonic() - begun_s < _BROKEN_LOG_S:
+            return False
+        get_logger(__name__).error(
+            "status_log.unreadable", topic=place.topic, partition=place.partition, reason=problem
+        )
+        return True
 
-def _events(batch: list[Any]) -> list[StatusEvent]:
+
+class _Skipped:
+    """The records of one reading that are no status events."""
+
+    def __init__(self, count: Callable[[], None]) -> None:
+        self._count = count
+        self._records = 0
+        self._first: FetchedRecord | None = None
+
+    def note(self, record: FetchedRecord) -> None:
+        self._count()
+        self._records += 1
+        self._first = self._first or record
+
+    def tell(self, topic: str) -> None:
+        if self._first is not None:
+            get_logger(__name__).warning(
+                "status_log.bad_records",
+                topic=topic,
+                records=self._records,
+                partition=self._first.partition,
+                offset=self._first.offset,
+            )
+
+
+def _events(batch: Iterable[FetchedRecord], skipped: _Skipped) -> list[StatusEvent]:
     events: list[StatusEvent] = []
-    for message in batch:
+    for record in batch:
         try:
-            events.append(decode_status(message.value))
+            # A header that can't be read says nothing here, but its record isn't one of ours.
+            events.append(decode_status(record.value if record.fault is None else None))
         except RecordError:
-            continue
+            skipped.note(record)
     return events

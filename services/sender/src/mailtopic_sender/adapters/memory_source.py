@@ -6,7 +6,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from mailtopic_client import BrokerUnavailable, HeaderList, OutgoingRecord, RecordMetadata
+from mailtopic_client import (
+    BrokerUnavailable,
+    HeaderList,
+    OutgoingRecord,
+    RecordMetadata,
+    RecordRefused,
+)
 from mailtopic_contract import RecordError, StatusEvent, decode_status
 from mailtopic_sender.ports import (
     AssignmentListener,
@@ -27,6 +33,7 @@ class MemoryKafka:
         available: False makes it fail like a broker that is away.
         now_ms: tells the record time.
         commits: what every group committed, in order.
+        max_record_bytes: a topic of this name refuses a larger value.
     """
 
     partitions: int = 1
@@ -37,6 +44,7 @@ class MemoryKafka:
     )
     commits: list[tuple[str, TopicPartition, Committed]] = field(default_factory=list)
     written: asyncio.Event = field(default_factory=asyncio.Event)
+    max_record_bytes: dict[str, int] = field(default_factory=dict)
 
     async def connect(self) -> None:
         """Nothing to connect to."""
@@ -54,6 +62,8 @@ class MemoryKafka:
     ) -> RecordMetadata:
         """See `BrokerClient.publish`; a gap of `skip_offsets` is left before the record."""
         self.check()
+        if len(value or b"") > self.max_record_bytes.get(topic, len(value or b"")):
+            raise RecordRefused("too-large", "the record is larger than its topic allows")
         log = self.logs[TopicPartition(topic, partition or 0)]
         offset = (log[-1].offset + 1 if log else 0) + skip_offsets
         log.append(

@@ -70,15 +70,27 @@ def decode_incoming(
     try:
         headers = decode_headers(record.headers)
     except RecordError as error:
-        return Incoming(record, received_s, MailHeaders(), here, error=error)
+        return Incoming(record, received_s, MailHeaders(), here, error=_bare(error))
     origin = headers.origin or here
+    if record.fault is not None:
+        return Incoming(record, received_s, headers, origin, error=record.fault)
     try:
         mail = decode_record(record.value, origin=origin, legacy=legacy)
     except RecordError as error:
-        return Incoming(record, received_s, headers, origin, error=error)
+        return Incoming(record, received_s, headers, origin, error=_bare(error))
     except Exception as error:  # noqa: BLE001 - a bug must cost one record, not the consumer
         return Incoming(record, received_s, headers, origin, error=error)
     return Incoming(record, received_s, headers, origin, mail)
+
+
+def _bare(error: RecordError) -> RecordError:
+    """Return it without the frames that it went through.
+
+    They hold the record and end in a cycle, and cycles are looked for seldom: megabytes of records
+    that nobody needs would stay.
+    """
+    error.__context__ = None
+    return error.with_traceback(None)
 
 
 class NewestCodes:

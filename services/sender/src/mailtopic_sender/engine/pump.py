@@ -59,7 +59,7 @@ class PumpSettings:
 
     name: str
     max_held_records: int = 400
-    max_held_bytes: int = 32 * 1024 * 1024
+    max_held_bytes: int = 8 * 1024 * 1024
     commit_interval_s: float = 0.5
     poll_timeout_s: float = 0.2
     pause_after_s: float = 2.0

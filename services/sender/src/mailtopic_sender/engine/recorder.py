@@ -5,16 +5,26 @@ Nothing is complete before its outcome is acknowledged, so every write is repeat
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from hashlib import sha256
 from typing import TypeVar
 
-from mailtopic_client import BrokerClient, OutgoingRecord, PublishError, RecordMetadata
+from mailtopic_client import (
+    BrokerClient,
+    HeaderList,
+    OutgoingRecord,
+    PublishError,
+    RecordMetadata,
+    RecordRefused,
+)
 from mailtopic_contract import (
     ErrorInfo,
+    HeaderError,
     MailHeaders,
     Outcome,
     RetryTier,
     StatusEvent,
     TopicNames,
+    Unread,
     encode_outcome,
 )
 from mailtopic_runtime import Clock, StateLog, get_logger
@@ -28,6 +38,7 @@ from mailtopic_sender.ports import ConsumedRecord
 _ACCEPTED = Outcome.ACCEPTED.value
 _FIRST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 5.0
+_MAX_KEPT_KEY_BYTES = 4_096
 
 _Stored = TypeVar("_Stored")
 
@@ -108,14 +119,19 @@ class Recorder:
         """Record ``deferred``, then hand the mail to a retry topic for its next attempt.
 
         In this order, because whoever owns the retry topic may be another process: were the mail
-        there before anybody can know of it, a replay of this record would send it as well.
+        there before anybody can know of it, a replay of this record would send it as well. A mail
+        that is larger than the retry topic takes is buried.
         """
         event = self._event(incoming, Outcome.DEFERRED, result).model_copy(
             update={"tier": tier.name, "not_before": not_before_ms}
         )
         stored = await self._tell(event, incoming.record.partition)
-        await self._hand_on(incoming, tier, self._next_headers(incoming, error, not_before_ms))
-        self._count(event, stored)
+        try:
+            await self._hand_on(incoming, tier, self._next_headers(incoming, error, not_before_ms))
+        except RecordRefused:
+            await self.bury(incoming, error, reason="too-large", result=result)
+        else:
+            self._count(event, stored)
 
     async def take_back(
         self,
@@ -152,8 +168,12 @@ class Recorder:
         )
         tiers = {tier.name: tier for tier in self._names.tiers}
         tier = tiers.get(deferred.tier or "", self._names.tiers[0])
-        await self._hand_on(incoming, tier, headers)
-        self._ledger.remember(deferred)
+        try:
+            await self._hand_on(incoming, tier, headers)
+        except RecordRefused:
+            await self.bury(incoming, error, reason="too-large")
+        else:
+            self._ledger.remember(deferred)
 
     async def bury(
         self,
@@ -164,18 +184,22 @@ class Recorder:
         outcome: Outcome = Outcome.DEAD,
         result: DeliveryResult | None = None,
     ) -> None:
-        """Write a record to the DLQ as it came, then record its outcome."""
-        ours = self._headers(incoming, error).encode()
-        names = {name for name, _ in ours}
-        # What can't be decoded is kept as it was, so that nothing is lost for whoever looks.
-        kept = [(n, v or b"") for n, v in incoming.record.headers if n not in names]
-        await self._publish(
-            self._names.dlq,
-            key=_key(incoming.record),
-            value=incoming.record.value,
-            headers=[*kept, *ours],
-            partition=incoming.record.partition,
-        )
+        """Write a record to the DLQ as it came, then record its outcome.
+
+        Of a record that the DLQ doesn't take because of its size, it gets a digest of the value,
+        the key if it is short, and no foreign headers.
+        """
+        # Foreign headers are taken from the record, null values and all.
+        ours = self._headers(incoming, error)._replace(others=()).encode()
+        # What can't be decoded is kept as it was; of two headers, the later one counts.
+        names = () if isinstance(incoming.error, HeaderError) else {name for name, _ in ours}
+        kept = [header for header in incoming.record.headers if header[0] not in names]
+        record = incoming.record
+        try:
+            await self._write_letter(record, [*kept, *ours], raises_too_large=True)
+        except RecordRefused:
+            stub, unread = _without_value(record)
+            await self._write_letter(stub, [*unread.encode(), *ours], raises_too_large=False)
         self._metrics.dead_letter(reason)
         await self.settle(incoming, outcome, result)
 
@@ -213,6 +237,7 @@ class Recorder:
             value=incoming.record.value,
             headers=headers.encode(),
             partition=incoming.record.partition,
+            raises_too_large=True,
         )
 
     def _next_headers(
@@ -233,23 +258,44 @@ class Recorder:
             trace=trace_of(incoming.headers),
         )
 
+    async def _write_letter(
+        self, record: ConsumedRecord, headers: HeaderList, *, raises_too_large: bool
+    ) -> None:
+        await self._publish(
+            self._names.dlq,
+            # A record with neither key nor value can't be published: an empty key stands for none.
+            key=b"" if record.key is None and record.value is None else record.key,
+            value=record.value,
+            headers=headers,
+            partition=record.partition,
+            raises_too_large=raises_too_large,
+        )
+
     async def _publish(
         self,
         topic: str,
         *,
         key: bytes | None,
         value: bytes | None,
-        headers: list[tuple[str, bytes]],
+        headers: HeaderList,
         partition: int,
+        raises_too_large: bool = False,
     ) -> RecordMetadata:
         return await self._until_stored(
             topic,
             lambda: self._broker.publish(
                 topic, key=key, value=value, headers=headers, partition=partition
             ),
+            raises_too_large=raises_too_large,
         )
 
-    async def _until_stored(self, topic: str, publish: Callable[[], Awaitable[_Stored]]) -> _Stored:
+    async def _until_stored(
+        self,
+        topic: str,
+        publish: Callable[[], Awaitable[_Stored]],
+        *,
+        raises_too_large: bool = False,
+    ) -> _Stored:
         state = self._publishing.get(topic)
         if state is None:
             state = StateLog(get_logger(__name__).bind(topic=topic), "publishing")
@@ -259,6 +305,8 @@ class Recorder:
             try:
                 stored = await publish()
             except PublishError as error:
+                if raises_too_large and _is_too_large(error):
+                    raise
                 if self._broker_answers():
                     state.down(f"{error}: outcomes wait")
                 await asyncio.sleep(delay_s)
@@ -268,6 +316,13 @@ class Recorder:
                 return stored
 
 
-def _key(record: ConsumedRecord) -> bytes | None:
-    # A record with neither key nor value can't be published; an empty key stands for none.
-    return b"" if record.key is None and record.value is None else record.key
+def _is_too_large(error: PublishError) -> bool:
+    return isinstance(error, RecordRefused) and error.reason == "too-large"
+
+
+def _without_value(record: ConsumedRecord) -> tuple[ConsumedRecord, Unread]:
+    """Return what is kept of a record that is too large, and the headers that say so."""
+    value = record.value or b""
+    key = record.key if len(record.key or b"") <= _MAX_KEPT_KEY_BYTES else None
+    unread = Unread("none", record.offset, record.offset, len(value), sha256(value).hexdigest())
+    return record._replace(key=key, value=None, headers=()), unread

@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.errors import KafkaError
 
 from mailtopic_client import KafkaSettings
-from mailtopic_contract import Outcome, RecordError, TopicNames, decode_status
+from mailtopic_client.adapters.kafka_consumer import SafeConsumer
+from mailtopic_client.adapters.kafka_partition import FetchedRecord
+from mailtopic_contract import Outcome, RecordError, StatusEvent, TopicNames, decode_status
 from mailtopic_runtime import StateLog, get_logger
 from mailtopic_signup.metrics import CountDelivery
 from mailtopic_signup.ports import DatabaseUnavailable, Delivered, DeliveryStore
@@ -27,6 +28,7 @@ class StatusConsumers:
         topics: the main topics; asked again and again, because tokens come and go.
         store: where news go.
         count: told of each state after it was recorded.
+        skipped: called for each record that is no status event.
         look_s: seconds between two looks for other topics.
     """
 
@@ -37,12 +39,14 @@ class StatusConsumers:
         store: DeliveryStore,
         *,
         count: CountDelivery,
+        skipped: Callable[[], None],
         look_s: float = 10.0,
     ) -> None:
         self._kafka = kafka
         self._topics = topics
         self._store = store
         self._count = count
+        self._skipped = skipped
         self._look_s = look_s
 
     async def run(self) -> None:
@@ -51,7 +55,9 @@ class StatusConsumers:
         async with asyncio.TaskGroup() as group:
             while True:
                 for topic in set(self._topics()) - followed:
-                    consumer = StatusConsumer(self._kafka, topic, self._store, count=self._count)
+                    consumer = StatusConsumer(
+                        self._kafka, topic, self._store, count=self._count, skipped=self._skipped
+                    )
                     group.create_task(consumer.run())
                     followed.add(topic)
                 await asyncio.sleep(self._look_s)
@@ -68,23 +74,31 @@ class StatusConsumer:
         topic: the MailTopic's main topic.
         store: where the states are kept.
         count: told of each state after it was recorded.
+        skipped: called for each record that is no status event; one line says so for each poll.
     """
 
     def __init__(
-        self, kafka: KafkaSettings, topic: str, store: DeliveryStore, *, count: CountDelivery
+        self,
+        kafka: KafkaSettings,
+        topic: str,
+        store: DeliveryStore,
+        *,
+        count: CountDelivery,
+        skipped: Callable[[], None],
     ) -> None:
         self._kwargs = kafka.client_kwargs()
         self._topic = TopicNames(topic).status
         self._group = f"{topic}.signup"
         self._store = store
         self._count = count
+        self._skipped = skipped
         self._log = get_logger(__name__)
         self._state = StateLog(self._log, "status_topic")
 
     async def run(self) -> None:
         """Consume until cancelled; waits for Kafka and for the topic."""
         while True:
-            consumer = AIOKafkaConsumer(
+            consumer = SafeConsumer(
                 **self._kwargs,
                 group_id=self._group,
                 enable_auto_commit=False,
@@ -103,13 +117,13 @@ class StatusConsumer:
                 await _stop(consumer)
             await asyncio.sleep(_RETRY_S)
 
-    async def _wait_for_topic(self, consumer: AIOKafkaConsumer) -> None:
+    async def _wait_for_topic(self, consumer: SafeConsumer) -> None:
         # Asked for among all topics: asking for it by name could create it.
         while self._topic not in await consumer.topics():
             self._state.down(f"the topic {self._topic} does not exist yet")
             await asyncio.sleep(_RETRY_S)
 
-    async def _consume(self, consumer: AIOKafkaConsumer) -> None:
+    async def _consume(self, consumer: SafeConsumer) -> None:
         while True:
             batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
             self._state.up()
@@ -121,8 +135,8 @@ class StatusConsumer:
                 {partition: batch[-1].offset + 1 for partition, batch in batches.items()}
             )
 
-    async def _record(self, records: Iterable[ConsumerRecord]) -> None:
-        news = [each for record in records if (each := self._decode(record))]
+    async def _record(self, records: Iterable[FetchedRecord]) -> None:
+        news = self._decode(records)
         while news:
             try:
                 await self._store.record(news)
@@ -133,28 +147,42 @@ class StatusConsumer:
                     self._count(each.delivery)
                 return
 
-    def _decode(self, record: ConsumerRecord) -> Delivered | None:
-        try:
-            event = decode_status(record.value)
-        except RecordError as error:
+    def _decode(self, records: Iterable[FetchedRecord]) -> list[Delivered]:
+        news: list[Delivered] = []
+        bad: list[tuple[FetchedRecord, str]] = []
+        for record in records:
+            try:
+                event = decode_status(record.value if record.fault is None else None)
+            except RecordError as error:
+                self._skipped()
+                bad.append((record, error.reason))
+            else:
+                news.append(_delivered(event))
+        if bad:
+            # One line for all that came together: a foreign writer's flood must not fill the log.
+            (first, reason), *_ = bad
             self._log.warning(
-                "status_topic.bad_record",
-                reason=error.reason,
-                partition=record.partition,
-                offset=record.offset,
+                "status_topic.bad_records",
+                reason=reason,
+                records=len(bad),
+                partition=first.partition,
+                offset=first.offset,
             )
-            return None
-        return Delivered(
-            event.id,
-            event.outcome,
-            event.at,
-            event.reply_class,
-            event.smtp,
-            taken_back=event.outcome is Outcome.DEFERRED and bool(event.taken_back),
-        )
+        return news
 
 
-async def _stop(consumer: AIOKafkaConsumer) -> None:
+def _delivered(event: StatusEvent) -> Delivered:
+    return Delivered(
+        event.id,
+        event.outcome,
+        event.at,
+        event.reply_class,
+        event.smtp,
+        taken_back=event.outcome is Outcome.DEFERRED and bool(event.taken_back),
+    )
+
+
+async def _stop(consumer: SafeConsumer) -> None:
     # Leaving the group waits for an answer as long as for any other: a broker that is gone without
     # a word would keep the process beyond what Kubernetes lets it have.
     with contextlib.suppress(KafkaError, TimeoutError):

@@ -95,6 +95,7 @@ test-kind: setup ## Try kind itself, where Docker or Podman runs (ten minutes)
 
 .PHONY: bench
 bench: setup ## Measure ours beside others (half an hour; BENCH_ARGS=--quick: minutes)
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.pace $(filter --quick,$(BENCH_ARGS))
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.sender_throughput
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.side_by_side $(filter-out --million,$(BENCH_ARGS))
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.side_by_side.curves $(filter --quick --million,$(BENCH_ARGS))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mailtopic_sender.adapters.smtp_settings import RelaySettings, Security, SmtpTimeouts
 from mailtopic_sender.domain.replies import ReplyClass
+from mailtopic_sender.engine.relays.patience import Patience
 from mailtopic_sender.mail_ports import DeliveryResult
 from support.deliveries import WAYS, Way
 from support.scripted_smtp import Act, Offered, ScriptedSmtp
@@ -17,6 +18,7 @@ from support.smtp_mails import mail, mailer_to
 
 C = ReplyClass
 IMPATIENT = SmtpTimeouts(envelope_s=0.1, block_s=0.1, dot_s=0.1)
+IMPATIENCE = Patience(first_pause_s=0.001, longest_pause_s=0.01, refusals=3, own_refusals=2)
 ANSWERS = {"rcpt": "rcpt", "data": "data", "body": "dot"}
 """A result's phase → what the server calls it."""
 
@@ -121,7 +123,7 @@ async def played(play: Play, way: Way) -> tuple[list[DeliveryResult], list[list[
             max_connections=play.connections,
             timeouts=IMPATIENT,
         )
-        async with mailer_to(relay, brake_s=0.01) as mailer:
+        async with mailer_to(relay, patience=IMPATIENCE) as mailer:
             results = await way(mailer, [mail(to) for to in acts])
     return results, [server.offered[to] for to in acts]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from mailtopic_runtime import SettingError
-from mailtopic_sender.adapters.smtp_mailer import SmtpMailer
+from mailtopic_sender.adapters.smtp_relay import SmtpRelay as SmtpSide
 from mailtopic_sender.adapters.smtp_settings import RelaySettings, Security
 from mailtopic_sender.domain.replies import ReplyClass
-from support.smtp_mails import composer, mail, mailer_to
+from support.smtp_mails import mail, mailer_to
 from support.smtp_relay import Authority, Fault, SmtpRelay
 
 C = ReplyClass
@@ -197,4 +197,4 @@ async def test_a_bad_ca_file_names_its_setting(tmp_path: Path, content: bytes | 
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(SettingError, match="MAILTOPIC_SMTP__CA_FILE"):
-        SmtpMailer([RelaySettings("localhost", ca_file=path)], composer())
+        SmtpSide(RelaySettings("localhost", ca_file=path))

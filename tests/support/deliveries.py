@@ -2,62 +2,56 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 from uuid import UUID
 
 from mailtopic_contract import Address, parse_address
-from mailtopic_sender.adapters.smtp_mailer import SmtpMailer
 from mailtopic_sender.domain.message import Message, MessageComposer
 from mailtopic_sender.domain.templates import Template, TemplateSet
 from mailtopic_sender.mail_ports import DeliveryResult, OutgoingMail
-from support.smtp_mails import mail
+from support.smtp_mails import SendingMailer, mail
 
 
 class Way(Protocol):
     """Sends mails and returns what became of them, in the same order."""
 
     async def __call__(
-        self, mailer: SmtpMailer, mails: Sequence[OutgoingMail]
+        self, mailer: SendingMailer, mails: Sequence[OutgoingMail]
     ) -> list[DeliveryResult]: ...
 
 
-async def one_call_each(mailer: SmtpMailer, mails: Sequence[OutgoingMail]) -> list[DeliveryResult]:
+async def one_call_each(
+    mailer: SendingMailer, mails: Sequence[OutgoingMail]
+) -> list[DeliveryResult]:
     """Concurrent calls of `send`, which share the pool."""
     return await asyncio.gather(*(mailer.send(one) for one in mails))
 
 
-async def offered(mailer: SmtpMailer, mails: Sequence[OutgoingMail]) -> list[DeliveryResult]:
-    """All of them `offer`ed, and what that leaves over by `send`, as the engine does it."""
-    return await asyncio.gather(*[_offered(mailer, one) for one in mails])
+async def offered(mailer: SendingMailer, mails: Sequence[OutgoingMail]) -> list[DeliveryResult]:
+    """All of them offered as first attempts, in one turn of the loop."""
+    tickets = []
+    for one in mails:
+        tickets.append(_Ticket())
+        mailer.offer(one, tickets[-1])
+    return await asyncio.gather(*(ticket.result for ticket in tickets))
 
 
-class _Offeror:
-    """Wants every mail."""
+class _Ticket:
+    """Wants its mail."""
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
-        self.result: asyncio.Future[DeliveryResult | None] = loop.create_future()
+        self.result: asyncio.Future[DeliveryResult] = loop.create_future()
 
     def is_wanted(self) -> bool:
         return True
 
     def told(self, result: DeliveryResult | None) -> None:
-        self.result.set_result(result)
-
-
-def _offered(mailer: SmtpMailer, one: OutgoingMail) -> Awaitable[DeliveryResult]:
-    offeror = _Offeror()
-    # Here, not in a coroutine: mails that are offered in one turn of the loop share a stream.
-    is_taken = mailer.offer(one, offeror)
-
-    async def finish() -> DeliveryResult:
-        result = await offeror.result if is_taken else None
-        if result is not None and result.is_final:
-            return result
-        return await mailer.send(one, earlier=result)
-
-    return finish()
+        if result is None:
+            self.result.cancel()
+        else:
+            self.result.set_result(result)
 
 
 WAYS: Mapping[str, Way] = {"one call each": one_call_each, "offered": offered}

@@ -1,9 +1,10 @@
 """The engine on its shipped fakes: real code between a topic in memory and a mailer in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from prometheus_client import CollectorRegistry
@@ -18,12 +19,15 @@ from mailtopic_contract import (
     TopicNames,
     decode_status,
     new_record,
+    parse_address,
 )
 from mailtopic_runtime import NO_TRACER, ManualClock, Tracer
-from mailtopic_sender.adapters.memory_mailer import MemoryMailer
+from mailtopic_sender.adapters.memory_relay import MemoryRelay
 from mailtopic_sender.adapters.memory_source import MemoryKafka, MemorySource, MemoryStatusLog
 from mailtopic_sender.domain.flood import FloodLimits
+from mailtopic_sender.domain.message import Message, MessageComposer
 from mailtopic_sender.domain.refusals import RefusalLimits
+from mailtopic_sender.domain.templates import TemplateSet
 from mailtopic_sender.engine.delivery import Delivery, DeliveryPolicy
 from mailtopic_sender.engine.flood_gate import FloodGate
 from mailtopic_sender.engine.lanes import Slots
@@ -32,13 +36,31 @@ from mailtopic_sender.engine.progress import Progress
 from mailtopic_sender.engine.pump import Pump, PumpSettings
 from mailtopic_sender.engine.recorder import Recorder
 from mailtopic_sender.engine.refusal_gate import RefusalGate
+from mailtopic_sender.engine.relays.mailer import RelayMailer
+from mailtopic_sender.engine.relays.patience import Patience
+from mailtopic_sender.engine.relays.port import Relay
 from mailtopic_sender.engine.telling import Teller
 from mailtopic_sender.engine.tiers import Gate, OpenGate, TierGate
-from mailtopic_sender.mail_ports import Mailer
 from mailtopic_sender.metrics import SenderMetrics
+from support.smtp_mails import FAST
 
 NAMES = TopicNames("mails")
 PLACE_KEY = b"0123456789abcdef"
+
+
+class AnyPurpose(MessageComposer):
+    """Composes mails of any purpose by one template."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            TemplateSet(),
+            from_name="MailTopic",
+            from_address=parse_address("no-reply@example.com"),
+        )
+
+    def compose(self, *, purpose: str, **others: Any) -> Message:
+        del purpose
+        return super().compose(purpose="signup", **others)
 
 
 @dataclass
@@ -46,7 +68,8 @@ class Engine:
     """One process's worth of engine; several share one `kafka`."""
 
     kafka: MemoryKafka = field(default_factory=MemoryKafka)
-    mailer: MemoryMailer = field(default_factory=MemoryMailer)
+    relay: MemoryRelay = field(default_factory=MemoryRelay)
+    patience: Patience | None = None
     clock: ManualClock = field(default_factory=ManualClock)
     resend_unknown: bool = True
     max_in_flight: int = 10
@@ -54,11 +77,13 @@ class Engine:
     drain_timeout_s: float = 5.0
     pause_after_s: float = 0.02
     keyring: KeyRing | None = None
-    real_mailer: Mailer | None = None
+    other_relays: Sequence[Relay] = ()
+    composed_by: MessageComposer = field(default_factory=AnyPurpose)
     flood_limits: FloodLimits = field(default_factory=FloodLimits)
     refusal_limits: RefusalLimits = field(default_factory=RefusalLimits)
     tracer: Tracer = NO_TRACER
     metrics_type: type[SenderMetrics] = SenderMetrics
+    shares: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.kafka.now_ms = self.clock.now_ms
@@ -67,6 +92,13 @@ class Engine:
         self.ledger = Ledger(MemoryStatusLog(self.kafka, NAMES.status))
         recorder = Recorder(
             self.kafka, NAMES, ledger=self.ledger, metrics=self.metrics, clock=self.clock
+        )
+        self.mailer = RelayMailer(
+            (self.relay, *self.other_relays),
+            self.composed_by,
+            clock=self.clock,
+            backoff=FAST,
+            patience=self.patience,
         )
         self.slots = Slots(self.max_in_flight)
         self.flood = FloodGate(
@@ -84,7 +116,7 @@ class Engine:
             look_s=0.01,
         )
         self.delivery = Delivery(
-            self.real_mailer or self.mailer,
+            self.mailer,
             recorder,
             policy=DeliveryPolicy(
                 tiers=NAMES.tiers,
@@ -130,8 +162,12 @@ class Engine:
             progress=Progress(self.clock, broker_answers=lambda: True),
             metrics=self.metrics,
             clock=self.clock,
-            share=self.mailer.set_share,
+            share=self._set_share,
         )
+
+    def _set_share(self, share: float) -> None:
+        self.shares.append(share)
+        self.mailer.set_share(share)
 
     @asynccontextmanager
     async def running(self, name: str = "main") -> AsyncIterator[Pump]:

@@ -1,17 +1,20 @@
 """Mails to send and a mailer to send them with, for tests of the SMTP side."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from mailtopic_contract import parse_address
-from mailtopic_sender.adapters.smtp_breaker import Backoff
-from mailtopic_sender.adapters.smtp_mailer import SmtpMailer
+from mailtopic_sender.adapters.smtp_relay import SmtpRelay
 from mailtopic_sender.adapters.smtp_settings import RelaySettings
 from mailtopic_sender.domain.message import MessageComposer
 from mailtopic_sender.domain.templates import Template, TemplateSet
-from mailtopic_sender.mail_ports import OutgoingMail
+from mailtopic_sender.engine.relays.breaker import Backoff
+from mailtopic_sender.engine.relays.mailer import RelayMailer
+from mailtopic_sender.engine.relays.patience import Patience
+from mailtopic_sender.engine.relays.port import Relay
+from mailtopic_sender.mail_ports import DeliveryResult, OutgoingMail, always, send
 
 FAST = Backoff(
     steps_s=(0.02, 0.05),
@@ -40,19 +43,30 @@ def mail(to: str = "bob@example.org", *, code: str = "123456") -> OutgoingMail:
     )
 
 
+class SendingMailer(RelayMailer):
+    """A mailer by which a test sends single mails."""
+
+    async def send(
+        self, mail: OutgoingMail, *, is_wanted: Callable[[], bool] = always
+    ) -> DeliveryResult:
+        return await send(self, mail, is_wanted=is_wanted)
+
+
 @asynccontextmanager
 async def mailer_to(
-    *relays: RelaySettings,
+    *relays: RelaySettings | Relay,
     template: Template | None = None,
     composed_by: MessageComposer | None = None,
     start: bool = False,
-    brake_s: float = 0.05,
+    patience: Patience | None = None,
     refused_login_s: float = 0.05,
-) -> AsyncIterator[SmtpMailer]:
+) -> AsyncIterator[SendingMailer]:
     """A mailer with fast probes; not started unless told, so that connections can be counted."""
-    composes = composed_by or composer(template)
+    opened = [SmtpRelay(one) if isinstance(one, RelaySettings) else one for one in relays]
     backoff = replace(FAST, refused_login_steps_s=(refused_login_s,))
-    mailer = SmtpMailer(relays, composes, backoff=backoff, brake_s=brake_s)
+    mailer = SendingMailer(
+        opened, composed_by or composer(template), backoff=backoff, patience=patience
+    )
     if start:
         await mailer.start()
     try:

@@ -14,16 +14,24 @@ from mailtopic_observability.catalogue import KAFKAS, METRICS, OURS, SAMPLES
 from mailtopic_observability.shown_metrics import LIBRARIES, shape_of
 from mailtopic_operator.metrics import OperatorMetrics
 from mailtopic_runtime import BUILD_INFO, process_registry
-from mailtopic_sender.adapters.smtp_breaker import Gate
-from mailtopic_sender.adapters.smtp_metrics import RelayMetrics
-from mailtopic_sender.adapters.smtp_pool import PoolState
-from mailtopic_sender.adapters.smtp_relay_client import RelayState
+from mailtopic_sender.adapters.relay_metrics import RelayMetrics
+from mailtopic_sender.domain.pace import Learned
 from mailtopic_sender.domain.replies import ReplyClass
+from mailtopic_sender.engine.relays.breaker import Gate
+from mailtopic_sender.engine.relays.port import Connections
+from mailtopic_sender.engine.relays.state import RelayState
 from mailtopic_sender.metrics import SenderMetrics
 from mailtopic_signup.metrics import SignupMetrics
 from support.requirements import require
 
-RELAY = RelayState("first", 5.0, Gate.ALL, PoolState(1, 1, 2), {ReplyClass.ACCEPTED: 1})
+RELAY = RelayState(
+    "first",
+    5.0,
+    Gate.ALL,
+    Connections(1, 1, 2),
+    {ReplyClass.ACCEPTED: 1},
+    Learned(4.5, 2, 20),
+)
 
 
 def sender() -> CollectorRegistry:

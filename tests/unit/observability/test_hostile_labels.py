@@ -14,11 +14,12 @@ from mailtopic_client import KafkaSettings, MemoryBroker
 from mailtopic_contract import KeyRing
 from mailtopic_observability.catalogue import OURS
 from mailtopic_runtime import ManualClock
-from mailtopic_sender.adapters.memory_mailer import MemoryMailer
+from mailtopic_sender.adapters.memory_relay import MemoryRelay
 from mailtopic_sender.domain.flood import FloodLimits
 from mailtopic_sender.domain.refusals import RefusalLimits
 from mailtopic_sender.domain.replies import ReplyClass, classify
 from mailtopic_sender.domain.reply_text import redact
+from mailtopic_sender.engine.relays.patience import Patience
 from mailtopic_sender.mail_ports import DeliveryResult
 from mailtopic_signup.bootstrap import assemble
 from mailtopic_signup.settings import (
@@ -174,13 +175,14 @@ def odd_headers(odd: bytes) -> list[tuple[str, bytes]]:
 async def test_no_record_and_no_reply_adds_a_series() -> None:
     chance = random.Random(2)  # noqa: S311 - repeatable
     engine = Engine(
-        mailer=MemoryMailer(stays_available=True),
+        relay=MemoryRelay(),
+        patience=Patience(refusals=1),
         max_in_flight=200,
         max_held_records=400,
         flood_limits=FloodLimits(share=1),
         refusal_limits=RefusalLimits(ours=RECORDS, unclear=RECORDS, known=RECORDS),
     )
-    engine.mailer.script(*(odd_result(chance, number) for number in range(RECORDS)))
+    engine.relay.script(*(odd_result(chance, number) for number in range(RECORDS)))
     before: Series = set()
 
     def done() -> int:

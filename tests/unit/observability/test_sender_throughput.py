@@ -17,7 +17,7 @@ async def counted(metrics_type: type[SenderMetrics]) -> tuple[int, float]:
         await until(lambda: len(engine.kafka.stored(NAMES.status)) == 30, "all are done")
     labels = {"topic": "mails", "relay": "memory", "outcome": "accepted"}
     value = engine.registry.get_sample_value("mailtopic_mails_total", labels)
-    return len(engine.mailer.accepted), value or 0
+    return len(engine.relay.accepted), value or 0
 
 
 async def test_both_arms_deliver_and_only_one_measures() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mailtopic_sender.adapters.smtp_breaker import Backoff
 from mailtopic_sender.domain.replies import ReplyClass as C
+from mailtopic_sender.engine.relays.breaker import Backoff
 
 WINDOW_S = 600
 

@@ -6,16 +6,15 @@ import contextlib
 import pytest
 
 from mailtopic_runtime import ManualClock, StateLog, get_logger
-from mailtopic_sender.adapters.smtp_breaker import Backoff, Gate, RelayBreaker
-from mailtopic_sender.adapters.smtp_reply import SmtpReply
-from mailtopic_sender.adapters.smtp_session import Answer
 from mailtopic_sender.domain.replies import ReplyClass
+from mailtopic_sender.engine.relays.breaker import Backoff, Gate, RelayBreaker
+from mailtopic_sender.mail_ports import DeliveryResult
 from support.conditions import until
 
-AWAY = Answer(ReplyClass.TRANSPORT, "connect", problem="connection refused")
-LOGIN = Answer(ReplyClass.AUTH, "auth", SmtpReply(535, "5.7.8", "no"))
-USED_UP = Answer(ReplyClass.QUOTA, "rcpt", SmtpReply(454, None, "Daily message quota exceeded"))
-TAKEN = Answer(ReplyClass.ACCEPTED, "body", SmtpReply(250, "2.0.0", "ok"))
+AWAY = DeliveryResult(ReplyClass.TRANSPORT, "a", "connect", detail="connection refused")
+LOGIN = DeliveryResult(ReplyClass.AUTH, "a", "auth", "535 5.7.8")
+USED_UP = DeliveryResult(ReplyClass.QUOTA, "a", "rcpt", "454")
+TAKEN = DeliveryResult(ReplyClass.ACCEPTED, "a", "body", "250 2.0.0")
 AT_ONCE = Backoff(
     steps_s=(0.0,), login_steps_s=(0.0,), refused_login_steps_s=(0.0,), quota_steps_s=(0.0,)
 )
@@ -26,7 +25,7 @@ class Breaking:
 
     def __init__(self) -> None:
         self.clock = ManualClock()
-        self.refusal: Answer | None = None
+        self.refusal: DeliveryResult | None = None
         self.probes = 0
         self.is_deaf = False
         self.breaker = RelayBreaker(
@@ -38,7 +37,7 @@ class Breaking:
             relay="a",
         )
 
-    async def _probe(self) -> Answer | None:
+    async def _probe(self) -> DeliveryResult | None:
         self.probes += 1
         if self.is_deaf:
             # As asyncio.wait_for does it if the result comes together with the cancellation.
@@ -47,7 +46,7 @@ class Breaking:
         await asyncio.sleep(0)
         return self.refusal
 
-    def report(self, answer: Answer | None) -> None:
+    def report(self, answer: DeliveryResult | None) -> None:
         admission = self.breaker.enter()
         assert admission is not None
         self.clock.advance(1)
@@ -61,7 +60,9 @@ class Breaking:
 
 
 @pytest.mark.parametrize("blame", [AWAY, LOGIN])
-async def test_a_refused_session_opens_it_until_a_session_can_be_opened(blame: Answer) -> None:
+async def test_a_refused_session_opens_it_until_a_session_can_be_opened(
+    blame: DeliveryResult,
+) -> None:
     breaking = Breaking()
     breaking.refusal = blame
     breaking.report(blame)
@@ -120,7 +121,7 @@ async def test_news_of_an_outage_that_is_over_opens_nothing() -> None:
 )
 async def test_what_does_not_blame_the_relay_keeps_it_closed(kind: ReplyClass) -> None:
     breaking = Breaking()
-    breaking.report(Answer(kind, "rcpt"))
+    breaking.report(DeliveryResult(kind, "a", "rcpt"))
     assert breaking.stands_at(Gate.ALL)
     assert breaking.probes == 0
 

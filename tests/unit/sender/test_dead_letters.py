@@ -79,7 +79,7 @@ async def test_a_mail_that_its_retry_topic_does_not_take_is_dead() -> None:
     engine = Engine()
     for retry in TopicNames("mails").retries:
         engine.kafka.max_record_bytes[retry] = 10
-    engine.mailer.script(
+    engine.relay.script(
         DeliveryResult(ReplyClass.GREYLISTED, relay="a", phase="rcpt", smtp="451 4.7.1")
     )
     mail_id = await engine.publish()

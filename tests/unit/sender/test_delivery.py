@@ -1,22 +1,19 @@
 """One record and its outcome."""
 
 import asyncio
+from functools import partial
 from uuid import uuid4
 
 import pytest
 
 from mailtopic_contract import KeyRing, Outcome, decode_headers, new_record
-from mailtopic_sender.adapters.memory_mailer import MemoryMailer
+from mailtopic_sender.adapters.memory_relay import MemoryRelay
 from mailtopic_sender.adapters.memory_source import MemoryKafka
+from mailtopic_sender.domain.message import Message, MessageComposer
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.engine.lease import Abandoned, Lease
-from mailtopic_sender.mail_ports import (
-    ALWAYS,
-    DeliveryResult,
-    OutgoingMail,
-    Permit,
-    Withdrawn,
-)
+from mailtopic_sender.engine.relays.patience import Patience
+from mailtopic_sender.mail_ports import DeliveryResult
 from mailtopic_sender.ports import ConsumedRecord
 from support.conditions import until
 from support.engines import NAMES, Engine
@@ -45,7 +42,7 @@ async def test_an_accepted_mail_is_recorded_as_accepted() -> None:
 
 @pytest.mark.parametrize("kind", [ReplyClass.HARD_BOUNCE, ReplyClass.CONTENT])
 async def test_a_refusal_for_good_is_recorded_as_bounced(kind: ReplyClass) -> None:
-    engine = Engine(mailer=MemoryMailer([reply(kind, "550 5.1.1")]))
+    engine = Engine(relay=MemoryRelay([reply(kind, "550 5.1.1")]))
     await engine.publish()
     await handle(engine)
     assert engine.outcomes() == [Outcome.BOUNCED]
@@ -64,7 +61,8 @@ async def test_a_refusal_for_good_is_recorded_as_bounced(kind: ReplyClass) -> No
     ],
 )
 async def test_what_may_succeed_later_goes_to_a_retry_topic_as_it_came(kind: ReplyClass) -> None:
-    engine = Engine(mailer=MemoryMailer([reply(kind, "451 4.7.1")]))
+    # However it waits for its turn before: here it doesn't.
+    engine = Engine(relay=MemoryRelay([reply(kind, "451 4.7.1")]), patience=Patience(refusals=1))
     mail_id = await engine.publish()
     source = engine.kafka.stored(NAMES.main)[0]
     await handle(engine)
@@ -82,7 +80,7 @@ async def test_what_may_succeed_later_goes_to_a_retry_topic_as_it_came(kind: Rep
 
 @pytest.mark.parametrize("kind", [ReplyClass.REPUTATION, ReplyClass.PROTOCOL])
 async def test_what_only_a_person_can_mend_goes_to_the_dlq(kind: ReplyClass) -> None:
-    engine = Engine(mailer=MemoryMailer([reply(kind, "554 5.7.1")]))
+    engine = Engine(relay=MemoryRelay([reply(kind, "554 5.7.1")]))
     await engine.publish()
     source = engine.kafka.stored(NAMES.main)[0]
     await handle(engine)
@@ -105,39 +103,47 @@ async def retried(engine: Engine, *topics: str) -> None:
 
 
 async def test_garbage_instead_of_a_reply_costs_three_attempts() -> None:
-    engine = Engine(mailer=MemoryMailer([reply(ReplyClass.PROTOCOL)] * 3))
+    engine = Engine(relay=MemoryRelay([reply(ReplyClass.PROTOCOL)] * 3))
     await engine.publish()
     await retried(engine, "mails.retry.10s", "mails.retry.1m")
     assert engine.outcomes() == [Outcome.DEFERRED, Outcome.DEFERRED, Outcome.DEAD]
 
 
 async def test_a_mailbox_that_stays_full_bounces_at_the_third_attempt() -> None:
-    engine = Engine(mailer=MemoryMailer([reply(ReplyClass.MAILBOX_FULL, "452 4.2.2")] * 3))
+    engine = Engine(relay=MemoryRelay([reply(ReplyClass.MAILBOX_FULL, "452 4.2.2")] * 3))
     await engine.publish()
     await retried(engine, "mails.retry.10s", "mails.retry.1m")
     assert engine.outcomes() == [Outcome.DEFERRED, Outcome.DEFERRED, Outcome.BOUNCED]
     assert engine.kafka.stored(NAMES.dlq) == []
 
 
-class Queue(MemoryMailer):
-    """A mailer at which mails wait for their turn until their permit ends."""
+def is_tried(engine: Engine, times: int) -> bool:
+    return len(engine.relay.sent) == times
 
-    async def send(
-        self, mail: OutgoingMail, *, permit: Permit = ALWAYS, earlier: DeliveryResult | None = None
-    ) -> DeliveryResult:
-        del earlier
-        self.sent.append(mail)
-        await until(lambda: not permit.holds, "the permit's end")
-        raise Withdrawn
+
+async def test_a_mail_that_came_too_fast_waits_for_its_turn_and_keeps_its_attempt() -> None:
+    engine = Engine(
+        relay=MemoryRelay([reply(ReplyClass.THROTTLED, "454")] * 3),
+        patience=Patience(first_pause_s=0.001),
+    )
+    await engine.publish()
+    delivering = asyncio.create_task(handle(engine))
+    for tries in range(1, 5):
+        await until(partial(is_tried, engine, tries), "it is tried")
+        engine.clock.advance(1)
+    await delivering
+    assert len(engine.relay.sent) == 4
+    assert [(event.outcome, event.attempt) for event in engine.events()] == [(Outcome.ACCEPTED, 1)]
 
 
 async def test_a_mail_that_waits_for_its_turn_is_abandoned_with_the_lease() -> None:
-    engine = Engine(real_mailer=(queue := Queue()))
+    engine = Engine()
+    engine.relay.is_taking = False
     await engine.publish()
     lease = Lease()
     incoming = engine.delivery.prepare(engine.kafka.stored(NAMES.main)[0])
     delivering = asyncio.create_task(engine.delivery.handle(incoming, lease))
-    await until(lambda: queue.sent, "it waits")
+    await until(lambda: engine.mailer.relays[0].waiting, "it waits")
     lease.end()
     with pytest.raises(Abandoned):
         await delivering
@@ -145,10 +151,11 @@ async def test_a_mail_that_waits_for_its_turn_is_abandoned_with_the_lease() -> N
 
 
 async def test_a_mail_that_waits_for_its_turn_can_still_be_superseded() -> None:
-    engine = Engine(real_mailer=(queue := Queue()))
+    engine = Engine()
+    engine.relay.is_taking = False
     await engine.publish("a@example.com")
     waiting = asyncio.create_task(handle(engine))
-    await until(lambda: queue.sent, "it waits")
+    await until(lambda: engine.mailer.relays[0].waiting, "it waits")
     engine.clock.advance(1)
     await engine.publish("a@example.com")
     engine.delivery.prepare(engine.kafka.stored(NAMES.main)[-1])
@@ -158,7 +165,7 @@ async def test_a_mail_that_waits_for_its_turn_can_still_be_superseded() -> None:
 
 async def test_the_first_origin_is_kept_and_the_last_error_replaced() -> None:
     engine = Engine(
-        mailer=MemoryMailer([reply(ReplyClass.GREYLISTED), reply(ReplyClass.MAILBOX_FULL)])
+        relay=MemoryRelay([reply(ReplyClass.GREYLISTED), reply(ReplyClass.MAILBOX_FULL)])
     )
     await engine.publish()
     await handle(engine)
@@ -176,7 +183,7 @@ async def test_the_first_origin_is_kept_and_the_last_error_replaced() -> None:
 
 
 async def test_a_deferral_is_recorded_before_a_retry_topic_has_the_mail() -> None:
-    engine = Engine(mailer=MemoryMailer([reply(ReplyClass.GREYLISTED)]))
+    engine = Engine(relay=MemoryRelay([reply(ReplyClass.GREYLISTED)]))
     await engine.publish()
     await handle(engine)
     topics = [place.topic for place in engine.kafka.logs if engine.kafka.logs[place]]
@@ -186,7 +193,7 @@ async def test_a_deferral_is_recorded_before_a_retry_topic_has_the_mail() -> Non
 
 
 async def test_an_original_record_keeps_its_id_through_the_retry_topics() -> None:
-    engine = Engine(mailer=MemoryMailer([reply(ReplyClass.GREYLISTED)]))
+    engine = Engine(relay=MemoryRelay([reply(ReplyClass.GREYLISTED)]))
     await engine.kafka.publish("mails", key=None, value=b'{"email":"a@b.example","code":"1"}')
     await handle(engine)
     (retry,) = engine.kafka.stored("mails.retry.10s")
@@ -202,12 +209,12 @@ async def test_an_expired_mail_is_not_sent() -> None:
     await engine.publish(ttl_s=5)
     engine.clock.advance(5)
     await handle(engine)
-    assert engine.mailer.sent == []
+    assert engine.relay.sent == []
     assert engine.outcomes() == [Outcome.EXPIRED]
 
 
 async def test_a_mail_whose_retry_would_come_too_late_expires() -> None:
-    engine = Engine(mailer=MemoryMailer([reply(ReplyClass.GREYLISTED)]))
+    engine = Engine(relay=MemoryRelay([reply(ReplyClass.GREYLISTED)]))
     await engine.publish(ttl_s=9)
     await handle(engine)
     assert engine.outcomes() == [Outcome.EXPIRED]
@@ -238,24 +245,24 @@ async def test_mails_of_other_purposes_do_not_supersede_each_other() -> None:
 
 
 async def test_a_relay_at_fault_costs_no_attempt() -> None:
-    engine = Engine(mailer=MemoryMailer([reply(ReplyClass.AUTH, "535 5.7.8")]))
+    engine = Engine(relay=MemoryRelay([reply(ReplyClass.AUTH, "535 5.7.8")]))
     await engine.publish()
     delivering = asyncio.create_task(handle(engine))
-    await until(lambda: engine.mailer.sent and not engine.mailer.is_available, "it was refused")
+    await until(lambda: engine.relay.sent and not engine.mailer.is_available, "it was refused")
     assert engine.events() == []
-    engine.mailer.recover()
+    engine.relay.recover()
     await delivering
     (event,) = engine.events()
     assert (event.outcome, event.attempt) == (Outcome.ACCEPTED, 1)
 
 
 async def test_waiting_for_a_relay_ends_with_the_lease() -> None:
-    engine = Engine(mailer=MemoryMailer([reply(ReplyClass.TRANSPORT)]))
+    engine = Engine(relay=MemoryRelay([reply(ReplyClass.TRANSPORT)]))
     await engine.publish()
     lease = Lease()
     incoming = engine.delivery.prepare(engine.kafka.stored(NAMES.main)[0])
     delivering = asyncio.create_task(engine.delivery.handle(incoming, lease))
-    await until(lambda: engine.mailer.sent, "it was refused")
+    await until(lambda: engine.relay.sent, "it was refused")
     lease.end()
     with pytest.raises(Abandoned):
         await delivering
@@ -263,7 +270,7 @@ async def test_waiting_for_a_relay_ends_with_the_lease() -> None:
 
 
 async def test_an_unknown_fate_is_held_where_the_owner_wants_that() -> None:
-    engine = Engine(mailer=MemoryMailer([reply(ReplyClass.UNKNOWN)]), resend_unknown=False)
+    engine = Engine(relay=MemoryRelay([reply(ReplyClass.UNKNOWN)]), resend_unknown=False)
     await engine.publish()
     await handle(engine)
     assert engine.outcomes() == [Outcome.UNKNOWN]
@@ -318,7 +325,7 @@ async def test_an_empty_code_is_dead_sealed_or_not(keyring: KeyRing | None) -> N
     await engine.kafka.publish("mails", key=b"k", value=mail.encode())
     await handle(engine)
     assert engine.outcomes() == [Outcome.DEAD]
-    assert engine.mailer.sent == []
+    assert engine.relay.sent == []
 
 
 async def test_times_in_seconds_are_no_silent_loss() -> None:
@@ -387,19 +394,15 @@ async def test_a_mail_sealed_with_a_foreign_key_is_dead() -> None:
     assert stranger.outcomes() == [Outcome.DEAD]
 
 
-class BuggyMailer(MemoryMailer):
-    """A mailer with a bug whose text holds a secret."""
+class BuggyComposer(MessageComposer):
+    """A composer with a bug whose text holds a secret."""
 
-    async def send(
-        self, mail: OutgoingMail, *, permit: Permit = ALWAYS, earlier: DeliveryResult | None = None
-    ) -> DeliveryResult:
-        del permit, earlier
-        self.sent.append(mail)
+    def compose(self, **_: object) -> Message:
         raise KeyError("secret 123456")
 
 
 async def test_a_bug_costs_three_attempts_and_then_one_mail() -> None:
-    engine = Engine(real_mailer=BuggyMailer())
+    engine = Engine(composed_by=BuggyComposer.__new__(BuggyComposer))
     await engine.publish()
     await handle(engine)
     engine.clock.advance(10)
@@ -419,12 +422,12 @@ async def test_two_records_of_one_mail_are_sent_once() -> None:
     mail_id = uuid4()
     await engine.publish(mail_id=mail_id, key=b"one")
     await engine.publish(mail_id=mail_id, key=b"two")
-    engine.mailer.gate.clear()
+    engine.relay.gate.clear()
     both = [asyncio.create_task(handle(engine, r)) for r in engine.kafka.stored(NAMES.main)]
     await asyncio.sleep(0)
-    engine.mailer.gate.set()
+    engine.relay.gate.set()
     await asyncio.gather(*both)
-    assert len(engine.mailer.sent) == 1
+    assert len(engine.relay.sent) == 1
     assert engine.outcomes() == [Outcome.ACCEPTED]
 
 
@@ -433,9 +436,9 @@ async def test_an_outcome_that_cannot_be_stored_is_stored_later() -> None:
     await engine.publish()
     engine.kafka.available = False
     delivering = asyncio.create_task(handle(engine))
-    await until(lambda: engine.mailer.sent, "the mail was sent")
+    await until(lambda: engine.relay.sent, "the mail was sent")
     assert not delivering.done()
     engine.kafka.available = True
     await delivering
     assert engine.outcomes() == [Outcome.ACCEPTED]
-    assert len(engine.mailer.sent) == 1
+    assert len(engine.relay.sent) == 1

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from mailtopic_contract import KeyRing, Outcome
-from mailtopic_sender.adapters.memory_mailer import MemoryMailer
+from mailtopic_sender.adapters.memory_relay import MemoryRelay
 from mailtopic_sender.domain.flood import FloodBreaker, FloodLimits
 from mailtopic_sender.domain.refusals import RefusalLimits
 from mailtopic_sender.domain.replies import ReplyClass
@@ -152,7 +152,7 @@ async def test_a_missing_key_costs_a_handful_of_mails_and_not_the_backlog() -> N
             assert len(buried) == 99
             assert first.registry.get_sample_value(OPEN, {"topic": "mails"}) == 1
             assert first.flood.waiting > 100
-            sent = {mail.recipient.local for mail in first.mailer.sent}
+            sent = {mail.recipient.local for mail in first.relay.sent}
             assert sent >= {"good0", "good50", "good100", "good150", "good200"}
             first.clock.advance(5)
             await until(lambda: len(first.kafka.stored(NAMES.dlq)) == 100, "one is let through")
@@ -167,7 +167,7 @@ async def test_a_missing_key_costs_a_handful_of_mails_and_not_the_backlog() -> N
     outcomes = mended.outcomes()
     assert outcomes.count(Outcome.DEAD) == len(mended.kafka.stored(NAMES.dlq)) == 100
     assert outcomes.count(Outcome.ACCEPTED) == 920
-    recipients = [m.recipient.local for e in (first, mended) for m in e.mailer.sent]
+    recipients = [m.recipient.local for e in (first, mended) for m in e.relay.sent]
     assert len(recipients) == len(set(recipients)) == 920
 
 
@@ -193,7 +193,7 @@ async def test_garbage_is_buried_at_once_however_much_it_is() -> None:
     async with engine.running():
         await until(lambda: watermark(engine) == 1001, "all is committed")
     assert len(engine.kafka.stored(NAMES.dlq)) == 1000
-    assert len(engine.mailer.sent) == 1
+    assert len(engine.relay.sent) == 1
 
 
 async def test_waiting_for_a_burial_ends_with_the_lease() -> None:
@@ -213,7 +213,7 @@ async def test_waiting_for_a_burial_ends_with_the_lease() -> None:
 async def test_mails_that_go_well_again_let_those_be_buried_that_waited() -> None:
     refused = DeliveryResult(ReplyClass.REPUTATION, relay="a", phase="data", smtp="554 5.7.1")
     engine = Engine(
-        mailer=MemoryMailer([refused] * 5),
+        relay=MemoryRelay([refused] * 5),
         flood_limits=FloodLimits(least=5),
         refusal_limits=RefusalLimits(ours=6),
     )
@@ -235,7 +235,7 @@ async def test_mails_that_go_well_again_let_those_be_buried_that_waited() -> Non
 async def test_mails_held_for_a_person_are_no_flood() -> None:
     unknown = DeliveryResult(ReplyClass.UNKNOWN, relay="a", phase="data")
     engine = Engine(
-        mailer=MemoryMailer([unknown] * 20), resend_unknown=False, flood_limits=FloodLimits(least=1)
+        relay=MemoryRelay([unknown] * 20), resend_unknown=False, flood_limits=FloodLimits(least=1)
     )
     for number in range(20):
         await engine.publish(f"u{number}@example.com")

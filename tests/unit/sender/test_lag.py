@@ -100,7 +100,7 @@ def test_a_partition_that_was_given_up_is_not_shown() -> None:
 
 async def test_a_sender_that_is_full_shows_the_lag_of_what_waits_behind() -> None:
     engine = Engine(max_in_flight=2, max_held_records=4)
-    engine.mailer.gate.clear()
+    engine.relay.gate.clear()
     for number in range(30):
         await engine.publish(f"u{number}@example.com")
     engine.clock.advance(90)
@@ -112,6 +112,6 @@ async def test_a_sender_that_is_full_shows_the_lag_of_what_waits_behind() -> Non
     async with engine.running():
         await until(lambda: lag() == 90, "the lag is shown")
         assert engine.registry.get_sample_value("mailtopic_in_flight", {"topic": "mails"}) == 2
-        engine.mailer.gate.set()
+        engine.relay.gate.set()
         await until(lambda: lag() == 0, "nothing is behind")
     assert lag() is None

@@ -11,52 +11,17 @@ from mailtopic_contract import (
     StatusEvent,
     decode_headers,
 )
-from mailtopic_sender.adapters.memory_mailer import ACCEPTED, MemoryMailer
+from mailtopic_sender.adapters.memory_relay import MemoryRelay
 from mailtopic_sender.adapters.memory_source import MemoryKafka, MemorySource
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.engine.watermark import Snapshot, decode_snapshot, encode_snapshot
-from mailtopic_sender.mail_ports import ALWAYS, DeliveryResult, Offeror, OutgoingMail, Permit
+from mailtopic_sender.mail_ports import DeliveryResult
 from mailtopic_sender.ports import Committed, TopicPartition
 from support.conditions import until
 from support.engines import NAMES, Engine
 
 MAIN = TopicPartition("mails", 0)
 OF_TOPIC = {"topic": "mails"}
-
-
-class Gates(MemoryMailer):
-    """Holds back chosen recipients until they are let go."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.held: dict[str, asyncio.Event] = {}
-        self.waiting: list[asyncio.Task[bool]] = []
-
-    def hold(self, address: str) -> asyncio.Event:
-        return self.held.setdefault(address, asyncio.Event())
-
-    async def send(
-        self, mail: OutgoingMail, *, permit: Permit = ALWAYS, earlier: DeliveryResult | None = None
-    ) -> DeliveryResult:
-        del permit, earlier  # a mail that is held here is under way
-        gate = self.held.get(mail.recipient.normalised)
-        if gate is not None:
-            await gate.wait()
-        return await super().send(mail)
-
-    def offer(self, mail: OutgoingMail, offeror: Offeror) -> bool:
-        gate = self.held.get(mail.recipient.normalised)
-        if gate is None or gate.is_set():
-            return super().offer(mail, offeror)
-        waiting = asyncio.create_task(gate.wait())
-        waiting.add_done_callback(lambda _: self.take(mail, offeror))
-        self.waiting.append(waiting)
-        return True
-
-    def take(self, mail: OutgoingMail, offeror: Offeror) -> None:
-        self.sent.append(mail)
-        self.accepted.append(mail)
-        offeror.told(ACCEPTED)
 
 
 class Pausing(MemorySource):
@@ -91,9 +56,9 @@ async def test_everything_that_was_read_ends_and_is_committed() -> None:
 
 
 async def test_no_commit_passes_a_mail_without_an_outcome() -> None:
-    mailer = Gates()
-    engine = Engine(mailer=mailer)
-    slow = mailer.hold("slow@example.com")
+    relay = MemoryRelay()
+    engine = Engine(relay=relay)
+    slow = relay.hold("slow@example.com")
     await engine.publish("fast0@example.com")
     await engine.publish("slow@example.com")
     for number in range(1, 6):
@@ -108,9 +73,9 @@ async def test_no_commit_passes_a_mail_without_an_outcome() -> None:
 
 
 async def test_a_new_process_repeats_only_what_had_no_outcome() -> None:
-    mailer = Gates()
-    first = Engine(mailer=mailer, drain_timeout_s=0.01)
-    mailer.hold("slow@example.com")
+    relay = MemoryRelay()
+    first = Engine(relay=relay, drain_timeout_s=0.01)
+    relay.hold("slow@example.com")
     for name in ("a", "slow", "b", "c"):
         await first.publish(f"{name}@example.com")
     async with first.running():
@@ -119,7 +84,7 @@ async def test_a_new_process_repeats_only_what_had_no_outcome() -> None:
     second = Engine(kafka=first.kafka)
     async with second.running():
         await until(lambda: watermark(second) == 4, "all is committed")
-    assert [mail.recipient.local for mail in second.mailer.sent] == ["slow"]
+    assert [mail.recipient.local for mail in second.relay.sent] == ["slow"]
 
 
 async def test_outcomes_that_were_recorded_but_not_committed_are_not_repeated() -> None:
@@ -135,7 +100,7 @@ async def test_outcomes_that_were_recorded_but_not_committed_are_not_repeated() 
     second = Engine(kafka=first.kafka)
     async with second.running():
         await until(lambda: watermark(second) == 3, "all is committed")
-    assert second.mailer.sent == []
+    assert second.relay.sent == []
     skipped = OF_TOPIC | {"source": "ledger"}
     assert second.registry.get_sample_value("mailtopic_replays_skipped_total", skipped) == 3
 
@@ -143,11 +108,11 @@ async def test_outcomes_that_were_recorded_but_not_committed_are_not_repeated() 
 async def test_a_partition_is_committed_before_anything_of_it_is_sent() -> None:
     engine = Engine()
     await engine.publish()
-    engine.mailer.gate.clear()
+    engine.relay.gate.clear()
     async with engine.running():
         await until(lambda: engine.slots.running, "it is being sent")
         assert engine.kafka.committed("mails", MAIN) == Committed(0, "v1||0")
-        engine.mailer.gate.set()
+        engine.relay.gate.set()
 
 
 async def test_metadata_that_nobody_understands_costs_only_repetition() -> None:
@@ -157,13 +122,13 @@ async def test_metadata_that_nobody_understands_costs_only_repetition() -> None:
     engine.kafka.commits.append(("mails", MAIN, Committed(1, "garbage")))
     async with engine.running():
         await until(lambda: watermark(engine) == 2, "all is committed")
-    assert [mail.recipient.local for mail in engine.mailer.sent] == ["b"]
+    assert [mail.recipient.local for mail in engine.relay.sent] == ["b"]
 
 
 async def test_a_rebalance_waits_for_what_runs_and_commits_it() -> None:
-    mailer = Gates()
-    engine = Engine(mailer=mailer, max_in_flight=1)
-    slow = mailer.hold("slow@example.com")
+    relay = MemoryRelay()
+    engine = Engine(relay=relay, max_in_flight=1)
+    slow = relay.hold("slow@example.com")
     await engine.publish("slow@example.com")
     await engine.publish("queued@example.com")
     async with engine.running():
@@ -176,7 +141,7 @@ async def test_a_rebalance_waits_for_what_runs_and_commits_it() -> None:
         await moving
         assert progress(engine).offset == 1
         await until(lambda: watermark(engine) == 2, "the queued one follows")
-    assert [mail.recipient.local for mail in mailer.sent] == ["slow", "queued"]
+    assert [mail.recipient.local for mail in relay.sent] == ["slow", "queued"]
     # What was only queued was forgotten, not begun in the old assignment.
     assert engine.registry.get_sample_value("mailtopic_stale_completions_total", OF_TOPIC) == 0
     skipped = OF_TOPIC | {"source": "ledger"}
@@ -184,9 +149,9 @@ async def test_a_rebalance_waits_for_what_runs_and_commits_it() -> None:
 
 
 async def test_a_straggler_of_an_old_assignment_completes_nothing() -> None:
-    mailer = Gates()
-    engine = Engine(mailer=mailer, drain_timeout_s=0.05)
-    slow = mailer.hold("slow@example.com")
+    relay = MemoryRelay()
+    engine = Engine(relay=relay, drain_timeout_s=0.05)
+    slow = relay.hold("slow@example.com")
     await engine.publish("slow@example.com")
     async with engine.running():
         await until(lambda: engine.slots.running, "it is being sent")
@@ -195,7 +160,7 @@ async def test_a_straggler_of_an_old_assignment_completes_nothing() -> None:
         assert watermark(engine) == 0
         slow.set()
         await until(lambda: watermark(engine) == 1, "it is committed")
-    assert len(mailer.sent) == 1
+    assert len(relay.sent) == 1
     assert engine.registry.get_sample_value("mailtopic_stale_completions_total", OF_TOPIC) == 1
 
 
@@ -214,12 +179,12 @@ async def test_a_rejected_commit_ends_the_assignment() -> None:
         await engine.publish("c@example.com")
         await engine.source.rebalance()
         await until(lambda: watermark(engine) == 3, "the next assignment goes on")
-    assert [mail.recipient.local for mail in engine.mailer.sent] == ["a", "b", "c"]
+    assert [mail.recipient.local for mail in engine.relay.sent] == ["a", "b", "c"]
 
 
 async def test_intake_pauses_when_enough_is_held_and_polling_goes_on() -> None:
     engine = Engine(max_in_flight=2, max_held_records=4)
-    engine.mailer.gate.clear()
+    engine.relay.gate.clear()
     for number in range(30):
         await engine.publish(f"u{number}@example.com")
     async with engine.running():
@@ -227,14 +192,14 @@ async def test_intake_pauses_when_enough_is_held_and_polling_goes_on() -> None:
         polls = engine.source.polls
         await until(lambda: engine.source.polls > polls + 3, "polling goes on")
         assert engine.source.paused == {MAIN}
-        engine.mailer.gate.set()
+        engine.relay.gate.set()
         await until(lambda: watermark(engine) == 30, "all is committed")
         assert not engine.source.paused
 
 
 async def test_a_pause_holds_across_a_rebalance() -> None:
     engine = Engine(max_in_flight=2, max_held_records=4, drain_timeout_s=0.01)
-    engine.mailer.gate.clear()
+    engine.relay.gate.clear()
     for number in range(30):
         await engine.publish(f"u{number}@example.com")
     async with engine.running():
@@ -242,14 +207,14 @@ async def test_a_pause_holds_across_a_rebalance() -> None:
         await engine.source.rebalance()
         assert not engine.source.paused
         await until(lambda: engine.source.paused == {MAIN}, "it is paused again")
-        engine.mailer.gate.set()
+        engine.relay.gate.set()
         await until(lambda: watermark(engine) == 30, "all is committed")
-    assert len(engine.mailer.sent) == 30
+    assert len(engine.relay.sent) == 30
 
 
 async def test_a_relay_outage_does_not_hold_up_the_end_of_the_process() -> None:
     down = DeliveryResult(ReplyClass.TRANSPORT, relay="a", phase="connect")
-    engine = Engine(mailer=MemoryMailer([down]))
+    engine = Engine(relay=MemoryRelay([down]))
     await engine.publish()
     async with asyncio.timeout(3), engine.running():
         await until(lambda: not engine.mailer.is_available, "the relay is away")
@@ -266,7 +231,7 @@ async def test_a_log_that_was_replaced_is_read_from_its_new_start() -> None:
         engine.kafka.logs[MAIN].clear()
         await engine.publish("new@example.com")
         engine.source._positions[MAIN] = 0  # noqa: SLF001 - as auto.offset.reset does
-        await until(lambda: len(engine.mailer.sent) == 3, "the new one is sent")
+        await until(lambda: len(engine.relay.sent) == 3, "the new one is sent")
 
 
 async def test_partitions_without_a_place_for_outcomes_wait_and_hold_up_no_others() -> None:
@@ -289,11 +254,11 @@ async def test_partitions_without_a_place_for_outcomes_wait_and_hold_up_no_other
         assert pump.is_ready
         assert engine.kafka.committed("mails", new) is None
         engine.kafka.outcome_partitions = None
-        await until(lambda: len(engine.mailer.sent) == 4, "the new partition's mails are sent")
+        await until(lambda: len(engine.relay.sent) == 4, "the new partition's mails are sent")
     last = engine.kafka.committed("mails", new)
     assert last is not None
     assert last.offset == 2
-    assert [each.recipient.local for each in engine.mailer.sent][-2:] == ["new1", "new2"]
+    assert [each.recipient.local for each in engine.relay.sent][-2:] == ["new1", "new2"]
 
 
 async def publish_originals(engine: Engine, *numbers: int, each_ms: int = 1_000) -> None:
@@ -311,7 +276,7 @@ async def test_original_records_of_a_topic_that_was_made_again_are_all_sent() ->
         engine.kafka.logs[MAIN].clear()
         engine.source._positions[MAIN] = 0  # noqa: SLF001 - as auto.offset.reset does
         await publish_originals(engine, 11, 12, 13, 14, 15)
-        await until(lambda: len(engine.mailer.sent) == 8, "the new ones are sent")
+        await until(lambda: len(engine.relay.sent) == 8, "the new ones are sent")
 
 
 def commit_start(engine: Engine) -> None:
@@ -340,7 +305,7 @@ async def test_outcomes_that_an_earlier_version_recorded_prevent_second_copies()
     commit_start(engine)
     async with engine.running():
         await until(lambda: watermark(engine) == 2, "all is committed")
-    assert [mail.recipient.local for mail in engine.mailer.sent] == ["user2"]
+    assert [mail.recipient.local for mail in engine.relay.sent] == ["user2"]
 
 
 async def test_a_deferral_of_an_earlier_version_goes_on_under_its_id() -> None:
@@ -350,11 +315,11 @@ async def test_a_deferral_of_an_earlier_version_goes_on_under_its_id() -> None:
     commit_start(engine)
     async with engine.running():
         await until(lambda: watermark(engine) == 1, "all is committed")
-    assert engine.mailer.sent == []
+    assert engine.relay.sent == []
     (retry,) = engine.kafka.stored(NAMES.retries[0])
     engine.clock.advance(60)
     async with engine.running("retry"):
-        await until(lambda: len(engine.mailer.sent) == 1, "the retry is sent")
+        await until(lambda: len(engine.relay.sent) == 1, "the retry is sent")
     assert {event.id for event in engine.events()} == {decode_headers(retry.headers).mail_id}
 
 
@@ -365,7 +330,7 @@ async def test_an_outcome_from_before_a_record_says_nothing_about_it() -> None:
     commit_start(engine)
     async with engine.running():
         await until(lambda: watermark(engine) == 1, "all is committed")
-    assert len(engine.mailer.sent) == 1
+    assert len(engine.relay.sent) == 1
 
 
 async def test_a_broker_that_is_away_at_the_assignment_is_waited_for() -> None:
@@ -381,18 +346,18 @@ async def test_a_broker_that_is_away_at_the_assignment_is_waited_for() -> None:
 
 async def test_retry_topics_are_delivered_when_they_are_due_and_not_before() -> None:
     greylisted = DeliveryResult(ReplyClass.GREYLISTED, relay="a", phase="rcpt", smtp="451 4.7.1")
-    engine = Engine(mailer=MemoryMailer([greylisted, greylisted]))
+    engine = Engine(relay=MemoryRelay([greylisted, greylisted]))
     await engine.publish()
     async with engine.running(), engine.running("retry"):
         tier = TopicPartition("mails.retry.10s", 0)
         await until(lambda: tier in engine.retry_source.paused, "the record waits")
-        assert len(engine.mailer.sent) == 1
+        assert len(engine.relay.sent) == 1
         engine.clock.advance(10)
-        await until(lambda: len(engine.mailer.sent) == 2, "the second attempt")
+        await until(lambda: len(engine.relay.sent) == 2, "the second attempt")
         await until(lambda: tier not in engine.retry_source.paused, "reading goes on")
         await until(lambda: engine.kafka.stored("mails.retry.1m"), "it waits in the next tier")
         engine.clock.advance(60)
-        await until(lambda: engine.mailer.accepted, "the third attempt")
+        await until(lambda: engine.relay.accepted, "the third attempt")
         await until(lambda: len(engine.outcomes()) == 3, "three outcomes")
     assert engine.outcomes() == [Outcome.DEFERRED, Outcome.DEFERRED, Outcome.ACCEPTED]
     committed = engine.kafka.committed("mails.retry", TopicPartition("mails.retry.1m", 0))
@@ -402,14 +367,14 @@ async def test_retry_topics_are_delivered_when_they_are_due_and_not_before() -> 
 
 async def test_a_retry_that_waits_is_forgotten_at_a_rebalance_and_read_again() -> None:
     greylisted = DeliveryResult(ReplyClass.GREYLISTED, relay="a", phase="rcpt", smtp="451 4.7.1")
-    engine = Engine(mailer=MemoryMailer([greylisted]))
+    engine = Engine(relay=MemoryRelay([greylisted]))
     await engine.publish()
     async with engine.running(), engine.running("retry"):
         await until(lambda: engine.retry_source.paused, "the record waits")
         await engine.retry_source.rebalance()
         await until(lambda: engine.retry_source.paused, "it waits again")
         engine.clock.advance(10)
-        await until(lambda: engine.mailer.accepted, "the second attempt")
+        await until(lambda: engine.relay.accepted, "the second attempt")
         await until(lambda: not engine.retry_source.paused, "reading goes on")
     assert engine.outcomes() == [Outcome.DEFERRED, Outcome.ACCEPTED]
     skipped = OF_TOPIC | {"source": "ledger"}
@@ -423,7 +388,7 @@ async def test_a_retry_that_was_stored_twice_is_sent_once() -> None:
     value = engine.kafka.stored(NAMES.main)[0].value
     headers = MailHeaders(mail_id=mail_id, attempt=2).encode()
     async with engine.running(), engine.running("retry"):
-        await until(lambda: engine.mailer.accepted, "the first record is sent")
+        await until(lambda: engine.relay.accepted, "the first record is sent")
         for _ in range(2):
             await engine.kafka.publish("mails.retry.10s", key=b"k", value=value, headers=headers)
         await until(lambda: engine.retry_source.paused, "both wait")
@@ -435,7 +400,7 @@ async def test_a_retry_that_was_stored_twice_is_sent_once() -> None:
             return committed is not None and committed.offset == 2
 
         await until(is_through, "both are committed")
-    assert len(engine.mailer.sent) == 1
+    assert len(engine.relay.sent) == 1
 
 
 async def test_order_is_kept_per_recipient() -> None:
@@ -445,7 +410,7 @@ async def test_order_is_kept_per_recipient() -> None:
     async with engine.running():
         await until(lambda: watermark(engine) == 40, "all is committed")
     for recipient in range(4):
-        sent = [m for m in engine.mailer.sent if m.recipient.local == f"u{recipient}"]
+        sent = [m for m in engine.relay.sent if m.recipient.local == f"u{recipient}"]
         numbers = [int(mail.purpose[1:]) for mail in sent]
         assert numbers == sorted(numbers)
 

@@ -35,13 +35,13 @@ def test_the_shares_of_all_senders_add_up_to_one(main: list[int], retry: list[in
 async def test_a_pump_tells_its_share_and_gives_it_back_before_it_drains() -> None:
     engine = Engine()
     await engine.publish()
-    engine.mailer.gate.clear()
+    engine.relay.gate.clear()
     async with engine.running() as pump:
         await until(lambda: engine.slots.running, "a mail under way")
-        assert engine.mailer.shares == [1.0]
+        assert engine.shares == [1.0]
         await until(lambda: pump.is_ready, "an assignment")
         rebalancing = engine.source.rebalance()
-        engine.mailer.gate.set()
+        engine.relay.gate.set()
         await rebalancing
-        assert engine.mailer.shares == [1.0, 0.0, 1.0]
-    assert engine.mailer.shares[-1] == 0.0
+        assert engine.shares == [1.0, 0.0, 1.0]
+    assert engine.shares[-1] == 0.0

@@ -8,7 +8,7 @@ import pytest
 
 from mailtopic_client import RecordMetadata
 from mailtopic_contract import Outcome
-from mailtopic_sender.adapters.memory_mailer import MemoryMailer
+from mailtopic_sender.adapters.memory_relay import MemoryRelay
 from mailtopic_sender.adapters.memory_source import MemoryKafka
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.engine.lease import Abandoned, Lease
@@ -47,7 +47,7 @@ def committed(engine: Engine, group: str, place: TopicPartition) -> int:
 
 async def deferred_by_a_process_that_died(kafka: MemoryKafka, *, with_copy: bool) -> Engine:
     """Leave a mail deferred, its record incomplete, and the retry topic with or without it."""
-    first = Engine(kafka=kafka, mailer=MemoryMailer([GREYLISTED]), drain_timeout_s=0.01)
+    first = Engine(kafka=kafka, relay=MemoryRelay([GREYLISTED]), drain_timeout_s=0.01)
     if not with_copy and isinstance(kafka, Stuck):
         kafka.hold(TIER.topic)
     await first.publish()
@@ -71,15 +71,15 @@ async def test_a_deferral_without_a_retry_record_is_resumed() -> None:
     async with second.running(), second.running("retry"):
         await until(lambda: committed(second, "mails", MAIN) == 1, "the record is completed")
         await until(lambda: TIER in second.retry_source.paused, "the retry waits for its time")
-        assert second.mailer.sent == []
+        assert second.relay.sent == []
         second.clock.advance(10)
-        await until(lambda: second.mailer.accepted, "the second attempt")
+        await until(lambda: second.relay.accepted, "the second attempt")
         await until(lambda: committed(second, "mails.retry", TIER) == 1, "it is committed")
     assert [(e.outcome, e.attempt) for e in second.events()] == [
         (Outcome.DEFERRED, 1),
         (Outcome.ACCEPTED, 2),
     ]
-    assert len(second.mailer.sent) == 1
+    assert len(second.relay.sent) == 1
 
 
 async def test_a_replay_after_the_retry_record_sends_nothing_itself() -> None:
@@ -92,8 +92,8 @@ async def test_a_replay_after_the_retry_record_sends_nothing_itself() -> None:
         assert len(kafka.stored(TIER.topic)) == 2
         first.clock.advance(10)
         await until(lambda: committed(owner, "mails.retry", TIER) == 2, "both are through")
-    assert second.mailer.sent == []
-    assert len(owner.mailer.sent) == 1
+    assert second.relay.sent == []
+    assert len(owner.relay.sent) == 1
     assert [event.outcome for event in owner.events()] == [Outcome.DEFERRED, Outcome.ACCEPTED]
 
 
@@ -109,13 +109,13 @@ async def test_a_new_owner_of_the_retry_topic_learns_that_the_first_copy_was_sen
         first.clock.advance(10)
         async with owner.running("retry"):
             await until(lambda: committed(owner, "mails.retry", TIER) == 1, "it is delivered")
-        assert len(owner.mailer.sent) == 1
+        assert len(owner.relay.sent) == 1
         heir = Engine(kafka=kafka, clock=first.clock)
         async with heir.running("retry"):
             release()
             await until(lambda: committed(heir, "mails.retry", TIER) == 2, "the copy is through")
-    assert heir.mailer.sent == []
-    assert second.mailer.sent == []
+    assert heir.relay.sent == []
+    assert second.relay.sent == []
     assert heir.registry.get_sample_value("mailtopic_replays_skipped_total", SKIPPED) == 1
     assert [event.outcome for event in heir.events()] == [Outcome.DEFERRED, Outcome.ACCEPTED]
 
@@ -133,25 +133,25 @@ async def test_a_broker_that_is_away_is_waited_for_before_a_copy_is_sent() -> No
     handling = asyncio.create_task(engine.delivery.handle(copy, lease))
     for _ in range(10):
         await asyncio.sleep(0)
-    assert engine.mailer.sent == []
+    assert engine.relay.sent == []
     lease.end()
     with pytest.raises(Abandoned):
         await handling
 
 
 async def test_who_lost_the_partition_during_an_attempt_defers_nothing() -> None:
-    engine = Engine(mailer=MemoryMailer([GREYLISTED]))
+    engine = Engine(relay=MemoryRelay([GREYLISTED]))
     await engine.publish()
-    engine.mailer.gate.clear()
+    engine.relay.gate.clear()
     lease = Lease()
     incoming = engine.delivery.prepare(engine.kafka.stored(NAMES.main)[0])
     handling = asyncio.create_task(engine.delivery.handle(incoming, lease))
     for _ in range(10):
         await asyncio.sleep(0)
     lease.lose()
-    engine.mailer.gate.set()
+    engine.relay.gate.set()
     with pytest.raises(Abandoned):
         await handling
-    assert len(engine.mailer.sent) == 1
+    assert len(engine.relay.sent) == 1
     assert engine.events() == []
     assert engine.kafka.stored(TIER.topic) == []

@@ -1,5 +1,6 @@
 """A mail's spans, log lines and examples, in the engine on its fakes."""
 
+import asyncio
 from uuid import UUID
 
 import pytest
@@ -12,6 +13,7 @@ from mailtopic_contract import KeyRing, Outcome, TraceContext, decode_headers, p
 from mailtopic_runtime import SpanKind, Tracer
 from mailtopic_runtime.tracing_memory import MemorySpans
 from mailtopic_sender.domain.replies import ReplyClass
+from mailtopic_sender.engine.lease import Lease
 from mailtopic_sender.mail_ports import DeliveryResult
 from support.conditions import until
 from support.engines import NAMES, Engine
@@ -24,8 +26,6 @@ GREYLISTED = DeliveryResult(
     relay="first",
     phase="rcpt",
     smtp="451 4.7.1",
-    connect_s=0.25,
-    transmit_s=0.5,
     detail="try someone else",
 )
 
@@ -60,7 +60,7 @@ async def test_a_mail_continues_the_trace_that_it_brings() -> None:
 async def test_a_deferred_mail_takes_its_trace_to_the_retry_topic() -> None:
     spans = MemorySpans()
     engine = Engine(tracer=Tracer(spans))
-    engine.mailer.script(GREYLISTED)
+    engine.relay.script(GREYLISTED)
     await deliver(engine, TRACED)
     (retry,) = engine.kafka.stored(NAMES.retries[0])
     assert decode_headers(retry.headers).trace == TraceContext(PARENT, "rojo=1")
@@ -70,7 +70,7 @@ async def test_a_deferred_mail_takes_its_trace_to_the_retry_topic() -> None:
 async def test_a_mail_that_brings_no_trace_begins_one_that_its_next_attempt_continues() -> None:
     spans = MemorySpans()
     engine = Engine(tracer=Tracer(spans))
-    engine.mailer.script(GREYLISTED)
+    engine.relay.script(GREYLISTED)
     mail_id = await deliver(engine)
     (process,) = spans.named("process mails")
     (retry,) = engine.kafka.stored(NAMES.retries[0])
@@ -83,7 +83,7 @@ async def test_a_mail_that_brings_no_trace_begins_one_that_its_next_attempt_cont
 async def test_a_hostile_trace_costs_the_mail_nothing_and_leads_nowhere(value: bytes) -> None:
     spans = MemorySpans()
     engine = Engine(tracer=Tracer(spans))
-    engine.mailer.script(GREYLISTED)
+    engine.relay.script(GREYLISTED)
     with capture_logs() as lines:
         mail_id = await deliver(engine, [("traceparent", value), ("tracestate", value)])
     assert engine.outcomes() == [Outcome.DEFERRED]
@@ -96,9 +96,15 @@ async def test_a_hostile_trace_costs_the_mail_nothing_and_leads_nowhere(value: b
 async def test_each_outcome_is_one_line_that_support_can_follow() -> None:
     keyring = KeyRing.generate()
     engine = Engine(tracer=Tracer(MemorySpans()), keyring=keyring)
-    engine.mailer.script(GREYLISTED)
+    engine.relay.script(GREYLISTED)
+    engine.relay.gate.clear()
     with capture_logs() as lines:
-        mail_id = await deliver(engine)
+        mail_id = await engine.publish("user@example.com")
+        async with engine.running():
+            await until(lambda: engine.relay.connections.busy, "it is under way")
+            engine.clock.advance(0.5)
+            engine.relay.gate.set()
+            await until(engine.outcomes, "an outcome")
     (line,) = [line for line in lines if line["event"].startswith("mail.")]
     assert {**line, "queue_ms": 0, "wait_ms": 0} == {
         "event": "mail.deferred",
@@ -115,7 +121,7 @@ async def test_each_outcome_is_one_line_that_support_can_follow() -> None:
         "tier": "10s",
         "queue_ms": 0,
         "wait_ms": 0,
-        "connect_ms": 250.0,
+        "connect_ms": 0.0,
         "transmit_ms": 500.0,
     }
 
@@ -159,3 +165,30 @@ async def test_no_span_shows_what_an_unreadable_record_holds() -> None:
         await until(engine.outcomes, "an outcome")
     assert spans.named("process mails")[0].error == "dead"
     assert "user" not in repr(spans.ended)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "headers", "is_sampled"),
+    [
+        (0.0, [], False),
+        (1.0, [], True),
+        (0.0, TRACED, True),
+        (1.0, [("traceparent", PARENT[:-1].encode() + b"0")], False),
+    ],
+)
+async def test_only_a_mail_whose_trace_is_sampled_needs_a_task(
+    ratio: float, headers: HeaderList, *, is_sampled: bool
+) -> None:
+    spans = MemorySpans()
+    engine = Engine(tracer=Tracer(spans, sample_ratio=ratio))
+    await engine.publish(headers=headers)
+    incoming = engine.delivery.prepare(engine.kafka.stored(NAMES.main)[0])
+    is_done = asyncio.Event()
+    has_begun = engine.delivery.begin(incoming, Lease(), lambda *_: is_done.set())
+    assert has_begun is not is_sampled
+    if has_begun:
+        await asyncio.wait_for(is_done.wait(), 10)
+        assert engine.outcomes() == [Outcome.ACCEPTED]
+    else:
+        await engine.delivery.handle(incoming, Lease())
+    assert bool(spans.ended) is is_sampled

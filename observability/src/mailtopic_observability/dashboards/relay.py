@@ -172,14 +172,18 @@ _PACE: Final = Row(
                 "Rate and limit",
                 "suffix:mails/s",
                 "Transactions with each relay, and (dashed) the rate that is configured for "
-                "the whole group of senders. Without a limit there is no dashed line.",
+                "the whole group of senders, and the one that the senders have learned.",
                 ("MailTopicRelayRateNearLimit",),
             ),
             Query(rate(_REPLIES, RELAY, _BY), "{{topic}} {{relay}}"),
             Query(or_none(f"max(mailtopic_relay_rate_limit_per_s{{{RELAY}}})", "relay"), "limit"),
-            dashed=("limit",),
+            Query(
+                or_none(f"sum(mailtopic_relay_learned_mails_per_second{{{RELAY}}})", "relay"),
+                "learned",
+            ),
+            dashed=("limit", "learned"),
             colors={"limit": BAD},
-            width=8,
+            width=6,
         ),
         lines(
             About(
@@ -190,7 +194,24 @@ _PACE: Final = Row(
             ),
             Query(or_none(_USED, "relay", "no limit"), "{{topic}} {{relay}}"),
             steps=at_most(worse=0.8, bad=0.95),
-            width=8,
+            width=6,
+        ),
+        lines(
+            About(
+                "Waiting for their turn",
+                "short",
+                "Mails that wait for the pace of a relay, and how many mails it was found to take "
+                "on one connection.",
+            ),
+            Query(
+                f"sum by ({_BY}) (mailtopic_relay_waiting_mails{{{RELAY}}})",
+                "{{topic}} {{relay}} waiting",
+            ),
+            Query(
+                f"min by ({_BY}) (mailtopic_relay_learned_mails_per_connection{{{RELAY}}})",
+                "{{topic}} {{relay}} on a connection",
+            ),
+            width=6,
         ),
         lines(
             About(
@@ -209,7 +230,7 @@ _PACE: Final = Row(
             ),
             stacked=True,
             as_bars=True,
-            width=8,
+            width=6,
         ),
     ),
 )
@@ -221,8 +242,8 @@ _CONNECTIONS: Final = Row(
             About(
                 "Connections",
                 "suffix:open",
-                "Busy and idle connections, and (dashed) how many the relays are trusted to "
-                "bear just now: it is halved when a relay throttles, and grows back.",
+                "Busy and idle connections, and (dashed) how many may be used now: as "
+                "configured, or as many as the relays were found to allow.",
                 ("MailTopicRelayThrottling",),
             ),
             Query(f"sum by (state) (mailtopic_connections{{{RELAY}}})", "{{state}}"),

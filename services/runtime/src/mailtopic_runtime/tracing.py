@@ -201,6 +201,19 @@ class Tracer:
         """Whether anything can be recorded."""
         return self._spans is not None
 
+    def records(
+        self, *, parent: tuple[str, str | None] | None = None, trace_id: UUID | None = None
+    ) -> bool:
+        """Return whether `span` would return one that is recorded; a random trace_id is not known.
+
+        Costs next to nothing: what isn't recorded needn't be prepared for it.
+        """
+        if self._spans is None:
+            return False
+        if parent is not None:
+            return bool(int(parent[0][53:], 16) & _SAMPLED)
+        return trace_id is None or trace_id.int % 2**_RANDOM_BITS < self._limit
+
     def span(
         self,
         name: str,
@@ -224,7 +237,7 @@ class Tracer:
             return NO_SPAN
         if parent is not None:
             traceparent, tracestate = parent
-            if not int(traceparent[53:], 16) & _SAMPLED:
+            if not self.records(parent=parent):
                 return NO_SPAN
             return self._spans.begin(
                 name,

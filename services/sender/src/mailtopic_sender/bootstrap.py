@@ -25,9 +25,8 @@ from mailtopic_sender.adapters.kafka_monitor import KafkaMonitor, silence_client
 from mailtopic_sender.adapters.kafka_source import KafkaSource
 from mailtopic_sender.adapters.kafka_status import KafkaStatusLog
 from mailtopic_sender.adapters.kafka_topics import KafkaTopics
-from mailtopic_sender.adapters.smtp_mailer import SmtpMailer
-from mailtopic_sender.adapters.smtp_metrics import RelayMetrics
-from mailtopic_sender.adapters.smtp_relay_client import RelayState
+from mailtopic_sender.adapters.relay_metrics import RelayMetrics
+from mailtopic_sender.adapters.smtp_relay import SmtpRelay
 from mailtopic_sender.adapters.template_files import load_templates
 from mailtopic_sender.adapters.topic_states import TopicStates
 from mailtopic_sender.adapters.topic_watch import TopicWatch
@@ -42,6 +41,8 @@ from mailtopic_sender.engine.progress import Progress, ProgressLimits, Watchdog,
 from mailtopic_sender.engine.pump import Pump, PumpSettings
 from mailtopic_sender.engine.recorder import Recorder
 from mailtopic_sender.engine.refusal_gate import RefusalGate
+from mailtopic_sender.engine.relays.mailer import RelayMailer
+from mailtopic_sender.engine.relays.state import RelayState
 from mailtopic_sender.engine.shares import RateShares
 from mailtopic_sender.engine.telling import Teller
 from mailtopic_sender.engine.tiers import OpenGate, TierGate
@@ -74,7 +75,7 @@ class Sender:
         self._kwargs = settings.kafka.client_kwargs()
         self._clock: Clock = SystemClock()
         self._keyring = _keyring(settings.sealing.keys_file)
-        mailer = SmtpMailer(settings.open_relays(), open_composer(settings))
+        mailer = RelayMailer(map(SmtpRelay, settings.open_relays()), open_composer(settings))
         self._mailer: Mailer = mailer
         self._tracer = open_tracer(
             settings.tracing, service="mailtopic-sender", version=version("mailtopic-sender")
@@ -263,7 +264,7 @@ class Sender:
             is_waiting=self._mailer.is_available
             and not is_flooded
             and any(p.held_records for p in self._pumps),
-            is_transmitting=any(relay.pool.busy for relay in relays),
+            is_transmitting=any(relay.connections.busy for relay in relays),
             done=steps + replies,
         )
 

@@ -123,6 +123,23 @@ class _Report:
             _say("\nEvery relay that was checked can be used.")
 
 
+class _OneMail:
+    """A `MessageSource` of one mail, and what became of it."""
+
+    def __init__(self, message: Message) -> None:
+        self._message: Message | None = message
+        self.answer = Answer(ReplyClass.TRANSPORT, "mail", problem="the mail was not sent")
+
+    def pull(self) -> Message | None:
+        message, self._message = self._message, None
+        return message
+
+    def answered(self, message: Message, answer: Answer | None) -> None:
+        del message
+        if answer is not None:
+            self.answer = answer
+
+
 class _RelayCheck:
     """The check of one relay."""
 
@@ -168,7 +185,9 @@ class _RelayCheck:
         if message is None:
             return True
         self._reached, self.has_offered = "mail", True
-        answer = await session.transmit(message)
+        source = _OneMail(message)
+        await session.stream(source)
+        answer = source.answer
         if answer.reply_class is not ReplyClass.ACCEPTED:
             return self._refused(answer, step="mail")
         self._tell(_OK, "mail", f"taken: {self._words(answer)}")

@@ -1,7 +1,7 @@
 """The port through which the engine sends mails, and the values that cross it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 from uuid import UUID
@@ -52,8 +52,6 @@ class DeliveryResult(NamedTuple):
         transmit_s: time from MAIL to the last reply, seconds.
         wait_s: time from the record's reception to this attempt, seconds; the engine's to tell.
         detail: the reply in at most 200 characters, addresses and codes taken out.
-        is_final: False for a result of `Mailer.offer` after which `Mailer.send` has more to try:
-            another relay, or the same one after a pause.
     """
 
     reply_class: ReplyClass
@@ -65,61 +63,41 @@ class DeliveryResult(NamedTuple):
     transmit_s: float = 0.0
     wait_s: float = 0.0
     detail: str = ""
-    is_final: bool = True
 
 
-class Withdrawn(Exception):  # noqa: N818 - it says what happened
-    """The mail's permit ended before any relay was offered the mail: it was not sent."""
+class Withdrawn(Exception):  # noqa: N818 - named after the event
+    """The mail was no longer wanted before any relay was offered it: it was not sent."""
 
 
-class Offeror(Protocol):
-    """Who has offered a mail: is asked whether to begin, and told what became of it."""
+class Ticket(Protocol):
+    """What goes with a mail that is offered: asked before it is sent, told how it ended."""
 
     def is_wanted(self) -> bool:
-        """Whether the mail may still be begun; asked right before a relay hears of it."""
+        """Whether the mail may still be begun; asked right before a relay hears of it.
+
+        What has begun is finished all the same.
+        """
         ...
 
     def told(self, result: DeliveryResult | None) -> None:
-        """Hear what became of the mail; None: it wasn't sent, or only half begun.
+        """Take the result; None: the mail wasn't sent, because it was no longer wanted.
 
         Called once. Must not raise.
         """
         ...
 
 
-class Permit(Protocol):
-    """Whether a mail that waits for its turn may still be begun. What has begun is finished."""
-
-    @property
-    def holds(self) -> bool:
-        """Whether it may be offered to a relay now."""
-        ...
-
-    async def ended(self) -> None:
-        """Return when it ends. It may end unheard, too: then `holds` says so."""
-        ...
-
-
-class Always:
-    """The permit that doesn't end."""
-
-    holds = True
-
-    async def ended(self) -> None:
-        """Never return."""
-        await asyncio.get_running_loop().create_future()
-
-
-ALWAYS = Always()
+def always() -> bool:
+    """Return True: the mail is wanted whatever happens."""
+    return True
 
 
 class Mailer(Protocol):
     """Sends mails over the relays that are configured.
 
-    `send` may be called by many tasks at once. It promises neither order between calls, nor that
-    a mail is transmitted only once: a reply lost after the final dot is `ReplyClass.UNKNOWN`, and
-    the caller decides whether to send again. It never waits for a relay to come back; it does wait
-    for the rate that a relay allows.
+    It promises neither order between mails, nor that a mail is transmitted only once: a reply lost
+    after the final dot is `ReplyClass.UNKNOWN`, and the caller decides whether to send again. It
+    never waits for a relay to come back; it does wait for the pace that a relay takes.
     """
 
     @property
@@ -134,48 +112,32 @@ class Mailer(Protocol):
     def set_share(self, share: float) -> None:
         """Say which part of the relays' rate limits is this process's, 0 to 1; 1 until then.
 
-        All processes' shares together must not be above 1. With 0, mails wait until their permit
-        ends or the share grows; relays without a rate limit don't care.
+        All processes' shares together must not be above 1. With 0, mails wait until they aren't
+        wanted any more or the share grows; relays without a rate limit don't care.
         """
         ...
 
-    async def send(
-        self,
-        mail: OutgoingMail,
-        *,
-        permit: Permit = ALWAYS,
-        earlier: DeliveryResult | None = None,
-    ) -> DeliveryResult:
-        """Try one mail once (a stale or refused connection: once more on a fresh one).
+    def offer(self, mail: OutgoingMail, ticket: Ticket, *, is_fresh: bool = True) -> None:
+        """Have one mail sent once, by the first relay that takes it soon.
 
-        A relay that says "too fast" is given a pause and asked again, twice at most. Until a
-        relay is offered the mail, the mail holds nothing but its place in a queue.
+        Until a relay is offered the mail, the mail holds nothing but its place in a queue. A relay
+        that can't be used or can't carry it, or that refuses it for the sender's reputation, is
+        followed by the next one; a relay that says "too fast" gets it again, at the pace that it
+        takes. The ticket is told the result, never before this returns. It is asked from time to
+        time whether the mail is still wanted, and told None soon after it isn't.
 
         Args:
             mail: what to send.
-            permit: until when it may be begun.
-            earlier: what `offer` got for it, if that wasn't final: this goes on from there.
-
-        Never raises for a reply, a lost link, DNS, TLS or a refused login; CancelledError
-        propagates, and whether the mail was sent then is unknown.
+            ticket: asked and told about this mail alone.
+            is_fresh: whether this is a first attempt; those and others take turns.
 
         Raises:
-            Withdrawn: the permit ended, or the mail expired, while it waited; it was not sent.
             mailtopic_sender.domain.templates.TemplateError: the mail can't be rendered.
         """
         ...
 
-    def offer(self, mail: OutgoingMail, offeror: Offeror) -> bool:
-        """Take a mail that needs nothing but to be sent; returns whether it was taken.
-
-        It costs a fraction of `send`, and does less: it is for when relays work and no limit
-        holds anybody back. Taken, the offeror is told once what became of it, never before this
-        returns. Told None, or a result that isn't final, it has to `send` the mail. After `close`
-        it may never be told.
-
-        Raises:
-            mailtopic_sender.domain.templates.TemplateError: the mail can't be rendered.
-        """
+    def recall(self) -> None:
+        """Ask the tickets of all waiting mails now, and tell those that aren't wanted any more."""
         ...
 
     async def wait_available(self) -> None:
@@ -183,5 +145,41 @@ class Mailer(Protocol):
         ...
 
     async def close(self) -> None:
-        """Close every connection. Sends that still run may end as `ReplyClass.UNKNOWN`."""
+        """Close every connection. Mails that wait or are under way are told how far they came."""
         ...
+
+
+class _Awaited:
+    """The ticket of a mail for whose result a task waits."""
+
+    def __init__(self, is_wanted: Callable[[], bool]) -> None:
+        self.result: asyncio.Future[DeliveryResult | None] = (
+            asyncio.get_running_loop().create_future()
+        )
+        self._is_wanted = is_wanted
+
+    def is_wanted(self) -> bool:
+        return not self.result.done() and self._is_wanted()
+
+    def told(self, result: DeliveryResult | None) -> None:
+        if not self.result.done():
+            self.result.set_result(result)
+
+
+async def send(
+    mailer: Mailer, mail: OutgoingMail, *, is_wanted: Callable[[], bool] = always
+) -> DeliveryResult:
+    """Offer a mail and wait for its result; it takes turns with first attempts.
+
+    Cancelled before a relay was offered the mail, it isn't sent; later, its fate is unknown.
+
+    Raises:
+        Withdrawn: is_wanted returned False before a relay was offered the mail.
+        mailtopic_sender.domain.templates.TemplateError: the mail can't be rendered.
+    """
+    ticket = _Awaited(is_wanted)
+    mailer.offer(mail, ticket, is_fresh=False)
+    result = await ticket.result
+    if result is None:
+        raise Withdrawn
+    return result

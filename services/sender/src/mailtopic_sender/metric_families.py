@@ -190,8 +190,8 @@ CONNECTIONS: Final = Family(
 CONNECTIONS_LIMIT: Final = Family(
     name="mailtopic_connections_limit",
     kind=Kind.GAUGE,
-    help="Connections that the relay is trusted to bear just now.",
-    use="Falls when the relay throttles, and grows back.",
+    help="Connections that may be used now: as configured, or fewer as learned.",
+    use="Falls when the relay wants fewer, and grows back.",
     labels=(TOPIC, RELAY),
 )
 BREAKER_OPEN: Final = Family(
@@ -206,6 +206,27 @@ RATE_LIMIT: Final = Family(
     kind=Kind.GAUGE,
     help="Mails a second that the whole group may hand to the relay; absent without a limit.",
     use="How near the send rate is to the quota.",
+    labels=(TOPIC, RELAY),
+)
+LEARNED_RATE: Final = Family(
+    name="mailtopic_relay_learned_mails_per_second",
+    kind=Kind.GAUGE,
+    help="Mails a second that the relay was found to take from this process; absent if no limit.",
+    use="What a relay allows that names no limit; summed, what the senders get out of it.",
+    labels=(TOPIC, RELAY),
+)
+LEARNED_MAILS: Final = Family(
+    name="mailtopic_relay_learned_mails_per_connection",
+    kind=Kind.GAUGE,
+    help="Mails that the relay was found to take on one connection; absent if no limit.",
+    use="Whether connections are closed by the relay or by us.",
+    labels=(TOPIC, RELAY),
+)
+RELAY_WAITING: Final = Family(
+    name="mailtopic_relay_waiting_mails",
+    kind=Kind.GAUGE,
+    help="Mails that wait in this process for their turn at the relay.",
+    use="Whether the relay's pace is what mails wait for.",
     labels=(TOPIC, RELAY),
 )
 SMTP_REPLIES: Final = Family(
@@ -242,5 +263,8 @@ FAMILIES: Final = (
     CONNECTIONS_LIMIT,
     BREAKER_OPEN,
     RATE_LIMIT,
+    LEARNED_RATE,
+    LEARNED_MAILS,
+    RELAY_WAITING,
 )
 """All of them."""

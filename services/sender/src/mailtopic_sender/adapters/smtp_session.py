@@ -47,6 +47,7 @@ class Answer(NamedTuple):
         problem: why there is no reply.
         stale: the connection had died before this mail reached the relay: trying again at once on
             a fresh one can't make a second copy.
+        hung_up: the relay ended the connection without a reply, before it had the whole mail.
         used_up: the relay wants no more mails on this connection; on a fresh one it may.
     """
 
@@ -55,20 +56,12 @@ class Answer(NamedTuple):
     reply: SmtpReply | None = None
     problem: str = ""
     stale: bool = False
+    hung_up: bool = False
     used_up: bool = False
-
-    @property
-    def hung_up_first(self) -> bool:
-        """Whether the relay was done with the connection before it heard of the mail.
-
-        Nothing can have been taken, so it may be tried at once on a fresh one.
-        """
-        said_goodbye = self.reply is not None and self.reply_class is ReplyClass.CLOSING
-        return self.phase == "mail" and (said_goodbye or self.used_up)
 
 
 class MessageSource(Protocol):
-    """Where a session that streams gets its messages, and who hears what became of them."""
+    """Where a session gets its messages, and reports what became of them."""
 
     def pull(self) -> Message | None:
         """Return the next message; None: the session shall stop for now. Must not block or raise.
@@ -78,7 +71,7 @@ class MessageSource(Protocol):
         ...
 
     def answered(self, message: Message, answer: Answer | None) -> None:
-        """Hear what became of a message, in any order; must not block or raise.
+        """Take what became of a message, in any order; must not block or raise.
 
         None: its body was never sent, because the session ended with the message before it.
         """
@@ -148,29 +141,11 @@ class SmtpSession:
             self._link.abort()
             return self._broken(error, reused=self._is_used)
 
-    async def transmit(self, message: Message) -> Answer:
-        """Offer one mail. Never raises for what the relay does; cancelled, it drops the link."""
-        refused = self._refuse_locally(message)
-        if refused is not None:
-            return refused
-        reused = self._is_used
-        self.mails += 1
-        self._phase = "mail"
-        try:
-            if self.capabilities.pipelining:
-                return self._judged(await self._pipelined(message), reused=reused)
-            return self._judged(await self._lock_step(message), reused=reused)
-        except LinkError as error:
-            self._link.abort()
-            return self._broken(error, reused=reused)
-        except BaseException:
-            self._link.abort()
-            raise
-
     async def stream(self, source: MessageSource) -> None:
         """Offer one message after the other until the source has none or the session ends.
 
-        Where the relay offers PIPELINING and answers quickly, a body and the next envelope go out
+        Each command waits for the reply to the one before, unless the relay offers PIPELINING
+        (RFC 2920). Where it does and answers quickly, a body and the next envelope go out
         in one write (RFC 2920 §3.1), so a mail costs one round trip. The next message is pulled
         when the relay has asked for the body of the one before, no sooner.
 
@@ -178,13 +153,7 @@ class SmtpSession:
         not answered has an unknown fate.
         """
         try:
-            message = self._pull(source)
-            if not self.capabilities.pipelining:
-                while message is not None:
-                    source.answered(message, await self.transmit(message))
-                    message = self._pull(source) if self.is_usable else None
-                return
-            begun = False
+            message, begun = self._pull(source), False
             while message is not None:
                 following = await self._stream_one(message, source, begun=begun)
                 begun = following is not None
@@ -206,10 +175,9 @@ class SmtpSession:
         try:
             if not begun:
                 self.mails += 1
-                self._begin(message)
-            reply = await self._envelope_verdict()
+            reply = await self._offer_envelope(message, begun=begun)
             if reply is None:
-                if self._is_quick and len(message.content) <= _ONE_WRITE_OCTETS:
+                if self._may_send_ahead(message):
                     following = self._pull(source)
                 sent_at_s = self._link.time_s
                 await self._send_body(message, following)
@@ -228,6 +196,11 @@ class SmtpSession:
             answer = self._broken(error, reused=reused)
         source.answered(message, answer)
         return following
+
+    def _may_send_ahead(self, message: Message) -> bool:
+        """Whether the next envelope may go out with this message's body."""
+        is_small = len(message.content) <= _ONE_WRITE_OCTETS
+        return self._is_quick and is_small and self.capabilities.pipelining
 
     def _pull(self, source: MessageSource) -> Message | None:
         """The next message that this relay can take."""
@@ -249,11 +222,13 @@ class SmtpSession:
             return Answer(ReplyClass.CONTENT, "local", reply)
         return None
 
-    async def _pipelined(self, message: Message) -> SmtpReply:
-        """MAIL, RCPT and DATA in one write; the message follows only if all three agreed."""
-        self._begin(message)
-        refused = await self._envelope_verdict()
-        return refused if refused is not None else await self._body(message)
+    async def _offer_envelope(self, message: Message, *, begun: bool) -> SmtpReply | None:
+        """Offer a mail without its body; returns the reply that refused it, if one did."""
+        if not self.capabilities.pipelining:
+            return await self._lock_step(message)
+        if not begun:
+            self._begin(message)
+        return await self._envelope_verdict()
 
     def _begin(self, message: Message) -> None:
         reset = b"RSET\r\n" if self._needs_reset else b""
@@ -302,7 +277,7 @@ class SmtpSession:
         self._link.write(b".\r\n", replies=1)
         await self._follow_up(refused, self._timeouts.dot_s)
 
-    async def _lock_step(self, message: Message) -> SmtpReply:
+    async def _lock_step(self, message: Message) -> SmtpReply | None:
         """Each command after the reply to the one before."""
         if self._needs_reset:
             self._link.write(b"RSET\r\n", replies=1)
@@ -314,7 +289,7 @@ class SmtpSession:
             if not _agrees(phase, reply):
                 self._needs_reset = phase != "mail"
                 return reply
-        return await self._body(message)
+        return None
 
     async def _confirm_reset(self) -> None:
         reply = await self._link.reply(self._timeouts.envelope_s)
@@ -332,11 +307,6 @@ class SmtpSession:
             b"RCPT TO:<%b>\r\n" % message.envelope_to,
             b"DATA\r\n",
         )
-
-    async def _body(self, message: Message) -> SmtpReply:
-        """Send a message; return the reply to its final dot."""
-        await self._send_body(message, None)
-        return await self._link.reply(self._timeouts.dot_s)
 
     async def _send_body(self, message: Message, following: Message | None) -> None:
         """Send a message, and the envelope of the next."""
@@ -381,8 +351,9 @@ class SmtpSession:
             return Answer(ReplyClass.UNKNOWN, phase, problem=str(error))
         if isinstance(error, BadReply):
             return Answer(ReplyClass.PROTOCOL, phase, problem=str(error))
-        stale = reused and phase == "mail" and not isinstance(error, ReplyTimeout)
-        return Answer(ReplyClass.CLOSING, phase, problem=str(error), stale=stale)
+        hung_up = not isinstance(error, ReplyTimeout)
+        stale = reused and phase == "mail" and hung_up
+        return Answer(ReplyClass.CLOSING, phase, problem=str(error), stale=stale, hung_up=hung_up)
 
 
 def dot_stuffed(content: bytes) -> bytes:

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Protocol
 
 from mailtopic_runtime import get_logger
 from mailtopic_sender.engine.incoming import Incoming
@@ -28,32 +28,50 @@ class Delivered(Protocol):
     incoming: Incoming
     result: DeliveryResult
 
+    def stored(self) -> None:
+        """Go on: N.status has the delivery. Must not raise."""
+        ...
 
-Mail = TypeVar("Mail", bound=Delivered)
+
+class _Awaited:
+    """A delivery for whose outcome a task waits."""
+
+    def __init__(self, incoming: Incoming, result: DeliveryResult) -> None:
+        self.incoming = incoming
+        self.result = result
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def stored(self) -> None:
+        if not self.done.done():
+            self.done.set_result(None)
 
 
-class DeliveryBatches(Generic[Mail]):
+class DeliveryBatches:
     """Records deliveries, one batch at a time, so that a batch grows with the load.
 
     A delivery waits a few milliseconds for others, and for the batch before its own.
     """
 
-    def __init__(self, recorder: Recorder, stored: Callable[[Sequence[Mail]], None]) -> None:
-        """Start empty; `stored` is told which deliveries N.status has, and must not raise."""
+    def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._stored = stored
-        self._pending: list[Mail] = []
+        self._pending: list[Delivered] = []
         self._writer: asyncio.Task[None] | None = None
         self._log = get_logger(__name__)
 
-    def add(self, delivered: Mail) -> None:
+    def add(self, delivered: Delivered) -> None:
         """Record a delivery soon."""
         self._pending.append(delivered)
         if self._writer is None:
             self._writer = asyncio.create_task(self._write())
 
+    async def record(self, incoming: Incoming, result: DeliveryResult) -> None:
+        """Record a delivery; returns when it is stored."""
+        delivered = _Awaited(incoming, result)
+        self.add(delivered)
+        await delivered.done
+
     def close(self) -> None:
-        """Stop writing: who still waits is told nothing any more."""
+        """Stop writing: what isn't stored yet never will be."""
         if self._writer is not None:
             self._writer.cancel()
 
@@ -63,7 +81,7 @@ class DeliveryBatches(Generic[Mail]):
                 if len(self._pending) < _ENOUGH:
                     await asyncio.sleep(_GATHER_S)
                 batch, self._pending = self._pending, []
-                by_partition: defaultdict[int, list[Mail]] = defaultdict(list)
+                by_partition: defaultdict[int, list[Delivered]] = defaultdict(list)
                 for each in batch:
                     by_partition[each.incoming.record.partition].append(each)
                 parts = by_partition.items()
@@ -71,7 +89,7 @@ class DeliveryBatches(Generic[Mail]):
         finally:
             self._writer = None
 
-    async def _store(self, partition: int, part: Sequence[Mail]) -> None:
+    async def _store(self, partition: int, part: Sequence[Delivered]) -> None:
         while True:
             try:
                 await self._recorder.settle_delivered(
@@ -83,5 +101,6 @@ class DeliveryBatches(Generic[Mail]):
             else:
                 break
         for start in range(0, len(part), SLICE):
-            self._stored(part[start : start + SLICE])
+            for each in part[start : start + SLICE]:
+                each.stored()
             await asyncio.sleep(0)

@@ -18,23 +18,28 @@ from mailtopic_runtime import Clock, get_logger
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.domain.schedule import next_attempt
 from mailtopic_sender.domain.templates import TemplateError
+from mailtopic_sender.engine.batches import DeliveryBatches
 from mailtopic_sender.engine.express import Ended, Express, outgoing_mail
+from mailtopic_sender.engine.failures import (
+    BUG_ATTEMPTS,
+    bug_error,
+    is_dead,
+    poison_error,
+    reply_error,
+)
 from mailtopic_sender.engine.flood_gate import FloodGate
 from mailtopic_sender.engine.in_hand import MailsInHand
-from mailtopic_sender.engine.incoming import Incoming, NewestCodes, decode_incoming
+from mailtopic_sender.engine.incoming import Incoming, decode_incoming
 from mailtopic_sender.engine.lease import Abandoned, Lease
 from mailtopic_sender.engine.ledger import Ledger
-from mailtopic_sender.engine.permit import MailPermit
 from mailtopic_sender.engine.recorder import Recorder
 from mailtopic_sender.engine.refusal_gate import RefusalGate
 from mailtopic_sender.engine.telling import Teller
+from mailtopic_sender.engine.usefulness import Usefulness
 from mailtopic_sender.engine.wrong_bounces import WrongBounces
-from mailtopic_sender.mail_ports import DeliveryResult, Mailer, Withdrawn
+from mailtopic_sender.mail_ports import DeliveryResult, Mailer, Withdrawn, send
 from mailtopic_sender.metrics import SenderMetrics
 from mailtopic_sender.ports import ConsumedRecord
-
-BUG_ATTEMPTS = 3
-"""A mail on which this program fails is tried so often, then it is dead."""
 
 _FULL_ATTEMPTS = 3
 """A mailbox that is full so often won't be emptied before the mail expires."""
@@ -95,19 +100,19 @@ class Delivery:
         self._teller = teller
         self._metrics = metrics
         self._clock = clock
-        self._newest = NewestCodes(policy.superseding_purposes)
+        self._usefulness = Usefulness(policy.superseding_purposes, clock=clock)
         self._in_hand = MailsInHand()
+        self._batches = DeliveryBatches(recorder)
         self._express = Express(
             mailer,
-            recorder,
+            self._batches,
             ledger=ledger,
-            newest=self._newest,
+            usefulness=self._usefulness,
             in_hand=self._in_hand,
             keyring=keyring,
             flood=flood,
             refusals=refusals,
             teller=teller,
-            clock=clock,
         )
         self._log = get_logger(__name__)
 
@@ -121,14 +126,14 @@ class Delivery:
                 incoming = incoming.under(former_id)
         self._teller.received(incoming)
         if incoming.mail is not None:
-            self._newest.note(incoming.mail)
+            self._usefulness.note(incoming.mail)
         return incoming
 
     def begin(self, incoming: Incoming, lease: Lease, ended: Ended) -> bool:
         """Begin a record that needs no decision, without a task; False: it needs `handle`.
 
-        `ended` is called once, after this has returned. Told that the record isn't done, the
-        caller must `go_on` with it.
+        `ended` is called once, after this has returned. Where it says that the record isn't done,
+        the caller must `go_on` with it.
         """
         return self._express.begin(incoming, lease, ended)
 
@@ -137,7 +142,7 @@ class Delivery:
         try:
             if result is None or incoming.mail is None:
                 await self._judge(incoming, lease)
-            else:  # the short way has looked at everything that `_judge` looks at
+            else:  # `Express` has looked at everything that `_judge` looks at
                 await self._deliver_or_report(incoming, incoming.mail, lease, result)
         finally:
             self._flood.end()
@@ -156,7 +161,11 @@ class Delivery:
 
     def close(self) -> None:
         """Stop recording: for when the process ends and the time for draining is over."""
-        self._express.close()
+        self._batches.close()
+
+    def recall(self) -> None:
+        """Take mails that wait for a relay back if their lease is over."""
+        self._mailer.recall()
 
     async def _judge(self, incoming: Incoming, lease: Lease) -> None:
         if incoming.headers.outcomes_from is not None:
@@ -192,12 +201,12 @@ class Delivery:
             result = await self._answer(incoming, mail, lease, result)
         except (SealingError, TemplateError) as error:
             reason = "sealing" if isinstance(error, SealingError) else "template"
-            await self._bury(incoming, lease, reason, _poison(error))
+            await self._bury(incoming, lease, reason, poison_error(error))
         except (MemoryError, Abandoned):
             raise
         except Exception as error:  # noqa: BLE001 - a bug must cost one mail, not the consumer
             self._log.error("mail.bug", id=str(incoming.mail_id), exc_info=error)
-            await self._retry_bug(incoming, mail, lease, _bug(error))
+            await self._retry_bug(incoming, mail, lease, bug_error(error))
         else:
             if result is None:
                 return
@@ -215,8 +224,7 @@ class Delivery:
     ) -> DeliveryResult | None:
         """Send until an answer is about this mail; None: it needn't be sent."""
         while True:
-            if result is None or not result.is_final:
-                result = await self._send(incoming, mail, lease, result)
+            result = await self._send(incoming, mail, lease, result)
             if result is None:
                 return None
             counting = self._refusals.judged(mail, result)
@@ -230,63 +238,75 @@ class Delivery:
         incoming: Incoming,
         mail: MailRecord,
         lease: Lease,
-        earlier: DeliveryResult | None,
+        result: DeliveryResult | None,
     ) -> DeliveryResult | None:
-        """Send until a relay has said something about the mail; None: it needn't be sent."""
+        """Send until a relay has said something about the mail; None: it needn't be sent.
+
+        `result` is what has come of it so far.
+        """
         pause_s = _RELAY_PAUSE_S
-        permit = MailPermit(lease, is_wanted=lambda: not self._newest.supersedes(mail))
-        while True:
-            now_ms = self._clock.now_ms()
-            if now_ms >= mail.expires_at:
-                await self._finish(incoming, Outcome.EXPIRED)
+        while result is None or result.reply_class.blames_relay:
+            if result is not None:
+                # The relay's fault: the mail keeps its place and its attempt.
+                await lease.wait(None, timeout_s=min(pause_s, self._left_s(mail)))
+                pause_s = min(pause_s * 2, _LONGEST_RELAY_PAUSE_S)
+            useless = self._usefulness.why_not(mail)
+            if useless is not None:
+                await self._finish(incoming, useless)
                 return None
-            if self._newest.supersedes(mail):
-                await self._finish(incoming, Outcome.SUPERSEDED)
-                return None
-            left_s = (mail.expires_at - now_ms) / 1000
             if not self._mailer.is_available:
-                await lease.wait(self._mailer.wait_available(), timeout_s=left_s)
-                if self._clock.now_ms() < mail.expires_at and not self._mailer.is_available:
+                await lease.wait(self._mailer.wait_available(), timeout_s=self._left_s(mail))
+                if self._usefulness.why_not(mail) is None and not self._mailer.is_available:
                     await lease.wait(None, timeout_s=_RELAY_PAUSE_S)
+                result = None
                 continue
             if not self._refusals.may_try(mail):
-                await self._refusals.wait(mail, lease, timeout_s=left_s)
+                await self._refusals.wait(mail, lease, timeout_s=self._left_s(mail))
+                result = None
                 continue
-            try:
-                result = await self._mailer.send(
-                    outgoing_mail(mail, self._keyring), permit=permit, earlier=earlier
-                )
-                earlier = None
-            except Withdrawn:
-                if lease.is_over:
-                    raise Abandoned from None
-                continue
-            result = self._teller.attempted(incoming, result)
-            if not result.reply_class.blames_relay:
-                return result
-            # The relay's fault: the mail keeps its place and its attempt.
-            await lease.wait(None, timeout_s=min(pause_s, left_s))
-            pause_s = min(pause_s * 2, _LONGEST_RELAY_PAUSE_S)
+            result = await self._send_once(incoming, mail, lease)
+        return result
+
+    async def _send_once(
+        self, incoming: Incoming, mail: MailRecord, lease: Lease
+    ) -> DeliveryResult | None:
+        """Send; None: it was no longer of use before a relay heard of it."""
+
+        def is_wanted() -> bool:
+            return not lease.is_over and self._usefulness.why_not(mail) is None
+
+        try:
+            result = await send(
+                self._mailer, outgoing_mail(mail, self._keyring), is_wanted=is_wanted
+            )
+        except Withdrawn:
+            if lease.is_over:
+                raise Abandoned from None
+            return None
+        return self._teller.attempted(incoming, result)
+
+    def _left_s(self, mail: MailRecord) -> float:
+        return max(0.0, (mail.expires_at - self._clock.now_ms()) / 1000)
 
     async def _record(
         self, incoming: Incoming, mail: MailRecord, lease: Lease, result: DeliveryResult
     ) -> None:
         reply = result.reply_class
         if reply is ReplyClass.ACCEPTED:
-            now_ms = self._clock.now_ms()
-            seconds = (now_ms - mail.accepted_at) / 1000
-            self._teller.delivered(seconds)
-            await self._finish(incoming, Outcome.ACCEPTED, result, seconds=seconds)
+            seconds = self._teller.delivered(mail)
+            await self._batches.record(incoming, result)
+            self._flood.went_on()
+            self._teller.accepted(incoming, mail, result, seconds)
         elif reply.bounces or (
             reply is ReplyClass.MAILBOX_FULL and incoming.attempt >= _FULL_ATTEMPTS
         ):
             await self._bounce(incoming, mail, result)
         elif reply is ReplyClass.UNKNOWN and not self._policy.resend_unknown:
             await self._hold(incoming, result)
-        elif _is_dead(result, incoming.attempt):
-            await self._bury(incoming, lease, reply.value, _reply(result), result)
+        elif is_dead(result, incoming.attempt):
+            await self._bury(incoming, lease, reply.value, reply_error(result), result)
         else:
-            await self._defer(incoming, mail, _reply(result), result)
+            await self._defer(incoming, mail, reply_error(result), result)
 
     async def _bounce(self, incoming: Incoming, mail: MailRecord, result: DeliveryResult) -> None:
         await self._finish(incoming, Outcome.BOUNCED, result)
@@ -334,11 +354,10 @@ class Delivery:
         incoming: Incoming,
         outcome: Outcome,
         result: DeliveryResult | None = None,
-        **details: float,
     ) -> None:
         await self._recorder.settle(incoming, outcome, result)
         self._flood.went_on()
-        self._teller.ended(incoming, outcome, result, **details)
+        self._teller.ended(incoming, outcome, result)
 
     async def _bury_unreadable(self, incoming: Incoming, lease: Lease) -> None:
         error = incoming.error
@@ -347,10 +366,10 @@ class Delivery:
             # that this sender doesn't know may well be mended by a newer sender.
             if error.reason == "unknown-version":
                 await self._flood.admit(error.reason, lease)
-            await self._bury_now(incoming, error.reason, _poison(error))
+            await self._bury_now(incoming, error.reason, poison_error(error))
         elif error is not None:
             self._log.error("mail.bug", id=str(incoming.mail_id), exc_info=error)
-            await self._bury(incoming, lease, "bug", _bug(error))
+            await self._bury(incoming, lease, "bug", bug_error(error))
 
     async def _bury(
         self,
@@ -376,29 +395,7 @@ class Delivery:
     async def _hold(self, incoming: Incoming, result: DeliveryResult) -> None:
         # Perhaps delivered, so no part of a flood; it must not be sent again for waiting.
         await self._recorder.bury(
-            incoming, _reply(result), reason="unknown", outcome=Outcome.UNKNOWN, result=result
+            incoming, reply_error(result), reason="unknown", outcome=Outcome.UNKNOWN, result=result
         )
         self._flood.went_on()
         self._teller.ended(incoming, Outcome.UNKNOWN, result, reason="unknown")
-
-
-def _is_dead(result: DeliveryResult, attempt: int) -> bool:
-    """Whether only a person can help, because neither the recipient nor time is to blame."""
-    if result.reply_class is ReplyClass.PROTOCOL:
-        # Garbage instead of a reply may be a passing trouble; a whole reply will come again.
-        return result.smtp is not None or attempt >= BUG_ATTEMPTS
-    return result.reply_class is ReplyClass.REPUTATION
-
-
-def _poison(error: Exception) -> ErrorInfo:
-    # The contract's errors never quote what they were given.
-    return ErrorInfo("poison", type(error).__name__, str(error))
-
-
-def _bug(error: Exception) -> ErrorInfo:
-    # The text of an unforeseen error can hold anything, so only its type is told.
-    return ErrorInfo("bug", type(error).__name__, "the sender failed on this record; see its log")
-
-
-def _reply(result: DeliveryResult) -> ErrorInfo:
-    return ErrorInfo(result.reply_class.value, "Reply", result.detail or result.phase, result.smtp)

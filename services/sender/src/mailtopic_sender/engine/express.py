@@ -1,34 +1,33 @@
-"""The short way of a mail about which there is nothing to decide: no task of its own, no waiting.
+"""A mail about which there is nothing to decide: no task of its own, no waiting.
 
 Most mails are new, wanted, and taken by the relay at once. They are begun in the turn of the loop
-that reads them, and ended in the one that stores their outcome. Whatever turns out otherwise goes
-on by the long way (`Delivery`), which makes every decision there is.
+that reads them, and ended in the one that stores their outcome. A result that needs a decision goes
+to `Delivery`, in a task: the same queue, relays, batches and log lines, waited for.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from mailtopic_contract import KeyRing, MailRecord, SealingError, open_variables
-from mailtopic_runtime import Clock
+from mailtopic_contract import KeyRing, MailRecord, open_variables
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.domain.templates import TemplateError
 from mailtopic_sender.engine.batches import DeliveryBatches
 from mailtopic_sender.engine.flood_gate import FloodGate
 from mailtopic_sender.engine.in_hand import MailsInHand
-from mailtopic_sender.engine.incoming import Incoming, NewestCodes
+from mailtopic_sender.engine.incoming import Incoming
 from mailtopic_sender.engine.lease import Lease
 from mailtopic_sender.engine.ledger import Ledger
-from mailtopic_sender.engine.recorder import Recorder
 from mailtopic_sender.engine.refusal_gate import RefusalGate
 from mailtopic_sender.engine.telling import Teller
+from mailtopic_sender.engine.usefulness import Usefulness
 from mailtopic_sender.mail_ports import DeliveryResult, Mailer, OutgoingMail
 
 Ended = Callable[[bool, DeliveryResult | None], None]
-"""Hears that a mail's outcome is stored (True), or that it has to go on by the long way: with the
-result that it has got, or with none if it has not been sent."""
+"""Takes that a mail's outcome is stored (True), or that it needs a decision: about the result that
+it has got, or, with none, because it is no longer wanted."""
 
 
 class Dispatch:
-    """A mail on the short way: what the mailer asks and tells about it, and what is recorded."""
+    """The ticket of a mail without a task, and what is recorded about it."""
 
     __slots__ = ("_express", "_lease", "ended", "incoming", "mail", "result", "seconds")
 
@@ -44,80 +43,77 @@ class Dispatch:
         self.seconds = 0.0
 
     def is_wanted(self) -> bool:
-        """See `Offeror.is_wanted`."""
-        return not self._lease.is_over and self._express.is_due(self.mail)
+        """See `Ticket.is_wanted`."""
+        return not self._lease.is_over and self._express.is_of_use(self.mail)
 
     def told(self, result: DeliveryResult | None) -> None:
-        """See `Offeror.told`."""
+        """See `Ticket.told`."""
         self._express.told(self, result)
+
+    def stored(self) -> None:
+        """See `Delivered.stored`."""
+        self._express.stored(self)
 
 
 class Express:
-    """Begins mails that need nothing but to be sent, and tells when their outcome is stored.
+    """Begins mails that need nothing but to be sent.
 
     What it has begun holds its place in `MailsInHand` and counts as under way in the `FloodGate`
-    until its outcome is stored, or until whoever goes on with it has let go of both.
+    until its outcome is stored, or until the task that goes on with it has let go of both.
     """
 
     def __init__(
         self,
         mailer: Mailer,
-        recorder: Recorder,
+        batches: DeliveryBatches,
         *,
         ledger: Ledger,
-        newest: NewestCodes,
+        usefulness: Usefulness,
         in_hand: MailsInHand,
         keyring: KeyRing | None,
         flood: FloodGate,
         refusals: RefusalGate,
         teller: Teller,
-        clock: Clock,
     ) -> None:
         self._mailer = mailer
-        self._batches: DeliveryBatches[Dispatch] = DeliveryBatches(recorder, self._stored)
+        self._batches = batches
         self._ledger = ledger
-        self._newest = newest
+        self._usefulness = usefulness
         self._in_hand = in_hand
         self._keyring = keyring
         self._flood = flood
         self._refusals = refusals
         self._teller = teller
-        self._clock = clock
 
     def begin(self, incoming: Incoming, lease: Lease, ended: Ended) -> bool:
-        """Begin a mail; returns False, having done nothing, if it must go the long way.
+        """Begin a mail; returns False, having done nothing, if it needs a decision first.
 
         `ended` is called once, after this has returned.
         """
         mail = incoming.mail
         if mail is None or not self._is_plain(incoming, mail) or not self._in_hand.take(mail.id):
             return False
-        is_begun = False
+        self._flood.begin()
         try:
-            is_begun = self._mailer.offer(
-                outgoing_mail(mail, self._keyring), Dispatch(self, incoming, mail, lease, ended)
+            self._mailer.offer(
+                outgoing_mail(mail, self._keyring),
+                Dispatch(self, incoming, mail, lease, ended),
+                is_fresh=incoming.attempt == 1,
             )
-        except (SealingError, TemplateError):
-            pass  # the long way meets the same error, and knows what to do
-        finally:
-            if is_begun:
-                self._flood.begin()
-            else:
-                self._in_hand.release(mail.id)
-        return is_begun
+        except Exception:  # noqa: BLE001 - `Delivery` meets the same error, and knows what to do
+            self._flood.end()
+            self._in_hand.release(mail.id)
+            return False
+        return True
 
-    def is_due(self, mail: MailRecord) -> bool:
-        """Whether a mail is still of use, and needn't wait."""
-        return (
-            self._refusals.is_open
-            and self._clock.now_ms() < mail.expires_at
-            and not self._newest.supersedes(mail)
-        )
+    def is_of_use(self, mail: MailRecord) -> bool:
+        """Whether a mail is still worth sending, and needn't wait."""
+        return self._refusals.is_open and self._usefulness.why_not(mail) is None
 
     def told(self, dispatch: Dispatch, result: DeliveryResult | None) -> None:
-        """Go on with what the mailer has told."""
-        if result is None or not result.is_final:
-            dispatch.ended(False, result)
+        """Record a delivery, or hand the mail over."""
+        if result is None:
+            dispatch.ended(False, None)
             return
         result = self._teller.attempted(dispatch.incoming, result)
         if result.reply_class is not ReplyClass.ACCEPTED:
@@ -125,29 +121,25 @@ class Express:
             return
         self._refusals.accepted(result)
         dispatch.result = result
-        dispatch.seconds = (self._clock.now_ms() - dispatch.mail.accepted_at) / 1000
-        self._teller.delivered(dispatch.seconds)
+        dispatch.seconds = self._teller.delivered(dispatch.mail)
         self._batches.add(dispatch)
 
-    def close(self) -> None:
-        """Stop recording."""
-        self._batches.close()
+    def stored(self, dispatch: Dispatch) -> None:
+        """End a mail whose delivery is stored."""
+        self._flood.went_on()
+        self._teller.accepted(dispatch.incoming, dispatch.mail, dispatch.result, dispatch.seconds)
+        self._flood.end()
+        self._in_hand.release(dispatch.mail.id)
+        dispatch.ended(True, None)
 
     def _is_plain(self, incoming: Incoming, mail: MailRecord) -> bool:
         return (
             self._refusals.is_open
+            and self._mailer.is_available
             and incoming.headers.outcomes_from is None
-            and not self._teller.is_tracing
             and not self._ledger.knows(mail.id)
+            and not self._teller.is_recorded(incoming)
         )
-
-    def _stored(self, batch: Sequence[Dispatch]) -> None:
-        self._flood.went_on(len(batch))
-        for each in batch:
-            self._teller.accepted(each.incoming, each.mail, each.result, each.seconds)
-            self._flood.end()
-            self._in_hand.release(each.mail.id)
-            each.ended(True, None)
 
 
 def outgoing_mail(mail: MailRecord, keyring: KeyRing | None) -> OutgoingMail:

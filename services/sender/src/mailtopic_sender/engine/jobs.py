@@ -1,4 +1,4 @@
-"""What happens to records once they are queued: by the short way or the long one to completion."""
+"""What happens to records once they are queued: with a task or without one, to completion."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -77,7 +77,7 @@ class JobRunner:
         return True
 
     async def _go_on(self, job: Job, result: DeliveryResult | None) -> None:
-        """The long way of a job that was begun without a task."""
+        """The rest of a job that was begun without a task and needs a decision."""
         lease = job.assignment.lease
         await self._bring_to_end(job, self._delivery.go_on(job.incoming, lease, result))
 

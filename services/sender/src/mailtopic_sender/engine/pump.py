@@ -189,6 +189,7 @@ class Pump:
     async def _close(self, assignment: Assignment) -> None:
         assignment.lease.end()
         self._preparer.stop()
+        self._delivery.recall()
         self._share(0.0)
         self._gate.clear()
         try:

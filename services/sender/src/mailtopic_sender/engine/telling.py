@@ -60,10 +60,9 @@ class Teller:
         # By what few mails differ in: the relay, and its reply's codes.
         self._accepted: dict[tuple[str, str | None], RepeatedLine] = {}
 
-    @property
-    def is_tracing(self) -> bool:
-        """Whether spans may be wanted."""
-        return self._tracer.is_on
+    def is_recorded(self, incoming: Incoming) -> bool:
+        """Whether the mail's trace is sampled, so that `span` returns a span that is recorded."""
+        return self._tracer.records(parent=incoming.headers.trace, trace_id=incoming.mail_id)
 
     def received(self, incoming: Incoming) -> None:
         """Tell that a record was read; a time in seconds is counted, and said once."""
@@ -118,16 +117,25 @@ class Teller:
         self._metrics.attempt(result.wait_s, result.connect_s, result.transmit_s)
         return result
 
-    def delivered(self, seconds: float) -> None:
-        """Measure a delivery; a trace that is recorded is its example."""
+    def delivered(self, mail: MailRecord) -> float:
+        """Measure a delivery; returns how long it took, seconds since the mail was accepted.
+
+        A trace that is recorded is the delivery's example.
+        """
+        now_ms = self._clock.now_ms()
+        seconds = (now_ms - mail.accepted_at) / 1000
         span = current_span.get()
         example = {"trace_id": span.trace_id} if span is not None and span.trace_id else None
-        self._metrics.delivered(seconds, self._clock.now_ms(), example)
+        self._metrics.delivered(seconds, now_ms, example)
+        return seconds
 
     def accepted(
         self, incoming: Incoming, mail: MailRecord, result: DeliveryResult, seconds: float
     ) -> None:
-        """Tell that a mail is recorded as delivered; `ended` does it for mails that are traced."""
+        """Log that a mail is recorded as delivered."""
+        if current_span.get() is not None:
+            self.ended(incoming, Outcome.ACCEPTED, result, seconds=seconds)
+            return
         about = (result.relay, result.smtp)
         line = self._accepted.get(about)
         if line is None:

@@ -7,15 +7,15 @@ from prometheus_client.registry import Collector
 
 from mailtopic_runtime import Family
 from mailtopic_sender import metric_families as families
-from mailtopic_sender.adapters.smtp_breaker import Gate
-from mailtopic_sender.adapters.smtp_relay_client import RelayState
+from mailtopic_sender.engine.relays.breaker import Gate
+from mailtopic_sender.engine.relays.state import RelayState
 
 
 class RelayMetrics(Collector):
-    """Connections, breakers, rates and replies of each relay. May be read by any thread."""
+    """Connections, breakers, paces and replies of each relay. May be read by any thread."""
 
     def __init__(self, relays: Callable[[], Sequence[RelayState]], *, topic: str) -> None:
-        """Take the numbers from `SmtpMailer.relays`; topic is the MailTopic's main topic."""
+        """Take the numbers from `RelayMailer.relays`; topic is the MailTopic's main topic."""
         self._relays = relays
         self._topic = topic
 
@@ -25,6 +25,9 @@ class RelayMetrics(Collector):
         limits = _gauge(families.CONNECTIONS_LIMIT)
         breakers = _gauge(families.BREAKER_OPEN)
         rates = _gauge(families.RATE_LIMIT)
+        learned_rates = _gauge(families.LEARNED_RATE)
+        learned_mails = _gauge(families.LEARNED_MAILS)
+        waiting = _gauge(families.RELAY_WAITING)
         replies = CounterMetricFamily(
             families.SMTP_REPLIES.name,
             families.SMTP_REPLIES.help,
@@ -32,15 +35,21 @@ class RelayMetrics(Collector):
         )
         for state in self._relays():
             labels = (self._topic, state.relay)
-            connections.add_metric((*labels, "busy"), state.pool.busy)
-            connections.add_metric((*labels, "idle"), state.pool.idle)
-            limits.add_metric(labels, state.pool.limit)
+            connections.add_metric((*labels, "busy"), state.connections.busy)
+            connections.add_metric((*labels, "idle"), state.connections.idle)
+            limits.add_metric(labels, state.connections.limit)
             breakers.add_metric(labels, float(state.gate is not Gate.ALL))
             if state.rate_per_s is not None:
                 rates.add_metric(labels, state.rate_per_s)
+            if state.learned.rate_per_s is not None:
+                learned_rates.add_metric(labels, state.learned.rate_per_s)
+            if state.learned.mails_per_connection is not None:
+                learned_mails.add_metric(labels, state.learned.mails_per_connection)
+            waiting.add_metric(labels, state.waiting)
             for kind, count in state.replies.items():
                 replies.add_metric((*labels, kind.value), count)
-        return connections, limits, breakers, rates, replies
+        learned = (learned_rates, learned_mails, waiting)
+        return connections, limits, breakers, rates, *learned, replies
 
 
 def _gauge(family: Family) -> GaugeMetricFamily:

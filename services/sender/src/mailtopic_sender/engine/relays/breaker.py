@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from mailtopic_runtime import Clock, StateLog
-from mailtopic_sender.adapters.smtp_session import Answer
 from mailtopic_sender.domain.replies import SESSION_PHASES, ReplyClass
+from mailtopic_sender.mail_ports import DeliveryResult
 
 _BLOCKING = frozenset({ReplyClass.AUTH, ReplyClass.BLOCKED})
 """What becomes worse by trying often."""
@@ -89,7 +89,7 @@ class RelayBreaker:
 
     def __init__(
         self,
-        probe: Callable[[], Awaitable[Answer | None]],
+        probe: Callable[[], Awaitable[DeliveryResult | None]],
         *,
         state_log: StateLog,
         clock: Clock,
@@ -122,7 +122,7 @@ class RelayBreaker:
         self._trial_runs = False
         self._failures = 0
         self._closed_at_s = float("-inf")
-        self._last: Answer | None = None
+        self._last: DeliveryResult | None = None
         self._prober: asyncio.Task[None] | None = None
         self._is_stopped = False
 
@@ -137,7 +137,7 @@ class RelayBreaker:
         return self._gate is Gate.ALL or (self._gate is Gate.ONE and not self._trial_runs)
 
     @property
-    def last_answer(self) -> Answer | None:
+    def last_answer(self) -> DeliveryResult | None:
         """The answer that keeps it open; None while it is closed."""
         return self._last
 
@@ -151,7 +151,7 @@ class RelayBreaker:
             self._on_change()
         return Admission(self._clock.monotonic_s(), is_trial)
 
-    def leave(self, admission: Admission, answer: Answer | None) -> None:
+    def leave(self, admission: Admission, answer: DeliveryResult | None) -> None:
         """Report what became of a mail that was let in; None if it was given up."""
         if admission.is_trial:
             self._trial_runs = False
@@ -162,13 +162,13 @@ class RelayBreaker:
         if admission.is_trial:
             self._on_change()
 
-    def note(self, answer: Answer, *, began_at_s: float) -> None:
+    def note(self, answer: DeliveryResult, *, began_at_s: float) -> None:
         """Report an answer to a mail that went without an admission, begun at that time."""
         # An older answer tells of an outage that is over.
         if answer.reply_class.blames_relay and began_at_s >= self._closed_at_s:
             self.trip(answer)
 
-    def trip(self, answer: Answer) -> None:
+    def trip(self, answer: DeliveryResult) -> None:
         """Open, and begin to probe; nothing new if it is open already."""
         if self._gate is Gate.NONE or self._is_stopped:
             return
@@ -217,11 +217,13 @@ class RelayBreaker:
         self._closed_at_s = self._clock.monotonic_s()
         self._state_log.up(relay=self._relay)
 
-    def _report_down(self, answer: Answer) -> None:
-        reason = answer.problem or _WORDS.get(answer.reply_class, answer.reply_class.value)
-        codes = answer.reply.codes if answer.reply is not None else None
-        if codes is not None:
-            reason = f"{reason} ({codes})"
+    def _report_down(self, answer: DeliveryResult) -> None:
+        words = _SESSION_WORDS if answer.phase in SESSION_PHASES else _WORDS
+        if answer.smtp is None:
+            reason = answer.detail or words.get(answer.reply_class, answer.reply_class.value)
+        else:
+            # The reply's own text stays out of it: its codes say what kind it is.
+            reason = f"{words.get(answer.reply_class, 'refused')} ({answer.smtp})"
         self._state_log.down(reason, relay=self._relay)
 
 
@@ -230,4 +232,8 @@ _WORDS = {
     ReplyClass.POLICY: "the relay wants TLS",
     ReplyClass.QUOTA: "the account's allowance is used up",
 }
-"""For refusals in a transaction; those of a session bring their own words."""
+_SESSION_WORDS = _WORDS | {
+    ReplyClass.AUTH: "login refused",
+    ReplyClass.POLICY: "STARTTLS refused",
+}
+"""For what is refused before any mail is offered."""

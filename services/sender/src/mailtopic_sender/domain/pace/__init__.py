@@ -1,0 +1,12 @@
+"""How much a relay takes, learned from its answers. Pure: time is an argument."""
+
+from mailtopic_sender.domain.pace.facts import (
+    Learned,
+    PaceBounds,
+    Refusal,
+    RefusalKind,
+    Verdict,
+)
+from mailtopic_sender.domain.pace.relay_pace import RelayPace
+
+__all__ = ["Learned", "PaceBounds", "Refusal", "RefusalKind", "RelayPace", "Verdict"]

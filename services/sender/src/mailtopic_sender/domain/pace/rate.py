@@ -1,0 +1,379 @@
+"""How many mails a second a relay takes, learned from its answers. Pure."""
+
+import math
+from typing import NamedTuple
+
+from mailtopic_sender.domain.pace.recent import RecentRate
+from mailtopic_sender.domain.pace.suspicion import Suspicion
+from mailtopic_sender.domain.pace.trial import SLOWER, Trial
+
+_BELOW = 0.05
+"""A limit is approached from this part below it."""
+_FLAT_S, _FIRST_FLAT_S, _LONGEST_FLAT_S = 6.0, 2.0, 20.0
+_FLAT_MAILS = 60
+"""The rate is back at the limit after so many seconds, or mails, and as long again near it."""
+_GONE, _GONE_PER_S = 30.0, 100.0
+"""A limit that is exceeded so many times without a refusal isn't one any more."""
+_WEIGHT = 0.4
+"""Of the rate that was refused, beside the one that was taken, in a new limit."""
+_EARLY = 2
+"""So many times in a row it must be too much below the limit before the limit is lower."""
+_LITTLE_LOWER, _LOWER = 0.97, 0.9
+_FEWEST, _A_FEW, _SURE = 8, 30, 20
+"""Mails: the fewest that say anything of a rate, those that say a little, those that say enough."""
+_SHORTEST_S = 0.3
+_PRESSED = 0.7
+"""A rate says nothing of the relay if mails waited for it in a smaller part of the time."""
+_SLOW_PER_S = 10.0
+"""Below this rate two seconds are too short to measure it."""
+_SLOWEST_PER_S = 0.05
+"""However much is refused."""
+_MANY = 0.2
+"""Refusals a mail that aren't chance, if they are at least _HEAVY or those of _HEAVY_S seconds."""
+_HEAVY, _HEAVY_S = 4, 0.03
+_NOTHING, _NOTHING_OF = 0.005, 400
+"""Refusals a mail, of at least so many, that aren't worth a thought."""
+_REMEMBERED = 1000
+_SPELL, _SPELL_S = 5, 2.0
+"""From so many refusals in a row, and so many seconds without a mail taken, it is a spell."""
+_OUTAGE = 1.5
+"""A spell is an outage if mails hadn't come so many times faster than they were taken at all."""
+_ALIKE = 0.75, 1.33
+_LONGEST_WINDOW_S = 75.0
+_FIRST_PER_S = 5.0
+"""Where nothing is known yet."""
+_STALE_S = 300.0
+_NEXT_TRIAL, _NEXT_TRIAL_UNSURE, _LAST_TRIAL = 600, 300, 2400
+"""Mails until refusals are put to the test again."""
+
+
+_MARKED, _MUCH_SLOWER, _AS_MANY, _WORTH_IT = 200, 0.8, 0.8, 0.01
+"""Mails; a rate and refusals a mail, of those before; refusals a mail."""
+
+
+class _Mark(NamedTuple):
+    """A rate, and the refusals a mail at it."""
+
+    rate: float
+    share: float
+
+
+class LearnedRate:
+    """The rate: unlimited until refusals say otherwise.
+
+    A refusal is no verdict. When more are refused than chance and habit explain, the rate at which
+    mails were *taken* since the relay was last full is the limit: whatever counts there, it was
+    full at both ends. Mails then go at 5 % less; the rate grows along a cubic curve (RFC 9438
+    §4.2), flat near the limit and steep far from it.
+
+    If few were refused, it is tested first whether fewer are refused at a lower rate. If
+    not, the rate isn't their cause, and the old one is restored.
+
+    While nothing is taken at all, mails go seldom, and ever more so. A relay that counts by long
+    windows shows itself by that: what it took between the ends of two such spells is its limit.
+    """
+
+    def __init__(self, now_s: float, learned: float | None) -> None:
+        self.limit: float | None = None
+        self._recent = RecentRate()
+        self._suspicion = Suspicion()
+        self._is_alert = learned is not None
+        self._slowed_at_s = -math.inf
+        self._grown_s = 0.0
+        self._window_s = 0.0
+        self._is_measured = True
+        self._is_first = False
+        self._early = 0
+        self._backoffs = 0
+        # Since the relay was last full:
+        self._full_at_s = now_s
+        self._passed = 0
+        self._pressed_s = 0.0
+        # A spell in which nothing is taken, and what came before it:
+        self._refused_in_row = 0
+        self._first_refused_at_s = now_s
+        self._whole_began_s: float | None = None
+        self._whole_passed = 0
+        self._spell_rate: float | None = None
+        # A test whether refusals depend on the rate:
+        self._trial: Trial | None = None
+        self._whole_tested = 0
+        self._test_after = 0
+        self._peak: float | None = None
+        self._mark: _Mark | None = None
+        self._long_passed = 0
+        self._long_refused = 0
+        self._rate_before = 0.0
+        self._is_noise = False
+        self._asked_pause_s = 0.0
+        if learned is not None:
+            self._hold(learned, now_s)
+
+    # The rate
+
+    @property
+    def is_unlimited(self) -> bool:
+        """Whether no limit is known."""
+        return self.limit is None and self._trial is None
+
+    def per_s(self, now_s: float) -> float:
+        """Return how many mails a second may go now; infinite if no limit is known."""
+        if self._trial is not None:
+            return self._trial.rate
+        limit = self.limit
+        if limit is None:
+            return math.inf
+        if self._backoffs:
+            slowed = limit * 0.5**self._backoffs
+            return max(slowed, min(limit, 1 / self._look_s(now_s)))
+        if not self._is_measured:
+            rate = limit * 2 ** min(20.0, self._grown_s / max(1.0, 4 / limit))
+        else:
+            flat_s = self._flat_s
+            rate = limit * (1 + _BELOW * (self._grown_s / flat_s - 1) ** 3)
+        if rate > max(limit * _GONE, _GONE_PER_S):
+            self.limit = None
+        return rate
+
+    @property
+    def _flat_s(self) -> float:
+        limit = self.limit or 1.0
+        if self._is_first:
+            return max(_FIRST_FLAT_S, self._window_s)
+        return max(_FLAT_S, self._window_s, min(_LONGEST_FLAT_S, _FLAT_MAILS / limit))
+
+    def _look_s(self, now_s: float) -> float:
+        """Seconds between two mails while none is taken."""
+        age_s = now_s - self._first_refused_at_s
+        return min(5.0, max(0.2, age_s * 0.1, min(self._asked_pause_s, 60.0)))
+
+    def pressed(self, gap_s: float) -> None:
+        """Mails waited for the rate for so long."""
+        self._pressed_s += gap_s
+        if self._trial is None and not self._backoffs:
+            self._grown_s += gap_s
+
+    # What happened
+
+    def taken(self, now_s: float) -> None:
+        """A mail was taken, or refused for its own sake."""
+        self._recent.add(now_s)
+        self._passed += 1
+        self._whole_passed += 1
+        self._long_passed += 1
+        self._whole_tested += 1
+        if self._is_alert:
+            self._taken_alert(now_s)
+        elif self._whole_began_s is None:
+            self._whole_began_s = now_s
+
+    def _taken_alert(self, now_s: float) -> None:
+        if self._refused_in_row:
+            self._end_of_spell(now_s)
+        if self._suspicion.score:
+            self._suspicion.passed()
+        if self._trial is not None:
+            self._trial.passed(now_s)
+            if self._trial.is_over(now_s):
+                self._end_of_trial(now_s)
+        self._is_alert = bool(self._suspicion.score) or self._trial is not None
+
+    def refused(self, now_s: float, began_at_s: float, asked_pause_s: float) -> bool:
+        """A mail was refused; returns whether the pace is (or may be) why."""
+        self._is_alert = True
+        if not self._refused_in_row:
+            self._first_refused_at_s = now_s
+            self._rate_before = self._recent.per_s(now_s)
+        self._refused_in_row += 1
+        if began_at_s < self._slowed_at_s:
+            return self.limit is not None
+        self._asked_pause_s = asked_pause_s
+        self._long_refused += 1
+        if self._long_passed > _REMEMBERED:
+            self._long_passed //= 2
+            self._long_refused = (self._long_refused + 1) // 2
+        if self._trial is not None:
+            self._trial.refused(began_at_s)
+            if self._trial.is_over(now_s):
+                self._end_of_trial(now_s)
+            return self.limit is not None
+        if self._suspicion.refused():
+            self._react(now_s)
+        return self.limit is not None
+
+    def _react(self, now_s: float) -> None:
+        share, refusals = self._suspicion.share, self._suspicion.refusals
+        is_testing = self._whole_tested >= self._test_after
+        is_heavy = share >= _MANY and refusals >= max(_HEAVY, self._recent.per_s(now_s) * _HEAVY_S)
+        if is_heavy:
+            self._slow_down(now_s, is_heavy=True)
+        elif self._long_passed >= _NOTHING_OF and self._long_share < _NOTHING:
+            self._suspicion.clear()
+        elif share >= _MANY:
+            if self.limit is not None and not self._is_noise:
+                self._slow_down(now_s, is_heavy=False)
+        elif is_testing:
+            self._begin_trial(now_s)
+        elif self._is_noise:
+            self._suspicion.clear()
+        elif self._is_as_refused:
+            self._suspicion.accept(self._long_share)
+            self._is_noise = True
+            self._peak = self._mark.rate if self._mark else None
+            self._restore(now_s)
+        else:
+            self._slow_down(now_s, is_heavy=False)
+
+    @property
+    def _is_as_refused(self) -> bool:
+        """Whether as many are refused as when the rate was much higher."""
+        mark, limit = self._mark, self.limit
+        if mark is None:
+            if limit is not None and self._long_passed >= _MARKED:
+                self._mark = _Mark(limit, self._long_share)
+                self._long_passed = self._long_refused = 0
+            return False
+        is_slower = limit is not None and limit < mark.rate * _MUCH_SLOWER
+        enough = self._long_passed >= _MARKED and mark.share >= _WORTH_IT
+        return is_slower and enough and self._long_share >= mark.share * _AS_MANY
+
+    # Slower
+
+    def _slow_down(self, now_s: float, *, is_heavy: bool) -> None:
+        self._suspicion.clear()
+        self._slowed_at_s = now_s
+        measured = self._measured(now_s)
+        if is_heavy:
+            self._is_noise = False
+            self._peak = self._mark = None
+            self._long_passed = self._long_refused = 0
+            self._test_after, self._whole_tested = max(_NEXT_TRIAL, self._test_after), 0
+        if measured is not None:
+            self._hold(measured if is_heavy else self._tempered(measured, now_s), now_s)
+        elif self.limit is None:
+            self._hold(max(self._rate_before, _FIRST_PER_S), now_s, is_measured=False)
+        else:
+            self._backoffs += 1
+
+    def _measured(self, now_s: float) -> float | None:
+        """The rate at which mails were taken since the relay was last full, if that says enough."""
+        if self.limit is None:
+            return None
+        elapsed_s = now_s - self._full_at_s
+        is_pressed = self._pressed_s >= elapsed_s * _PRESSED
+        if elapsed_s < _SHORTEST_S or self._passed < _FEWEST or not is_pressed:
+            return None
+        measured = self._passed / elapsed_s
+        if self._passed < _SURE and self._is_measured:
+            weight = self._passed / _SURE
+            measured = self.limit ** (1 - weight) * measured**weight
+        return measured
+
+    def _tempered(self, measured: float, now_s: float) -> float:
+        """A limit from what was measured and the rate that was refused.
+
+        A relay that allows no burst wasn't full while the rate was below its limit, so that less
+        was taken than it takes.
+        """
+        limit = self.limit
+        if limit is None or not self._is_measured:
+            return measured
+        if self._grown_s < self._flat_s:
+            self._early += 1
+            if self._early < _EARLY:
+                return max(limit, measured)
+            return max(measured, limit * (_LITTLE_LOWER if self._passed >= _A_FEW else _LOWER))
+        self._early = 0
+        lately = self._recent.per_s(now_s)
+        if lately < _SLOW_PER_S:
+            lately = limit * 1.25
+        return measured + (min(self.per_s(now_s), lately) - measured) * _WEIGHT
+
+    def _hold(self, limit: float, now_s: float, *, is_measured: bool = True) -> None:
+        self.limit = max(_SLOWEST_PER_S, limit)
+        self._is_first = is_measured and not self._is_measured
+        self._is_measured = is_measured
+        self._grown_s = 0.0
+        self._backoffs = 0
+        self._full_at_s = now_s
+        self._passed = 0
+        self._pressed_s = 0.0
+        if self._whole_began_s is not None and now_s - self._whole_began_s > _STALE_S:
+            self._whole_began_s, self._whole_passed = now_s, 0
+
+    def _end_of_spell(self, now_s: float) -> None:
+        spell_s = now_s - self._first_refused_at_s
+        row, self._refused_in_row = self._refused_in_row, 0
+        backoffs, self._backoffs = self._backoffs, 0
+        if self.limit is None:
+            return
+        began_s = self._whole_began_s
+        whole_s = now_s - (began_s if began_s is not None else self._first_refused_at_s)
+        rate = max(_SLOWEST_PER_S, self._whole_passed / max(whole_s, 1e-3))
+        if row < _SPELL or spell_s < max(_SPELL_S, _SPELL / self.limit):
+            if backoffs and not self._is_measured:
+                self.limit = min(self.limit, max(_SLOWEST_PER_S, rate, self.limit * 0.5**backoffs))
+                self._grown_s = 0.0
+            return
+        self._whole_began_s, self._whole_passed = now_s, 0
+        self._suspicion.clear()
+        self._trial = None
+        is_outage = whole_s > _LONGEST_WINDOW_S or self._rate_before < rate * _OUTAGE
+        if not self._is_measured and is_outage:
+            self._hold(max(self._rate_before, rate), now_s, is_measured=False)
+            return
+        seen, self._spell_rate = self._spell_rate, rate
+        is_same = seen is not None and _ALIKE[0] < rate / seen < _ALIKE[1]
+        self._window_s = min(_LONGEST_WINDOW_S, whole_s if is_same else max(10.0, whole_s / 3))
+        self._hold(rate, now_s)
+
+    # A test
+
+    def _begin_trial(self, now_s: float) -> None:
+        self._suspicion.clear()
+        self._slowed_at_s = now_s
+        rate = self.per_s(now_s)
+        self._peak = max(self._peak or 0.0, rate)
+        if math.isinf(rate):
+            rate = max(1.0, self._recent.per_s(now_s))
+        if self.limit is not None:
+            measured = self._measured(now_s)
+            self._hold(self.limit if measured is None else self._tempered(measured, now_s), now_s)
+        self._trial = Trial(rate * SLOWER, now_s, self._long_share)
+
+    @property
+    def _long_share(self) -> float:
+        return self._long_refused / max(1, self._long_refused + self._long_passed)
+
+    def _end_of_trial(self, now_s: float) -> None:
+        trial, self._trial = self._trial, None
+        if trial is None:
+            return
+        self._slowed_at_s = now_s
+        if trial.is_hopeless:
+            self._slow_down(now_s, is_heavy=True)
+            return
+        self._whole_tested = 0
+        verdict = self._suspicion.learn(trial.passes, trial.refusals, usually=trial.share_before)
+        if verdict is None:
+            self._test_after = _NEXT_TRIAL_UNSURE
+        elif verdict or self._is_noise:
+            self._test_after = _NEXT_TRIAL
+        else:
+            self._test_after = min(_LAST_TRIAL, max(_NEXT_TRIAL, self._test_after * 2))
+        self._is_noise = bool(verdict)
+        if self._is_noise:
+            self._restore(now_s)
+        elif self.limit is None:
+            self._hold(trial.rate / SLOWER, now_s)
+
+    def _restore(self, now_s: float) -> None:
+        """Go as fast as before the refusals, which have another cause."""
+        peak, self._peak = self._peak, None
+        self._mark = None
+        if self.limit is None or peak is None:
+            return
+        if math.isinf(peak):
+            self.limit = None
+        else:
+            self._hold(max(self.limit, peak), now_s)

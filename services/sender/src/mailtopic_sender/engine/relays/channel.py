@@ -1,0 +1,354 @@
+"""One relay as the engine sees it: the mails that wait for it, its breaker, and its pace."""
+
+import sys
+from typing import Protocol
+
+from mailtopic_runtime import Clock, StateLog, get_logger
+from mailtopic_sender.domain.pace import (
+    PaceBounds,
+    Refusal,
+    RefusalKind,
+    RelayPace,
+    Verdict,
+)
+from mailtopic_sender.domain.replies import ReplyClass
+from mailtopic_sender.engine.relays.breaker import Backoff, Gate, RelayBreaker
+from mailtopic_sender.engine.relays.paced_queue import PacedQueue
+from mailtopic_sender.engine.relays.patience import Patience
+from mailtopic_sender.engine.relays.port import Offer, Place, Relay
+from mailtopic_sender.engine.relays.state import LearnedLog, RelayState
+from mailtopic_sender.mail_ports import DeliveryResult
+
+_MOST_CLOSINGS = 20
+"""Connections that may end one after the other, all with reasons of their own."""
+_KINDS = {
+    ReplyClass.THROTTLED: RefusalKind.PACE,
+    ReplyClass.CLOSING: RefusalKind.CLOSING,
+    ReplyClass.TRANSIENT: RefusalKind.PASSING,
+}
+
+
+class Others(Protocol):
+    """Where mails go that a relay won't take, or not soon."""
+
+    def decided(self, offer: Offer, result: DeliveryResult, by: "Channel") -> None:
+        """Take a mail and its result, which isn't ACCEPTED and which no waiting would better."""
+        ...
+
+    def move(self, offer: Offer, wait_s: float, away: "Channel") -> bool:
+        """Take a mail that would wait for wait_s seconds, if another relay takes it much sooner."""
+        ...
+
+    def look_around(self, channel: "Channel") -> None:
+        """Have mails moved that would wait for long; called regularly while mails wait."""
+        ...
+
+    def note_change(self) -> None:
+        """Look at `admits` again."""
+        ...
+
+
+class Channel:
+    """Feeds one relay: a `Feed` that gives it mails when breaker and pace allow.
+
+    A mail that waits holds no connection and no task.
+    """
+
+    def __init__(
+        self,
+        relay: Relay,
+        *,
+        clock: Clock,
+        backoff: Backoff,
+        patience: Patience,
+        others: "Others",
+    ) -> None:
+        """Attach to the relay; nothing is opened yet.
+
+        Args:
+            relay: takes the mails.
+            clock: its monotonic time counts.
+            backoff: the pauses between probes while the relay can't be used.
+            patience: how mails wait that were refused for pace.
+            others: takes the mails with which this relay is done.
+        """
+        self.name = relay.name
+        self._relay = relay
+        self._clock = clock
+        self._patience = patience
+        self._others = others
+        limits = relay.limits
+        self._rate_per_s = limits.rate_per_s
+        self._pace = RelayPace(
+            PaceBounds(limits.rate_per_s, limits.connections, limits.mails_per_connection),
+            now_s=clock.monotonic_s(),
+        )
+        self._limits = self._bounds = (limits.connections, limits.mails_per_connection)
+        self._queue = PacedQueue(self._pace, self, rate_per_s=limits.rate_per_s, clock=clock)
+        self._replies = dict.fromkeys(ReplyClass, 0)
+        self._failed_openings = 0
+        self._is_closed = False
+        log = get_logger("mailtopic_sender.relays")
+        self._learning = LearnedLog(relay.name)
+        self._breaker = RelayBreaker(
+            self._probe,
+            state_log=StateLog(log, "relay"),
+            clock=clock,
+            backoff=backoff,
+            on_change=self._note_change,
+            relay=relay.name,
+            sleep=relay.pause,
+        )
+        relay.attach(self)
+
+    # --- what the mailer asks ------------------------------------------------------------------
+
+    @property
+    def admits(self) -> bool:
+        """Whether a mail may be tried now."""
+        return self._breaker.admits
+
+    @property
+    def wait_s(self) -> float:
+        """About how long a mail that came now would wait for its turn, seconds; may be infinite."""
+        return self._queue.wait_s()
+
+    @property
+    def refusal(self) -> DeliveryResult | None:
+        """Why no mail may be tried; None if nothing is known against the relay."""
+        return self._breaker.last_answer
+
+    @property
+    def state(self) -> RelayState:
+        """What there is to show; any thread may ask."""
+        return RelayState(
+            self.name,
+            self._rate_per_s,
+            self._breaker.gate,
+            self._relay.connections,
+            self._replies.copy(),
+            self._pace.learned,
+            len(self._queue),
+            self._relay.login_problem,
+        )
+
+    def set_share(self, share: float) -> None:
+        """Set this process's part of the relay's rate, 0 to 1."""
+        self._queue.set_share(share)
+        self._breaker.share = share
+
+    async def check(self) -> None:
+        """Probe, so that a relay that can't be used is known before the first mail."""
+        refused = await self._probe()
+        if refused is not None:
+            self._breaker.trip(refused)
+
+    def put(self, offer: Offer) -> None:
+        """Queue a mail; the relay isn't asked before this has returned."""
+        offer.offered_at_s = self._clock.monotonic_s()
+        offer.refusals = offer.closings = 0
+        self._queue.put(offer)
+
+    def recall(self) -> None:
+        """Tell the tickets of all waiting mails that aren't wanted any more."""
+        self._queue.recall()
+
+    def move_late(self, patience_s: float) -> None:
+        """Have other relays take the mails that will wait for longer than this, seconds."""
+        self._queue.move_late(
+            patience_s, lambda offer, wait_s: self._others.move(offer, wait_s, self)
+        )
+
+    async def close(self) -> None:
+        """Stop probing, close the connections, and tell what waits that the relay is gone."""
+        self._is_closed = True
+        await self._breaker.stop()
+        self._queue.close()
+        await self._relay.close()
+        closing = DeliveryResult(
+            ReplyClass.TRANSPORT, self.name, "connect", detail="the sender is closing"
+        )
+        for offer in self._queue.take_all():
+            offer.ticket.told(closing)
+
+    # --- what the queue asks -------------------------------------------------------------------
+
+    @property
+    def room(self) -> int:
+        """See `Gatekeeper.room`: while the breaker tries one mail, it is one."""
+        if self._is_closed or not self._breaker.admits:
+            return 0
+        return sys.maxsize if self._breaker.gate is Gate.ALL else 1
+
+    def wake(self, mails: int) -> None:
+        """See `Gatekeeper.wake`."""
+        self._relay.wake(mails)
+
+    def look_around(self) -> None:
+        """See `Gatekeeper.look_around`."""
+        self._learning.show(self._pace.learned, self._clock.monotonic_s())
+        self._others.look_around(self)
+
+    # --- the feed: what the relay asks and reports ---------------------------------------------
+
+    @property
+    def has_mails(self) -> bool:
+        """See `Feed.has_mails`."""
+        return len(self._queue) > 0 and self.room > 0
+
+    def pull(self) -> Offer | None:
+        """See `Feed.pull`."""
+        offer = self._queue.pop()
+        if offer is not None:
+            offer.admission = self._breaker.enter()
+            offer.begun_at_s = self._clock.monotonic_s()
+        return offer
+
+    def answered(self, offer: Offer, result: DeliveryResult, place: Place) -> None:
+        """See `Feed.answered`."""
+        now_s = self._clock.monotonic_s()
+        kind = result.reply_class
+        self._replies[kind] += 1
+        self._failed_openings = 0
+        self._leave(offer, result)
+        result = self._timed(offer, result, now_s)
+        if kind is ReplyClass.ACCEPTED:
+            self._pace.accepted(now_s)
+            offer.ticket.told(result)
+            if self._limits == self._bounds:
+                return  # nothing can have changed, and the session pulls the next mail
+        else:
+            self._refused(offer, result, place, now_s)
+            self._learning.show(self._pace.learned, now_s)
+        self._follow_pace()
+
+    def unheard(self, offer: Offer, result: DeliveryResult, place: Place) -> None:
+        """See `Feed.unheard`."""
+        now_s = self._clock.monotonic_s()
+        is_ended_before = place.is_used and result.phase == "mail"
+        if offer.closings >= (_MOST_CLOSINGS if is_ended_before else 1):
+            self.answered(offer, result, place)
+            return
+        self._leave(offer, None)
+        if result.reply_class is ReplyClass.THROTTLED:
+            self._report(offer, result, place, now_s)
+        elif place.number > 1:
+            self._pace.connection_closed(now_s, mails=place.number - 1, by_relay=True)
+        offer.closings += 1
+        self._queue.put_first(offer)
+        self._follow_pace()
+
+    def unsent(self, offer: Offer) -> None:
+        """See `Feed.unsent`."""
+        self._leave(offer, None)
+        self._queue.put_first(offer, has_turn=True)
+
+    def connected(self) -> None:
+        """See `Feed.connected`."""
+        self._failed_openings = 0
+
+    def refused(self, result: DeliveryResult) -> None:
+        """See `Feed.refused`."""
+        self._replies[result.reply_class] += 1
+        self._pace.connection_refused(
+            self._clock.monotonic_s(), connections_open=self._open_connections
+        )
+        self._failed_openings += 1
+        # A connection can fail to open for a reason of its own: once is no news of the relay.
+        if result.reply_class is not ReplyClass.TRANSPORT or self._failed_openings > 1:
+            self._breaker.trip(result)
+        self._follow_pace()
+
+    def is_full(self, connections: int) -> None:
+        """See `Feed.is_full`."""
+        self._pace.connection_refused(self._clock.monotonic_s(), connections_open=connections)
+        self._follow_pace()
+
+    # --- inside ------------------------------------------------------------------------------
+
+    async def _probe(self) -> DeliveryResult | None:
+        refused = await self._relay.probe()
+        if refused is not None:
+            self._replies[refused.reply_class] += 1
+        return refused
+
+    @property
+    def _open_connections(self) -> int:
+        connections = self._relay.connections
+        return connections.busy + connections.idle
+
+    def _refused(self, offer: Offer, result: DeliveryResult, place: Place, now_s: float) -> None:
+        if result.reply_class is ReplyClass.UNKNOWN:
+            self._pace.accepted(now_s)  # the relay had all of it
+            self._others.decided(offer, result, self)
+            return
+        if result.reply_class.blames_relay:  # the breaker's affair
+            self._others.decided(offer, result, self)
+            return
+        verdict = self._report(offer, result, place, now_s)
+        if result.reply_class is not ReplyClass.THROTTLED:
+            self._others.decided(offer, result, self)
+            return
+        offer.refusals += 1
+        offer.own_refusals += verdict is Verdict.MAIL
+        if self._patience.is_over(offer, result.retry_after_s):
+            self._others.decided(offer, result, self)
+            return
+        pause_s = self._patience.pause_s(offer.refusals, result.retry_after_s)
+        if verdict is Verdict.CONNECTION:
+            self._queue.put_first(offer)
+        elif not self._others.move(offer, max(pause_s, self.wait_s), self):
+            self._queue.put_until(now_s + pause_s, offer)
+
+    def _report(self, offer: Offer, result: DeliveryResult, place: Place, now_s: float) -> Verdict:
+        kind = _KINDS.get(result.reply_class, RefusalKind.MAIL)
+        return self._pace.refused(
+            now_s,
+            Refusal(
+                # Silence and a lost connection are no word of the relay about its load.
+                kind if result.smtp is not None else RefusalKind.MAIL,
+                offer.begun_at_s,
+                place.number - 1,
+                self._open_connections,
+                place.has_ended,
+                result.retry_after_s or 0.0,
+                hash(offer.message.envelope_to),
+            ),
+        )
+
+    def _leave(self, offer: Offer, result: DeliveryResult | None) -> None:
+        if offer.admission is not None:
+            self._breaker.leave(offer.admission, result)
+            offer.admission = None
+
+    def _timed(self, offer: Offer, result: DeliveryResult, now_s: float) -> DeliveryResult:
+        # Waiting for the pace isn't waiting for a connection.
+        since_s = max(offer.offered_at_s, self._queue.held_back_at_s)
+        connect_s = max(0.0, offer.begun_at_s - since_s)
+        transmit_s = now_s - offer.begun_at_s
+        if result.reply_class is ReplyClass.ACCEPTED:  # `_replace` costs several times as much
+            return DeliveryResult(
+                ReplyClass.ACCEPTED,
+                result.relay,
+                result.phase,
+                result.smtp,
+                connect_s=connect_s,
+                transmit_s=transmit_s,
+            )
+        return result._replace(connect_s=connect_s, transmit_s=transmit_s)
+
+    def _follow_pace(self) -> None:
+        """Use the connections that the pace allows, and go on with what waits."""
+        limits = (self._pace.connections, self._pace.mails_per_connection)
+        if limits != self._limits:
+            self._limits = limits
+            self._relay.limit(connections=limits[0], mails_per_connection=limits[1])
+        self._queue.wake()
+
+    def _note_change(self) -> None:
+        refusal = self._breaker.last_answer
+        if self._breaker.gate is Gate.NONE and refusal is not None:
+            for offer in self._queue.take_all():
+                self._others.decided(offer, refusal, self)
+        self._others.note_change()
+        self._queue.wake()

@@ -69,8 +69,7 @@ class DeliveryPolicy:
 class Delivery:
     """Brings records to their outcomes. Safe for many records at once.
 
-    It doesn't promise an outcome: when the lease ends while a mail only waits, `handle` raises
-    Abandoned, and whoever gets the partition next begins anew.
+    No outcome is promised: if the lease ends while a mail waits, `handle` raises Abandoned.
     """
 
     def __init__(

@@ -16,6 +16,7 @@ from mailtopic_observability.catalogue import OURS
 from mailtopic_runtime import ManualClock
 from mailtopic_sender.adapters.memory_relay import MemoryRelay
 from mailtopic_sender.domain.flood import FloodLimits
+from mailtopic_sender.domain.pace import RefusalKind
 from mailtopic_sender.domain.refusals import RefusalLimits
 from mailtopic_sender.domain.replies import ReplyClass, classify
 from mailtopic_sender.domain.reply_text import redact
@@ -135,9 +136,9 @@ def odd_result(chance: random.Random, number: int) -> DeliveryResult:
     text = f"<{SECRET}{number}@example.com> {chance.getrandbits(200):x} {words} {number}"
     phase = chance.choice(["connect", "mail", "rcpt", "data", "body"])
     kind = ReplyClass.PROTOCOL if not 200 <= code < 600 else classify(code, enhanced, phase, text)
-    # The engine would wait for the relay, or for its pace: report these without it.
-    if kind.blames_relay or kind is ReplyClass.THROTTLED:
-        kind = ReplyClass.TRANSIENT
+    # The engine would wait for the relay, or for the pace that such refusals lower.
+    if kind.blames_relay or RefusalKind.of(kind, phase) is not RefusalKind.MAIL:
+        kind = ReplyClass.GREYLISTED
     return DeliveryResult(
         kind, relay="first", phase=phase, smtp=f"{code} {enhanced}", detail=redact(text)
     )
@@ -188,7 +189,6 @@ async def test_no_record_and_no_reply_adds_a_series() -> None:
     before: Series = set()
 
     def done() -> int:
-        engine.clock.advance(1.0)  # or the pace, which refusals have lowered, allows no mail
         return len(engine.kafka.stored(NAMES.status))
 
     async with engine.running():

@@ -128,7 +128,7 @@ async def test_each_outage_raises_its_alerts_and_a_healthy_pipeline_none(
         await relay.stop()
 
 
-_LOGIN_SETTINGS = ("USERNAME", "PASSWORD")
+_LOGIN_SETTINGS = ("USERNAME", "PASSWORD_FILE")
 
 
 async def _break_everything(

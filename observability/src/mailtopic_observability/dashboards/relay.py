@@ -42,6 +42,7 @@ _BY = "topic, relay"
 _LIMIT = f"max by ({_BY}) (mailtopic_relay_rate_limit_per_s{{{RELAY}}})"
 _USED = f"{rate(_REPLIES, RELAY, _BY)} / {_LIMIT}"
 
+_LEARNED_MAILS = f"min by ({_BY}) (mailtopic_relay_learned_mails_per_connection{{{RELAY}}})"
 _TAKEN = f'{RELAY},class="accepted"'
 _NOW: Final = Row(
     "Now",
@@ -208,7 +209,7 @@ _PACE: Final = Row(
                 "{{topic}} {{relay}} waiting",
             ),
             Query(
-                f"min by ({_BY}) (mailtopic_relay_learned_mails_per_connection{{{RELAY}}})",
+                or_none(_LEARNED_MAILS, "relay", "no limit"),
                 "{{topic}} {{relay}} on a connection",
             ),
             width=6,

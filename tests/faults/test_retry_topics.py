@@ -5,7 +5,6 @@ import time
 from collections.abc import Awaitable, Callable
 
 import pytest
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from mailtopic_contract import Outcome
 from support.conditions import until
@@ -20,12 +19,6 @@ async def shrink(bench: FaultBench, tier: str) -> None:
     await bench.create_topic(tier, max_message_bytes="100")
 
 
-async def enlarge(bench: FaultBench, tier: str) -> None:
-    larger = ConfigResource(ConfigResourceType.TOPIC, tier, {"max.message.bytes": "1000000"})
-    async with bench.admin() as admin:
-        await admin.alter_configs([larger])
-
-
 async def delete(bench: FaultBench, tier: str) -> None:
     async with bench.admin() as admin:
         await admin.delete_topics([tier])
@@ -36,10 +29,21 @@ async def restore(bench: FaultBench, tier: str) -> None:
 
 
 @pytest.mark.timeout(180)
-async def test_a_retry_topic_that_is_too_small_is_waited_for(bench: FaultBench) -> None:
+async def test_a_mail_that_its_retry_topic_does_not_take_holds_up_no_other(
+    bench: FaultBench,
+) -> None:
     await shrink(bench, f"{bench.topic}.retry.10s")
     await bench.start_ready()
-    await mended_while_mails_wait(bench, enlarge)
+    await bench.relay.behave(Behaviour(greylist_s=3, greylist_share=0.3))
+    await bench.publish(addresses(200))
+    verdict = await bench.settled(timeout_s=100)
+    dead = verdict.outcomes[Outcome.DEAD]
+    assert dead > 0, "some were greylisted"
+    assert verdict.outcomes == {Outcome.ACCEPTED: 200 - dead, Outcome.DEAD: dead}
+    assert len(verdict.lost) == dead, "each lies in the DLQ, to be replayed"
+    assert not verdict.second_copies
+    assert not verdict.decided_twice
+    assert "Traceback" not in bench.log()
 
 
 @pytest.mark.timeout(180)

@@ -90,11 +90,15 @@ async def test_a_certificate_of_a_stranger_is_named(node: ListenersNode, tmp_pat
 
 
 async def test_addresses_that_lead_nowhere_are_told_apart() -> None:
-    hung = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
+    held: list[asyncio.StreamWriter] = []
+    hung = await asyncio.start_server(lambda _reader, writer: held.append(writer), "127.0.0.1", 0)
     port = hung.sockets[0].getsockname()[1]
     servers = (f"127.0.0.1:{free_port()}", "no-such-host.invalid:9092", f"127.0.0.1:{port}")
     reason = await diagnose(KafkaSettings(bootstrap_servers=servers).client_kwargs()) or ""
     hung.close()
+    for writer in held:
+        writer.close()
+        await writer.wait_closed()
     assert reason.startswith("no broker answers (")
     assert f"{servers[0]}: connection refused" in reason
     assert f"{servers[1]}: the host name is not found" in reason

@@ -1,4 +1,4 @@
-"""How signups fare beside clients who hold connections: `python -m benchmarks.signup_siege`.
+"""How signups fare beside clients that hold connections: `python -m benchmarks.signup_siege`.
 
 Prints p99 and errors of 20 signups a second, and the longest /livez, first in a quiet run and then
 beside each attack of support/http_siege.py, and the bytes of log that it cost.

@@ -1,4 +1,4 @@
-"""Records that nobody should write, in every topic, and every consumer among them."""
+"""Records that no producer should write, in every topic, and every consumer among them."""
 
 from hashlib import sha256
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The service beside clients who hold connections, feed them slowly, or read nothing."""
+"""The service beside clients that hold connections, feed them slowly, or read nothing."""
 
 import asyncio
 import contextlib

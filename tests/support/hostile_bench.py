@@ -1,4 +1,4 @@
-"""Every consumer among records that nobody should write, and what became of each of them.
+"""Every consumer among records that no producer should write, and what became of each of them.
 
     PYTHONPATH=tests python -m support.hostile_bench
 

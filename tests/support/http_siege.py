@@ -1,4 +1,4 @@
-"""Clients who want a server to stop answering, and beside them some who want to sign up."""
+"""Clients that try to stop a server from answering, and beside them some that sign up."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ DRIP_EVERY_S = 1.0
 
 @dataclass
 class Good:
-    """What those who behave got: seconds until their answers, by what they asked for."""
+    """What the well-behaved ones got: seconds until their answers, by what they asked for."""
 
     signups_s: list[float] = field(default_factory=list)
     probes_s: list[float] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""An SMTP server whose logins a test writes: which mechanisms, in which forms, and what breaks.
+"""An SMTP server with logins that a test writes: which mechanisms, in which forms, and what breaks.
 
 It is in the clear and takes every mail. `accounts` says what is right; `auth` replaces a mechanism
 by a coroutine of the test's own.

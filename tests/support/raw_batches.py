@@ -1,4 +1,4 @@
-"""Kafka's stored forms built by hand, byte by byte, right or as wrong as a test wants them."""
+"""Kafka's stored forms built by hand, byte by byte, right or as wrong as a test needs them."""
 
 import struct
 import time

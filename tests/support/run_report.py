@@ -1,4 +1,4 @@
-"""What a run of tests says of itself: what will run, about how long, and each failure at once.
+"""What a run of tests prints about itself: what will run, about how long, and each failure at once.
 
 Times are those of the last runs on this machine, kept in pytest's cache. Files that never ran here
 count with a rough figure by their tier.
@@ -79,7 +79,7 @@ class RunReport:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
-        """Tell when the first of several processes knows the tests."""
+        """Print the forecast when the first of several processes has the tests."""
         if not self._has_told:
             self._has_told = True
             self._say(forecast(ids, self._known(), processes=self._processes))

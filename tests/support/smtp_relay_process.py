@@ -103,7 +103,7 @@ class RelayProcess:
 
     @property
     def password_file(self) -> Path:
-        """Where senders read the password; whoever writes it has them log in again at once."""
+        """Where senders read the password; once it is written, they log in again at once."""
         return self.directory / "password"
 
     @property

@@ -39,7 +39,7 @@ class KafkaSettings(SettingsGroup):
     """How to log in, where the protocol is SASL_…"""
 
     username: str | None = None
-    """Who logs in."""
+    """The user name to log in with."""
 
     password: SecretStr | None = None
     """The password of the user who logs in."""
@@ -80,7 +80,7 @@ class SenderKafkaSettings(SettingsGroup):
     """How to log in; unset: as the operator's own."""
 
     username: str | None = None
-    """Who logs in, where the protocol is SASL_…"""
+    """The user name to log in with, where the protocol is SASL_…"""
 
     password_secret: str | None = None
     """Name of the Secret with that user's password."""

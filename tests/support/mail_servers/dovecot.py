@@ -53,7 +53,7 @@ active_value = true
 
 
 class Dovecot(DebianServer):
-    """Takes mails of whoever logs in with a good token."""
+    """Takes mails after a login with a good token."""
 
     name = "dovecot"
 

@@ -1,4 +1,4 @@
-"""Whose fault a refusal is: texts of real relays in refusals.tsv, and what must not sway them."""
+"""What a refusal is about: texts of real relays in refusals.tsv, and what must not sway them."""
 
 import time
 from pathlib import Path

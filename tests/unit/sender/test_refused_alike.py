@@ -17,7 +17,7 @@ GAUGE = "mailtopic_refused_alike"
 
 
 class Relay(MemoryRelay):
-    """Refuses whom it is told to."""
+    """Refuses the mails that a test chooses."""
 
     def __init__(self) -> None:
         super().__init__()

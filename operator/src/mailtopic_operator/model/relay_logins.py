@@ -69,10 +69,10 @@ class OAuth(Model):
     """The application that asks for tokens."""
 
     client_secret_ref: SecretKeyRef | None = None
-    """The application's secret. Alone, it gets tokens as such, as Microsoft 365 wants it."""
+    """The application's secret; alone: client credentials, as Microsoft 365 requires them."""
 
     refresh_token_ref: SecretKeyRef | None = None
-    """What a person's consent left, to get tokens with."""
+    """A refresh token, which a person's consent left."""
 
     service_account_ref: SecretKeyRef | None = None
     """The JSON key of a Google service account that may act for the relay's username."""

@@ -25,7 +25,7 @@ class KafkaSettings(SettingsGroup):
     """How to log in, where the protocol is SASL_…"""
 
     username: str | None = None
-    """Who logs in."""
+    """The user name to log in with."""
 
     password: SecretStr | None = None
     """The password of the user who logs in."""

@@ -13,7 +13,7 @@ from mailtopic_sender.check import CheckOptions, run_check
 from mailtopic_sender.settings import MailSettings, SenderSettings
 
 PROGRAM = "mailtopic-sender"
-_CHECK = "Open a session to each relay, log in, tell each step, and end. Needs no Kafka."
+_CHECK = "Open a session to each relay, log in, print each step, and end. Needs no Kafka."
 
 
 def main() -> NoReturn:

@@ -1,4 +1,4 @@
-"""`mailtopic-sender check`: opens a session to each relay as a sender does, and tells each step.
+"""`mailtopic-sender check`: opens a session to each relay as a sender does, and prints each step.
 
 No mail is sent unless a recipient is named, and Kafka isn't needed. What a relay says is shown
 without addresses, long numbers and the login's own secrets.
@@ -370,6 +370,6 @@ def _date(text: str) -> str:
 
 
 def _say(text: str) -> None:
-    # At once: whoever reads it sees where a slow step hangs.
+    # At once: so that it can be seen where a slow step hangs.
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

@@ -14,7 +14,7 @@ SettingName = Callable[[str], str]
 
 
 def advice_for(step: str, answer: Answer, relay: RelaySettings, setting: SettingName) -> str:
-    """Return what to do; steps are those that `mailtopic_sender.check` tells."""
+    """Return what to do; steps are those that `mailtopic_sender.check` reports."""
     return _ABOUT[step](answer, relay, setting) if step in _ABOUT else _LOOK_AT_WORDS
 
 

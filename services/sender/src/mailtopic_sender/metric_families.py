@@ -142,7 +142,7 @@ RECORDS_GONE: Final = Family(
     name="mailtopic_records_gone_total",
     kind=Kind.COUNTER,
     help="Offsets that retention deleted before they were read.",
-    use="Mails that nobody can send any more: retention is too short for an outage that long.",
+    use="Mails that can never be sent any more: retention is too short for an outage that long.",
     labels=(TOPIC,),
 )
 STALE_COMPLETIONS: Final = Family(

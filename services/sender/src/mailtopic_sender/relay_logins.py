@@ -1,4 +1,4 @@
-"""How a relay is logged in at, as a user writes it: passwords, and OAuth's tokens."""
+"""How senders log in at a relay, as a user writes it: passwords, and OAuth's tokens."""
 
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ Mechanisms = Annotated[tuple[Mechanism, ...], BeforeValidator(_mechanisms)]
 
 
 class OAuthFields(SettingsGroup):
-    """What there is to say of OAuth but for its secrets."""
+    """The settings of OAuth, without its secrets."""
 
     token_url: str | None = None
     """The token endpoint, https; unset: the one that the service account's key names."""
@@ -64,10 +64,10 @@ class OAuthGroup(OAuthFields):
     """Tokens instead of a password; below MAILTOPIC_SMTP__OAUTH__."""
 
     client_secret: SecretStr | None = None
-    """The application's secret; alone, it gets tokens as such (client credentials)."""
+    """The application's secret; alone, it gets tokens by client credentials."""
 
     refresh_token: SecretStr | None = None
-    """What a person's consent left, to get tokens with."""
+    """A refresh token, which a person's consent left."""
 
     service_account: SecretStr | None = None
     """The JSON key of a Google service account that may act for the user who logs in."""
@@ -77,7 +77,7 @@ class OAuthEntry(OAuthFields):
     """Tokens instead of a password; oauth of an entry of MAILTOPIC_RELAYS."""
 
     client_secret_file: Path | None = None
-    """File with the application's secret; alone, it gets tokens as such (client credentials)."""
+    """File with the application's secret; alone, it gets tokens by client credentials."""
 
     refresh_token_file: Path | None = None
     """File with what a person's consent left, to get tokens with."""
@@ -108,7 +108,7 @@ def check_token_url(url: str) -> None:
 def check_mechanisms(
     mechanisms: Sequence[Mechanism], *, oauth: bool, name: Callable[[str], str]
 ) -> None:
-    """Do nothing if a relay's mechanisms fit to how it is logged in at.
+    """Do nothing if a relay's mechanisms fit its credentials.
 
     Args:
         mechanisms: those of its settings.

@@ -123,7 +123,7 @@ class _Relay(SettingsGroup):
     """StartTLS, TLS or None (readable on the way); unset: TLS on port 465, StartTLS elsewhere."""
 
     username: str | None = None
-    """Who logs in; unset: nobody does. With OAuth, the mailbox that the tokens are for."""
+    """The user name to log in with; unset: no login. With OAuth, the mailbox of the tokens."""
 
     mechanisms: Mechanisms = ()
     """Ways to log in that may be used, in order, of PLAIN, LOGIN, CRAM-MD5, XOAUTH2, OAUTHBEARER;

@@ -119,7 +119,7 @@ class BoundedProtocol(H11Protocol):
 
     def _refuse(self, problem: ProblemError) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
-            # Its head was fine and its body isn't: whoever handles it finds the client gone.
+            # Its head was fine and its body isn't: its handler finds the client gone.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         # With an answer on its way already there is nothing left to say.

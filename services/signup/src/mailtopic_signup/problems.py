@@ -176,7 +176,7 @@ def _at(name: str, message: str) -> tuple[FieldError]:
 
 
 def _with_head(methods: str) -> str:
-    # Each route that knows GET answers HEAD, though the framework doesn't know (RFC 9110 §9.1).
+    # Each route with GET answers HEAD, which the framework's list lacks (RFC 9110 §9.1).
     known = {method.strip() for method in methods.split(",")} - {""}
     return ", ".join(sorted(known | {"HEAD"} if "GET" in known else known))
 

@@ -62,7 +62,7 @@ def check_command(
     ] = 5.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Open a session to each relay and log in, as a sender does; then look the DNS records up.
+    """Open a session to each relay and log in, as a sender does; then look up the DNS records.
 
     It takes the settings of a sender from the environment (MAILTOPIC_SMTP__… or MAILTOPIC_RELAYS,
     MAILTOPIC_FROM__…, MAILTOPIC_DKIM__…, or MAIL_HOST and the other original names) and needs no

@@ -18,14 +18,14 @@ _LEAST_LABELS = 2
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """Whose mails go out, and how.
+    """From which domain mails go out, and how.
 
     Attributes:
         from_domain: the domain of the From address.
         hosts: the relays' host names.
         dkim_domain: the domain that signs.
         dkim_keys: selector → public key as its record has it; empty if the sender signs nothing.
-        selectors: more selectors whose records are to be looked for.
+        selectors: more selectors to look for.
     """
 
     from_domain: str

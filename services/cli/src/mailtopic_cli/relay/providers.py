@@ -1,4 +1,4 @@
-"""What well-known providers want in the DNS. Pure.
+"""The DNS records that well-known providers ask for. Pure.
 
 Each entry is from the provider's own documentation; docs/guides/providers has a page on each.
 """

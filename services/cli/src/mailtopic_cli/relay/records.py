@@ -19,11 +19,11 @@ class Spf:
     """What an SPF record says (RFC 7208).
 
     Attributes:
-        includes: domains whose records it includes, in order.
-        redirect: the domain whose record stands in its place; None for none.
+        includes: domains that it includes, in order.
+        redirect: the domain with the record that replaces it; None for none.
         lookups: how many of its terms make a receiver ask the DNS.
         has_other_senders: whether it lets anything send beside what it includes.
-        otherwise: what it says of everybody else: ``-``, ``~``, ``?``, ``+``; None if nothing.
+        otherwise: what it says of all other hosts: ``-``, ``~``, ``?``, ``+``; None if nothing.
     """
 
     includes: tuple[str, ...]

@@ -42,7 +42,7 @@ class Resolver:
         """Return the TXT records of a name, the strings of each put together; empty if none.
 
         Raises:
-            Unanswered: nobody knows.
+            Unanswered: there was no answer.
         """
         records = await self._ask(domain, dns.rdatatype.TXT)
         found = [record for record in records if isinstance(record, TXTBase)]
@@ -52,7 +52,7 @@ class Resolver:
         """Return the hosts that take a domain's mail, the preferred first; "." is the null MX.
 
         Raises:
-            Unanswered: nobody knows.
+            Unanswered: there was no answer.
         """
         records = [
             each for each in await self._ask(domain, dns.rdatatype.MX) if isinstance(each, MX)
@@ -64,7 +64,7 @@ class Resolver:
         """Return whether a name has an address.
 
         Raises:
-            Unanswered: nobody knows.
+            Unanswered: there was no answer.
         """
         for kind in (dns.rdatatype.A, dns.rdatatype.AAAA):
             if await self._ask(domain, kind):

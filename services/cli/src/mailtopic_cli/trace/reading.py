@@ -99,7 +99,7 @@ class KafkaTopics:
 
 
 def _id_among(letter: DeadLetter, found: Mapping[UUID, Known]) -> UUID | None:
-    """Return the id that N.status knows a mail by: versions up to 0.1 derived another one."""
+    """Return the id of a mail in N.status: versions up to 0.1 derived another one."""
     mail_id = letter.mail.id if letter.mail else letter.id
     former_id = letter.origin.former_id
     return former_id if mail_id not in found and former_id in found else mail_id

@@ -172,7 +172,7 @@ class KafkaClient:
             raise BrokerUnavailable("the broker did not acknowledge the record in time") from None
 
     async def _know(self, topic: str, partition: int) -> None:
-        """Make sure that the producer knows a partition, which may be newer than what it knows.
+        """Make sure that the producer has a partition, which may be newer than its metadata.
 
         Raises:
             RecordRefused: the topic has no such partition.
@@ -180,7 +180,7 @@ class KafkaClient:
         producer = await self._connected()
         known = producer.client.cluster.partitions_for_topic(topic)
         if known is None or partition in known:
-            return  # of a topic that it doesn't know at all, it learns when it sends
+            return  # metadata of a topic without any is fetched when a record is sent
         await producer.client.force_metadata_update()
         if partition not in (producer.client.cluster.partitions_for_topic(topic) or {partition}):
             raise RecordRefused("unknown-topic", f"the topic has no partition {partition}")

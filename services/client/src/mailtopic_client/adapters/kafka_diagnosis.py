@@ -195,7 +195,7 @@ async def _speaks_tls(host: str, port: int) -> bool:
         async with asyncio.timeout(_ANSWER_S):
             _, writer = await asyncio.open_connection(host, port, ssl=context)
     except ssl.SSLError as error:
-        # An alert is TLS as well: it may want a certificate of the client's.
+        # An alert is TLS as well: the broker may require a certificate of the client.
         return "ALERT" in (error.reason or "")
     except (OSError, TimeoutError):
         return False

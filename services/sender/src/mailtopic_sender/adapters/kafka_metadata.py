@@ -1,4 +1,4 @@
-"""Metadata, version 12 (KIP-516): the newest that aiokafka 0.14 asks for knows no topic ids."""
+"""Metadata, version 12 (KIP-516): the newest one of aiokafka 0.14 has no topic ids."""
 
 from io import BytesIO
 from typing import Any
@@ -35,7 +35,7 @@ class _Uuid(AbstractType[bytes]):  # type: ignore[misc] # aiokafka has no types
 
 
 class TopicsResponse(Response):  # type: ignore[misc] # aiokafka has no types
-    """What a broker knows of itself, its peers and the topics that were asked for."""
+    """A broker's answer about itself, its peers and the topics that were asked for."""
 
     API_KEY = _API_KEY
     API_VERSION = _VERSION

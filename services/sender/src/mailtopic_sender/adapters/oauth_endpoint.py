@@ -21,7 +21,7 @@ _TIMEOUT_S = 10.0
 """For connecting, and for each read and write."""
 _WHOLE_TIMEOUT_S = 20.0
 _LIFETIME_S = 300.0
-"""Of a token whose endpoint names none (RFC 6749 §5.1 only recommends it)."""
+"""Of a token that came without one (RFC 6749 §5.1 only recommends it)."""
 _LONGEST_LIFETIME_S = 86_400.0
 _PASSING = frozenset({"temporarily_unavailable", "server_error", "slow_down"})
 _ERROR = re.compile(r"[a-z_]{1,40}")

@@ -60,7 +60,7 @@ class AccessTokens:
 
     A quarter of its lifetime before its end (five minutes at most) it is renewed beside its use.
     However many connections ask, the endpoint is asked once at a time. An endpoint that can't be
-    reached is asked again after growing pauses, when a login wants a token.
+    reached is asked again after growing pauses, when a login needs a token.
     """
 
     def __init__(self, endpoint: Fetches, *, clock: Clock) -> None:

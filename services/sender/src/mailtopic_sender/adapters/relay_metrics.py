@@ -1,4 +1,4 @@
-"""What there is to know of the relays, read when Prometheus asks."""
+"""The state of the relays, read at each scrape."""
 
 from collections.abc import Callable, Iterable, Sequence
 

@@ -71,7 +71,7 @@ async def connect(found: Sequence[AddrInfo], *, timeout_s: float) -> socket.sock
 def ehlo_name(connection: socket.socket) -> str:
     """Return what this host calls itself in EHLO: its FQDN, or its address (RFC 5321 §4.1.4).
 
-    A name without a domain, as pods have, is refused by relays that want an FQDN; the literal of
+    A name without a domain, as pods have, is refused by relays that require an FQDN; the literal of
     the connection's own address is always valid. Nothing is asked of the DNS, which can hang.
     """
     name = socket.gethostname().rstrip(".")

@@ -261,7 +261,7 @@ def _password(relay: RelaySettings) -> str | None:
 
 
 def _sends_initial(mechanism: Mechanism) -> bool:
-    """Whether the first answer usually goes along with AUTH; some servers know LOGIN without."""
+    """Whether the first answer goes along with AUTH; some servers take none with LOGIN."""
     return mechanism not in {Mechanism.LOGIN, Mechanism.CRAM_MD5}
 
 

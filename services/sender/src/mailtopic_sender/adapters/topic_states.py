@@ -15,7 +15,7 @@ _ANSWER_S = 1.0
 
 
 class TopicState(NamedTuple):
-    """A topic as the brokers know it.
+    """A topic as the brokers describe it.
 
     Attributes:
         error_code: of the Kafka protocol; 0 for a topic that can be used.
@@ -37,8 +37,8 @@ class TopicState(NamedTuple):
 class TopicStates:
     """What the brokers said last about some topics.
 
-    Every live broker is asked, because one that lags behind still knows a topic that was deleted:
-    an id counts only where all of them agree. Brokers before Kafka 2.8 know no ids; then no topic
+    Every live broker is asked, because one that lags behind still lists a topic that was deleted:
+    an id counts only where all of them agree. Brokers before Kafka 2.8 have no ids; then no topic
     is ever found to be another one.
     """
 
@@ -80,7 +80,7 @@ class TopicStates:
         try:
             async with asyncio.timeout(_ANSWER_S):
                 response = await client.send(node, TopicsRequest(self._names))
-        except NotImplementedError:  # so aiokafka calls a broker that doesn't know the version
+        except NotImplementedError:  # aiokafka's word for a broker without this version
             return {}
         except (errors.KafkaError, OSError, TimeoutError):
             return None
@@ -98,7 +98,7 @@ class TopicStates:
         return TopicState(
             worst.error_code,
             min(state.partitions for state in states),
-            # An id never comes back: who says so hasn't heard yet of the newer topic.
+            # An id never comes back: a broker that names it is behind.
             None if topic_id in self._former else topic_id,
         )
 

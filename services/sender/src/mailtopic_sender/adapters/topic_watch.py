@@ -1,7 +1,7 @@
 """Looks after the topics of a MailTopic while a sender runs: says what is wrong, mends what it may.
 
 A main topic that has got more partitions gets satellites with as many. What the broker doesn't
-allow is said once, and tried again.
+allow is logged once, and tried again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ class TopicWatch:
     Args:
         names: the topics.
         topics: grows satellites.
-        states: what the brokers say of the topics.
+        states: what the brokers say about the topics.
         groups: the consumer groups, each of which needs a coordinator.
     """
 

@@ -1,7 +1,7 @@
 """When refusals are about none of their recipients, because many of them get the same words. Pure.
 
-A mailbox that doesn't exist is refused among others that are taken. What every recipient is told
-alike, whatever the words, is about the sender, its plan or the relay: an operator has to mend it.
+A mailbox that doesn't exist is refused among others that are taken. A refusal that every recipient
+gets, whatever the words, is about the sender, its plan or the relay: an operator has to mend it.
 """
 
 from collections import OrderedDict
@@ -17,7 +17,7 @@ _REMEMBERED_DOMAINS = 5_000
 
 
 class Blame(Enum):
-    """Whom known codes and words of a refusal blame."""
+    """What the known codes and words of a refusal are about."""
 
     OURS = "ours"
     UNCLEAR = "unclear"
@@ -30,7 +30,7 @@ class Verdict(Enum):
     COUNTS = "counts"
     """It means what it says."""
     LATER = "later"
-    """Its words were everybody's a short while ago: ask again before they count."""
+    """All recipients got these words a short while ago: ask again before they count."""
     HELD = "held"
     """It is about no recipient: the mail waits."""
 
@@ -47,7 +47,7 @@ class RefusalLimits:
         known: the same of words known to be about a recipient, such as "user unknown": a relay
             that has lost its directory says so to all.
         known_domains: and those recipients' domains; one domain may well be gone.
-        window_s: words that didn't come for so long are counted anew.
+        window_s: words that didn't come for so long are counted from zero.
         suspect_s: for so long after the end, the words don't count against a recipient.
     """
 

@@ -100,7 +100,7 @@ class Express:
                 Dispatch(self, incoming, mail, lease, ended),
                 is_fresh=incoming.attempt == 1,
             )
-        except Exception:  # noqa: BLE001 - `Delivery` meets the same error, and knows what to do
+        except Exception:  # noqa: BLE001 - `Delivery` meets the same error, and handles it
             self._flood.end()
             self._in_hand.release(mail.id)
             return False

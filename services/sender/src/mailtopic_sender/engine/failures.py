@@ -17,17 +17,17 @@ def is_dead(result: DeliveryResult, attempt: int) -> bool:
 
 
 def poison_error(error: Exception) -> ErrorInfo:
-    """Return what is said of a record that can't be a mail."""
+    """Return the error of a record that can't be a mail."""
     # The contract's errors never quote what they were given.
     return ErrorInfo("poison", type(error).__name__, str(error))
 
 
 def bug_error(error: Exception) -> ErrorInfo:
-    """Return what is said of a record on which this program failed."""
-    # The text of an unforeseen error can hold anything, so only its type is told.
+    """Return the error of a record on which this program failed."""
+    # The text of an unforeseen error can hold anything, so only its type is given.
     return ErrorInfo("bug", type(error).__name__, "the sender failed on this record; see its log")
 
 
 def reply_error(result: DeliveryResult) -> ErrorInfo:
-    """Return what is said of a mail that a relay refused."""
+    """Return the error of a mail that a relay refused."""
     return ErrorInfo(result.reply_class.value, "Reply", result.detail or result.phase, result.smtp)

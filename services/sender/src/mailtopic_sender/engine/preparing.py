@@ -19,7 +19,7 @@ class Preparer:
     """Learns what the group has done of each partition, and what of the rest has an outcome.
 
     Args:
-        source: knows what was committed.
+        source: has the committed offsets.
         ledger: reads outcomes.
         consumer: the consumer's name; what it owns in the ledger.
         crashed: takes what must end the process.

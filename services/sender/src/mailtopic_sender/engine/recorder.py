@@ -142,9 +142,9 @@ class Recorder:
         error: ErrorInfo,
         result: DeliveryResult,
     ) -> None:
-        """Hand a mail to a retry topic that was recorded as bounced, then record that it wasn't.
+        """Hand a mail that was recorded as bounced to a retry topic, then record that it wasn't.
 
-        In this order: a replay of the record knows it as settled, so a crash in between costs the
+        In this order: a replay of the record finds it settled, so a crash in between costs the
         correction only, and the mail's next outcome corrects as well.
         """
         await self._hand_on(incoming, tier, self._next_headers(incoming, error, not_before_ms))

@@ -8,7 +8,7 @@ from mailtopic_sender.engine.incoming import NewestCodes
 
 
 class Usefulness:
-    """Knows which mails are expired, and which a newer one replaces."""
+    """Decides which mails are expired, and which a newer one replaces."""
 
     def __init__(self, superseding_purposes: Collection[str], *, clock: Clock) -> None:
         """Start with no mail known; those of the purposes named replace each other."""

@@ -9,9 +9,9 @@ from mailtopic_sender.engine.telling import Teller
 
 
 class WrongBounces:
-    """Hands mails to a retry topic that this process recorded as bounced before it knew better.
+    """Hands mails that this process wrongly recorded as bounced to a retry topic.
 
-    It knows the last hundred bounces of this process; what another process marked, or this one
+    It covers the last hundred bounces of this process; what another process marked, or this one
     before a restart, stays as it is.
     """
 

@@ -31,7 +31,7 @@ class ReplyClass(StrEnum):
     CLOSING = "closing"
     """The relay closed the connection before it took the mail."""
     AUTH = "auth"
-    """The relay refuses the login, or wants one."""
+    """The relay refuses the login, or requires one."""
     BLOCKED = "blocked"
     """The relay opens no session for our host, because of its address, name or reputation."""
     POLICY = "policy"

@@ -24,7 +24,7 @@ class Backoff:
 
     Attributes:
         steps_s: the pauses in order; the last one repeats.
-        login_steps_s: the same while the relay wants a login at MAIL, or this host is refused.
+        login_steps_s: the same while the relay requires a login at MAIL, or this host is refused.
         refused_login_steps_s: the same while a login is refused. With the jitter, above ten minutes
             for a group of up to three senders; see `pause_s`.
         quota_steps_s: the same while an allowance is used up, which lasts for hours.
@@ -83,8 +83,8 @@ class RelayBreaker:
 
     It opens at the first answer that blames the relay. Then a probe opens a session, again and
     again. If it was the session that failed before, the probe's success closes the breaker; if a
-    transaction was refused (a login wanted at MAIL, an allowance used up), one mail has to pass
-    first. One log line tells of opening, one of closing.
+    transaction was refused (a login required at MAIL, an allowance used up), one mail has to pass
+    first. Opening writes one log line, and so does closing.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class RelayBreaker:
         return self._last
 
     def enter(self) -> Admission | None:
-        """Let a mail in; None if it must stay out. Who entered must `leave`."""
+        """Let a mail in; None if it must stay out. After an admission, `leave` is due."""
         if not self.admits:
             return None
         is_trial = self._gate is Gate.ONE
@@ -164,7 +164,7 @@ class RelayBreaker:
 
     def note(self, answer: DeliveryResult, *, began_at_s: float) -> None:
         """Report an answer to a mail that went without an admission, begun at that time."""
-        # An older answer tells of an outage that is over.
+        # An older answer belongs to an outage that is over.
         if answer.reply_class.blames_relay and began_at_s >= self._closed_at_s:
             self.trip(answer)
 

@@ -185,7 +185,7 @@ def _best(channels: Sequence[Channel]) -> Channel:
 
 
 def _verdict(offer: Offer) -> DeliveryResult:
-    """What is told of a mail that no relay has taken."""
+    """The result of a mail that no relay has taken."""
     if offer.throttled is not None:
         return offer.throttled
     if offer.declined is None:

@@ -100,7 +100,7 @@ class Feed(Protocol):
         ...
 
     def answered(self, offer: Offer, result: DeliveryResult, place: Place) -> None:
-        """Report what the relay said of a mail, or that its fate is unknown."""
+        """Report the relay's answer to a mail, or that its fate is unknown."""
         ...
 
     def unheard(self, offer: Offer, result: DeliveryResult, place: Place) -> None:
@@ -123,7 +123,7 @@ class Feed(Protocol):
         ...
 
     def is_full(self, connections: int) -> None:
-        """Report that the relay wants no further connection beside so many that serve."""
+        """Report that the relay takes no further connection beside so many that serve."""
         ...
 
 
@@ -139,7 +139,7 @@ class Relay(Protocol):
       AUTH, POLICY, QUOTA and TRANSPORT if no other mail would have fared better.
     - `unheard` only where the relay can't have taken the mail: it goes out again at once.
     - A mail's bytes are passed on as they are: Message-ID, Date and DKIM signature are in them.
-    - What it tells of an answer holds no address and no code.
+    - What it reports of an answer holds no address and no code.
 
     It decides nothing about other relays, other attempts, or how fast mails come.
     """

@@ -25,7 +25,7 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     for server in running_api_server(tmp_path_factory.mktemp("api"), "cluster"):
         for path in sorted(CRDS.glob("mail*.yaml")):
             server.kubectl("apply", "--server-side", "-f", str(path))
-        server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        server.serves_crds()
         server.kubectl("create", "namespace", "samples")
         server.apply(dict(VALID), REPLAY)
         yield server

@@ -85,8 +85,7 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     for server in running_api_server(tmp_path_factory.mktemp("api"), "cluster", (plugin,)):
         install_crds(server)
         server.apply(keda_crd("ScaledObject"), keda_crd("TriggerAuthentication"))
-        for plural in ("scaledobjects", "triggerauthentications"):
-            server.kubectl("wait", "--for=condition=Established", f"crd/{plural}.{KEDA}")
+        server.serves_crds(f"scaledobjects.{KEDA}", f"triggerauthentications.{KEDA}")
         yield server
 
 

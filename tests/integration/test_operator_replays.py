@@ -169,7 +169,7 @@ def older_api_server(tmp_path: Path) -> Iterator[ApiServer]:
     """An API server with the CRD of MailTopic alone."""
     for server in running_api_server(tmp_path / "api", "integration"):
         server.kubectl("apply", "-f", str(CRDS / "mailtopics.mailtopic.dev.yaml"))
-        server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        server.serves_crds()
         yield server
 
 
@@ -182,7 +182,7 @@ async def test_without_the_crd_mailtopics_are_looked_after_and_no_replay_is_miss
         await found.is_ready(topic)
         assert replica.metric("mailtopic_operator_reconciles_total", result="failed") == 0
         older_api_server.kubectl("apply", "-f", str(CRDS / "mailreplays.mailtopic.dev.yaml"))
-        older_api_server.kubectl("wait", "--for=condition=Established", "crd", "--all")
+        older_api_server.serves_crds()
         await replica.stop()
         await found.started()
         replays = Replays(found, tmp_path)

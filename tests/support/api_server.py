@@ -113,6 +113,21 @@ class ApiServer:
         items = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
         self.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(items))
 
+    def serves_crds(self, *names: str) -> None:
+        """Return when these CRDs, or all that there are, are served.
+
+        `kubectl wait` refuses a CRD that has no conditions yet, which holds for a moment.
+        """
+        deadline_s = time.monotonic() + _START_S
+        while True:
+            found = self.get("crd", *names)
+            crds = found["items"] if found["kind"] == "List" else [found]
+            if all(_is_established(crd) for crd in crds):
+                return
+            if time.monotonic() > deadline_s:
+                raise ApiServerError(f"not every CRD is established: {', '.join(names) or 'all'}")
+            time.sleep(0.05)
+
     def get(self, *arguments: str) -> dict[str, Any]:
         """Return what ``kubectl get`` shows, as JSON."""
         found: dict[str, Any] = json.loads(self.kubectl("get", *arguments, "-o", "json"))
@@ -213,3 +228,8 @@ def _find(name: str) -> Path | None:
     # kubectl may be any version's, but a stray API server of another version proves nothing.
     found = shutil.which(name) if name != "kube-apiserver" else None
     return Path(found) if found else None
+
+
+def _is_established(crd: dict[str, Any]) -> bool:
+    conditions = crd.get("status", {}).get("conditions") or []
+    return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)

@@ -15,6 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from mailtopic_client import MailSender
 from mailtopic_contract import MailHeaders, MailRecord, new_record
+from mailtopic_sender.adapters.kafka_source import without_topic_id
 from mailtopic_sender.ports import Committed, TopicPartition
 from support.conditions import until
 from support.invariants import StatusReader, Verdict, judge
@@ -175,7 +176,9 @@ class FaultBench(Senders):
         async with self.admin() as admin:
             found = await admin.list_consumer_group_offsets(group or self.topic)
         return {
-            TopicPartition(place.topic, place.partition): Committed(at.offset, at.metadata)
+            TopicPartition(place.topic, place.partition): Committed(
+                at.offset, without_topic_id(at.metadata)[0]
+            )
             for place, at in found.items()
             if at.offset >= 0
         }

@@ -23,9 +23,7 @@ Json = dict[str, Any]
 def install_crds(server: ApiServer) -> None:
     """Apply the CRDs and wait until they are served."""
     server.kubectl("apply", "--server-side", "-k", str(CRDS))
-    for name in ("mailtopics", "mailreplays"):
-        crd = f"crd/{name}.mailtopic.dev"
-        server.kubectl("wait", "--for=condition=Established", crd, "--timeout=30s")
+    server.serves_crds("mailtopics.mailtopic.dev", "mailreplays.mailtopic.dev")
 
 
 def mail_topic(name: str, namespace: str, **spec: Any) -> Json:

@@ -122,6 +122,10 @@ def test_names_and_addresses_are_hosts(monkeypatch: pytest.MonkeyPatch, host: st
         (CLIENT, "MAILTOPIC_SMTP__USERNAME: is required: the mailbox that tokens are for"),
         (USER, "MAILTOPIC_SMTP__PASSWORD: is required: a username needs a password"),
         (
+            {"MAILTOPIC_SMTP__PASSWORD": "x"},
+            "a password needs a username: set MAILTOPIC_SMTP__USERNAME",
+        ),
+        (
             USER | CLIENT | {f"{OAUTH}TOKEN_URL": "http://login.example.com/token"},
             f"{OAUTH}TOKEN_URL: must begin with https://",
         ),

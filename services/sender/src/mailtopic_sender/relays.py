@@ -202,6 +202,8 @@ class SmtpSettings(_Relay):
 
         oauth = self.oauth
         check_mechanisms(self.mechanisms, oauth=oauth is not None, name=name)
+        if self.password is not None and not self.username:
+            raise ValueError(f"a password needs a username: set {name('username')}")
         if oauth is not None and self.password is not None:
             raise ValueError(
                 f"{name('password')} can't stand beside {name('oauth__')}…: keep the password or"

@@ -243,7 +243,7 @@ class KafkaSource:
             state = self._states.current.get(topic)
             self._topic_ids[topic] = state.topic_id if state else None
         for place, each in stored.items():
-            metadata, topic_id = _without_topic_id(each.metadata)
+            metadata, topic_id = without_topic_id(each.metadata)
             if each.offset >= 0 and self._states.replaced(place.topic, topic_id):
                 former.append(place)
             elif each.offset >= 0:
@@ -361,7 +361,7 @@ def _with_topic_id(metadata: str, topic_id: str | None) -> str:
     return metadata if topic_id is None else f"{metadata}|{topic_id}"
 
 
-def _without_topic_id(metadata: str) -> tuple[str, str | None]:
+def without_topic_id(metadata: str) -> tuple[str, str | None]:
     """Split what was committed; versions up to 0.1 committed no topic id."""
     ours = _OURS.fullmatch(metadata)
     return (ours[1], ours[2]) if ours else (metadata, None)

@@ -106,7 +106,7 @@ class Channel:
     @property
     def admits(self) -> bool:
         """Whether a mail may be tried now."""
-        return self._breaker.admits
+        return self._breaker.admits and not self._is_closed
 
     @property
     def wait_s(self) -> float:
@@ -242,6 +242,7 @@ class Channel:
         """See `Feed.unsent`."""
         self._leave(offer, None)
         self._queue.put_first(offer, has_turn=True)
+        self._empty_if_down()
 
     def connected(self) -> None:
         """See `Feed.connected`."""
@@ -343,12 +344,17 @@ class Channel:
         if limits != self._limits:
             self._limits = limits
             self._relay.limit(connections=limits[0], mails_per_connection=limits[1])
+        self._empty_if_down()
         self._queue.wake()
 
-    def _note_change(self) -> None:
+    def _empty_if_down(self) -> None:
+        """Give away what waits during an outage, also what was under way when it began."""
         refusal = self._breaker.last_answer
-        if self._breaker.gate is Gate.NONE and refusal is not None:
+        if self._breaker.gate is Gate.NONE and refusal is not None and not self._is_closed:
             for offer in self._queue.take_all():
                 self._others.decided(offer, refusal, self)
+
+    def _note_change(self) -> None:
+        self._empty_if_down()
         self._others.note_change()
         self._queue.wake()

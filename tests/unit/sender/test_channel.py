@@ -96,6 +96,35 @@ async def test_a_mail_is_withdrawn_while_another_tries_the_relay(
         assert (await trial).reply_class is ReplyClass.ACCEPTED
 
 
+class FailsOnce(MemoryRelay):
+    """Has a bug in its first probe."""
+
+    has_failed = False
+
+    async def probe(self) -> DeliveryResult | None:
+        if self.has_failed:
+            return None
+        self.has_failed = True
+        raise AttributeError("a bug")
+
+
+async def test_a_bug_in_a_probe_does_not_close_a_relay_for_ever() -> None:
+    relay = FailsOnce([AWAY])
+    async with mailer_to(relay) as mailer:
+        await mailer.send(mail())
+        await asyncio.wait_for(mailer.wait_available(), 2)
+        assert (await mailer.send(mail())).reply_class is ReplyClass.ACCEPTED
+
+
+async def test_greylisting_before_the_recipient_is_named_slows_the_pace() -> None:
+    grey = DeliveryResult(ReplyClass.GREYLISTED, "memory", "mail", "450 4.7.1")
+    relay = MemoryRelay([grey] * 20)
+    async with mailer_to(relay) as mailer:
+        for number in range(20):
+            await mailer.send(mail(f"user{number}@example.org"))
+        assert mailer.relays[0].learned.rate_per_s is not None
+
+
 class _Woken:
     """A gatekeeper that notes that it is woken."""
 

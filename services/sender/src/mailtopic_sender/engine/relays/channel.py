@@ -21,11 +21,6 @@ from mailtopic_sender.mail_ports import DeliveryResult
 
 _MOST_CLOSINGS = 20
 """Connections that may end one after the other, all with reasons of their own."""
-_KINDS = {
-    ReplyClass.THROTTLED: RefusalKind.PACE,
-    ReplyClass.CLOSING: RefusalKind.CLOSING,
-    ReplyClass.TRANSIENT: RefusalKind.PASSING,
-}
 
 
 class Others(Protocol):
@@ -88,11 +83,11 @@ class Channel:
         self._replies = dict.fromkeys(ReplyClass, 0)
         self._failed_openings = 0
         self._is_closed = False
-        log = get_logger("mailtopic_sender.relays")
+        self._log = get_logger("mailtopic_sender.relays")
         self._learning = LearnedLog(relay.name)
         self._breaker = RelayBreaker(
             self._probe,
-            state_log=StateLog(log, "relay"),
+            state_log=StateLog(self._log, "relay"),
             clock=clock,
             backoff=backoff,
             on_change=self._note_change,
@@ -268,7 +263,13 @@ class Channel:
     # --- inside ------------------------------------------------------------------------------
 
     async def _probe(self) -> DeliveryResult | None:
-        refused = await self._relay.probe()
+        try:
+            refused = await self._relay.probe()
+        except Exception as error:  # noqa: BLE001 - a bug must not keep the breaker open for ever
+            self._log.error("relay.bug", relay=self.name, exc_info=error)
+            refused = DeliveryResult(
+                ReplyClass.TRANSPORT, self.name, "connect", detail="the sender failed to probe it"
+            )
         if refused is not None:
             self._replies[refused.reply_class] += 1
         return refused
@@ -302,7 +303,7 @@ class Channel:
             self._queue.put_until(now_s + pause_s, offer)
 
     def _report(self, offer: Offer, result: DeliveryResult, place: Place, now_s: float) -> Verdict:
-        kind = _KINDS.get(result.reply_class, RefusalKind.MAIL)
+        kind = RefusalKind.of(result.reply_class, result.phase)
         return self._pace.refused(
             now_s,
             Refusal(

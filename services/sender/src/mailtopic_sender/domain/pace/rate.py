@@ -320,6 +320,8 @@ class LearnedRate:
         self._trial = None
         is_outage = whole_s > _LONGEST_WINDOW_S or self._rate_before < rate * _OUTAGE
         if not self._is_measured and is_outage:
+            if spell_s > _LONGEST_WINDOW_S:  # what few mails came before says nothing of a limit
+                rate = max(rate, _FIRST_PER_S)
             self._hold(max(self._rate_before, rate), now_s, is_measured=False)
             return
         seen, self._spell_rate = self._spell_rate, rate

@@ -10,7 +10,7 @@ from mailtopic_sender.adapters.memory_relay import MemoryRelay
 from mailtopic_sender.domain.pace import PaceBounds, RelayPace
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.engine.relays import paced_queue
-from mailtopic_sender.engine.relays.port import Feed, Offer, Place
+from mailtopic_sender.engine.relays.port import Feed, Offer, Place, RelayLimits
 from mailtopic_sender.mail_ports import DeliveryResult, Withdrawn, always
 from support.smtp_mails import composer, mail, mailer_to
 
@@ -94,6 +94,21 @@ async def test_a_mail_is_withdrawn_while_another_tries_the_relay(
         assert not trial.done()
         relay.gate.set()
         assert (await trial).reply_class is ReplyClass.ACCEPTED
+
+
+async def test_a_relay_that_waits_for_its_turn_shows_that_it_has_to() -> None:
+    relay = MemoryRelay(limits=RelayLimits(rate_per_s=0.001))
+    clock = SystemClock()
+    async with mailer_to(relay) as mailer:
+        assert not mailer.relays[0].is_pausing(clock.monotonic_s())
+        await mailer.send(mail())
+        waiting = asyncio.create_task(mailer.send(mail()))
+        await _turns()
+        state = mailer.relays[0]
+        assert state.is_pausing(clock.monotonic_s() + 900)
+        assert not state.is_pausing(clock.monotonic_s() + 1100)
+        assert not waiting.done()
+    assert not mailer.relays[0].is_pausing(clock.monotonic_s())
 
 
 class FailsOnce(MemoryRelay):

@@ -125,6 +125,7 @@ class Channel:
             self._pace.learned,
             len(self._queue),
             self._relay.login_problem,
+            self._queue.next_turn_s,
         )
 
     def set_share(self, share: float) -> None:

@@ -39,13 +39,14 @@ class PacedQueue:
 
     Attributes:
         held_back_at_s: when the pace last kept a mail waiting, monotonic seconds.
+        next_turn_s: before this time no mail may go, monotonic seconds; any thread may ask.
     """
 
     def __init__(
         self, pace: RelayPace, gatekeeper: Gatekeeper, *, rate_per_s: float | None, clock: Clock
     ) -> None:
         """Start empty; rate_per_s is the one of the whole group that the settings allow."""
-        self.held_back_at_s = -inf
+        self.held_back_at_s = self.next_turn_s = -inf
         self._pace = pace
         self._gatekeeper = gatekeeper
         self._rate_per_s = rate_per_s
@@ -175,6 +176,7 @@ class PacedQueue:
         if self._sweeper is None:
             self._sweeper = loop.call_later(_SWEEP_S, self._sweep)
         wait_s = max(self._offers.due_s() - now_s, self._pace.wait_s(now_s))
+        self.next_turn_s = now_s + wait_s
         if not 0 < wait_s < inf:
             return
         wait_s = max(wait_s, _QUANTUM_S)

@@ -131,7 +131,7 @@ class Channel:
     def set_share(self, share: float) -> None:
         """Set this process's part of the relay's rate, 0 to 1."""
         self._queue.set_share(share)
-        self._breaker.share = share
+        self._breaker.set_share(share)
 
     async def check(self) -> None:
         """Probe, so that a relay that can't be used is known before the first mail."""

@@ -133,9 +133,9 @@ async def test_a_bug_in_a_probe_does_not_close_a_relay_for_ever() -> None:
 
 async def test_greylisting_before_the_recipient_is_named_slows_the_pace() -> None:
     grey = DeliveryResult(ReplyClass.GREYLISTED, "memory", "mail", "450 4.7.1")
-    relay = MemoryRelay([grey] * 20)
+    relay = MemoryRelay([grey] * 8)
     async with mailer_to(relay) as mailer:
-        for number in range(20):
+        for number in range(8):
             await mailer.send(mail(f"user{number}@example.org"))
         assert mailer.relays[0].learned.rate_per_s is not None
 

@@ -10,6 +10,7 @@ from mailtopic_sender.adapters.memory_relay import MemoryRelay
 from mailtopic_sender.domain.pace import PaceBounds, RelayPace
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.engine.relays import paced_queue
+from mailtopic_sender.engine.relays.breaker import Gate
 from mailtopic_sender.engine.relays.port import Feed, Offer, Place, RelayLimits
 from mailtopic_sender.mail_ports import DeliveryResult, Withdrawn, always
 from support.smtp_mails import composer, mail, mailer_to
@@ -109,6 +110,19 @@ async def test_a_relay_that_waits_for_its_turn_shows_that_it_has_to() -> None:
         assert not state.is_pausing(clock.monotonic_s() + 1100)
         assert not waiting.done()
     assert not mailer.relays[0].is_pausing(clock.monotonic_s())
+
+
+async def test_a_mail_that_the_relay_was_not_asked_about_proves_nothing() -> None:
+    too_large = DeliveryResult(ReplyClass.CONTENT, "memory", "local", "552 5.3.4")
+    relay = MemoryRelay([WANTS_LOGIN, too_large])
+    async with mailer_to(relay) as mailer:
+        await mailer.send(mail())
+        relay.recover()
+        await asyncio.wait_for(mailer.wait_available(), 2)
+        assert (await mailer.send(mail())).reply_class is ReplyClass.CONTENT
+        assert mailer.relays[0].gate is Gate.ONE
+        assert (await mailer.send(mail())).reply_class is ReplyClass.ACCEPTED
+        assert mailer.relays[0].gate is Gate.ALL
 
 
 class FailsOnce(MemoryRelay):

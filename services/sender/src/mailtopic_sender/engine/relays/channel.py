@@ -206,13 +206,17 @@ class Channel:
         kind = result.reply_class
         self._replies[kind] += 1
         self._failed_openings = 0
-        self._leave(offer, result)
+        is_heard = result.phase != "local"  # else the relay wasn't even asked
+        self._leave(offer, result if is_heard else None)
         result = self._timed(offer, result, now_s)
         if kind is ReplyClass.ACCEPTED:
             self._pace.accepted(now_s)
             offer.ticket.told(result)
             if self._limits == self._bounds:
                 return  # nothing can have changed, and the session pulls the next mail
+        elif not is_heard:
+            self._pace.give_back(now_s)
+            self._others.decided(offer, result, self)
         else:
             self._refused(offer, result, place, now_s)
             self._learning.show(self._pace.learned, now_s)

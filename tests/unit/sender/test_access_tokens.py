@@ -18,6 +18,10 @@ class Endpoint:
         return FetchedToken("token", 100.0)
 
 
+def problem_of(tokens: AccessTokens) -> str | None:
+    return tokens.problem
+
+
 async def test_a_token_that_ends_while_none_is_wanted_is_no_problem() -> None:
     clock, endpoint = ManualClock(), Endpoint()
     tokens = AccessTokens(endpoint, clock=clock)
@@ -27,12 +31,12 @@ async def test_a_token_that_ends_while_none_is_wanted_is_no_problem() -> None:
     await tokens.get()
     await asyncio.sleep(0)
     clock.advance(3600)
-    assert tokens.problem is None
+    assert problem_of(tokens) is None
     with pytest.raises(NoToken):
         await tokens.get()
-    assert tokens.problem == "the token endpoint can't be reached"
+    assert problem_of(tokens) == "the token endpoint can't be reached"
     endpoint.is_away = False
     clock.advance(60)
     await tokens.get()
-    assert tokens.problem is None
+    assert problem_of(tokens) is None
     await tokens.close()

@@ -193,6 +193,8 @@ async def test_an_endpoint_that_is_away_is_asked_after_growing_pauses(
         b'{"access_token": "x", "expires_in": "soon"}',
         b'{"access_token": "x", "expires_in": -1}',
         b'{"access_token": "x", "expires_in": NaN}',
+        b'{"access_token": "x", "expires_in": 1' + b"0" * 400 + b"}",
+        b"[" * 100_000,
         b"\xff\xfe",
         b"",
     ],

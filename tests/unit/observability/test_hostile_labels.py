@@ -138,7 +138,7 @@ def odd_result(chance: random.Random, number: int) -> DeliveryResult:
     kind = ReplyClass.PROTOCOL if not 200 <= code < 600 else classify(code, enhanced, phase, text)
     # The engine would wait for the relay, or for the pace that such refusals lower.
     if kind.blames_relay or RefusalKind.of(kind, phase) is not RefusalKind.MAIL:
-        kind = ReplyClass.GREYLISTED
+        kind, phase = ReplyClass.GREYLISTED, "rcpt"
     return DeliveryResult(
         kind, relay="first", phase=phase, smtp=f"{code} {enhanced}", detail=redact(text)
     )

@@ -135,3 +135,37 @@ async def test_stopping_ends_a_probe_that_did_not_hear_of_it() -> None:
     stopping = asyncio.create_task(breaking.breaker.stop())
     await asyncio.wait_for(stopping, 10)
     assert breaking.probes == 1
+
+
+async def test_a_pause_that_began_before_the_share_was_known_begins_again() -> None:
+    pauses: list[float] = []
+    probes = 0
+
+    async def probe() -> DeliveryResult | None:
+        nonlocal probes
+        probes += 1
+        return LOGIN
+
+    async def sleep(pause_s: float) -> None:
+        pauses.append(pause_s)
+        await asyncio.Event().wait()
+
+    breaker = RelayBreaker(
+        probe,
+        state_log=StateLog(get_logger("test"), "relay"),
+        clock=ManualClock(),
+        backoff=Backoff(),
+        on_change=lambda: None,
+        relay="a",
+        sleep=sleep,
+    )
+    breaker.set_share(0.0)
+    breaker.trip(LOGIN)
+    await until(lambda: len(pauses) == 1, "the first pause")
+    for share in (0.5, 0.0, 0.5):
+        breaker.set_share(share)
+    await until(lambda: len(pauses) == 2, "the second pause")
+    await breaker.stop()
+    assert pauses[0] > 3000
+    assert pauses[1] < 1100
+    assert (len(pauses), probes) == (2, 0)

@@ -15,7 +15,7 @@ from benchmarks.pace.models import (
 )
 from benchmarks.pace.scenarios import Scenario, limited, others, run
 from benchmarks.pace.simulation import Sender, World
-from mailtopic_sender.domain.pace import Learned, PaceBounds, RelayPace
+from mailtopic_sender.domain.pace import Learned, PaceBounds, Refusal, RefusalKind, RelayPace
 
 _SLOW = settings(
     max_examples=8,
@@ -124,6 +124,29 @@ def test_a_relay_that_takes_nothing_is_asked_seldom_and_used_again_soon() -> Non
     assert sum(world.count.refused[40:150]) < 80
     assert sum(world.count.refused[30:150]) > 10
     assert sum(world.count.taken[200:240]) >= 20 * 40
+
+
+@pytest.mark.parametrize("outage_s", [20, 60, 600])
+@pytest.mark.parametrize("mails_before", [0, 60])
+def test_an_outage_after_few_mails_says_nothing_of_the_rate(
+    mails_before: int, outage_s: int
+) -> None:
+    pace = RelayPace(PaceBounds(), now_s=0.0)
+    for minute in range(mails_before):
+        assert pace.take(minute * 60.0)
+        pace.accepted(minute * 60.0 + 0.1)
+    began_s = mails_before * 60.0
+    for number in range(outage_s):
+        now_s = began_s + number
+        if pace.take(now_s):
+            pace.refused(now_s + 0.1, Refusal(RefusalKind.PASSING, now_s, recipient=number))
+    taken = 0
+    for number in range(600):
+        now_s = began_s + outage_s + number * 0.1
+        if pace.take(now_s):
+            pace.accepted(now_s + 0.05)
+            taken += 1
+    assert taken > 500
 
 
 @_SLOW

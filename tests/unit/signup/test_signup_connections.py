@@ -50,6 +50,18 @@ def test_a_client_beyond_its_own_bound_loses_its_own() -> None:
     assert (ended(theirs), ended(mine)) == ([0, 1], [])
 
 
+def test_a_client_beyond_its_own_bound_ends_none_of_the_others_where_all_is_full() -> None:
+    connections = Connections(4, 2, ManualClock().monotonic_s)
+    theirs, mine = full(connections, 2, "192.0.2.1"), full(connections, 2, "192.0.2.2")
+    assert connections.admit(Held(), "192.0.2.2")
+    assert (ended(theirs), ended(mine)) == ([], [0])
+    connections.is_at_work(mine[1])
+    connections.admit(newest := Held(), "192.0.2.2")
+    connections.is_at_work(newest)
+    assert not connections.admit(Held(), "192.0.2.2")
+    assert ended(theirs) == []
+
+
 def test_waiting_again_and_again_makes_nobody_younger() -> None:
     connections = Connections(2, None, ManualClock().monotonic_s)
     held = full(connections, 2)

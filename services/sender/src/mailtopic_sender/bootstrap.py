@@ -260,9 +260,12 @@ class Sender:
         is_flooded = any(
             gate is not None and gate.waiting for gate in (self._flood, self._refusals)
         )
+        now_s = self._clock.monotonic_s()
+        is_pausing = any(relay.is_pausing(now_s) for relay in relays)
         return Workload(
             is_waiting=self._mailer.is_available
             and not is_flooded
+            and not is_pausing
             and any(p.held_records for p in self._pumps),
             is_transmitting=any(relay.connections.busy for relay in relays),
             done=steps + replies,

@@ -75,10 +75,10 @@ class Connections:
     def admit(self, connection: Connection, client: str) -> bool:
         """Count a new connection, which waits for its client; False if there is no room for it."""
         own = self._clients.get(client) or _Place()
-        has_room = self._make_room(self._all, self._limit())
-        if has_room and self._most_of_client is not None:
-            has_room = self._make_room(own, self._most_of_client)
-        if not has_room:
+        # A client that has all of its own places ends none of the others' connections.
+        if self._most_of_client is not None and not self._make_room(own, self._most_of_client):
+            return False
+        if not self._make_room(self._all, self._limit()):
             return False
         self._clients[client] = own
         self._client_of[connection] = client

@@ -64,7 +64,7 @@ class TokenEndpoint:
             raise NoToken(ReplyClass.TRANSPORT, f"the token endpoint answers {code}") from None
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             raise _unreachable(error) from None
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             problem = "the token endpoint's answer is no token"
             raise NoToken(ReplyClass.TRANSPORT, problem) from None
 

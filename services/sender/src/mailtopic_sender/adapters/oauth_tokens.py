@@ -71,12 +71,16 @@ class AccessTokens:
         self._flight: asyncio.Task[None] | None = None
         self._failure: NoToken | None = None
         self._failures = 0
+        self._is_wanted = False
         self._resting_until_s = float("-inf")
 
     @property
     def problem(self) -> str | None:
-        """Why there is no token; None while there is one or none was asked for."""
-        if self._failure is None or self._left_s > 0:
+        """Why there is no token; None while there is one or none was asked for.
+
+        One that ends while no login wants another is no problem yet, whatever renewing it met.
+        """
+        if self._failure is None or self._left_s > 0 or not self._is_wanted:
             return None
         return str(self._failure)
 
@@ -87,6 +91,7 @@ class AccessTokens:
             NoToken: there is none.
         """
         token = self._token
+        self._is_wanted = self._left_s <= 0
         if token is not None:
             lead_s = min(_LONGEST_LEAD_S, token.lifetime_s / 4)
             if self._left_s > lead_s:

@@ -40,6 +40,7 @@ _OUTAGE = 1.5
 """A spell is an outage if mails hadn't come so many times faster than they were taken at all."""
 _ALIKE = 0.75, 1.33
 _LONGEST_WINDOW_S = 75.0
+_LONG_SPELL_S = 10.0
 _FIRST_PER_S = 5.0
 """Where nothing is known yet."""
 _STALE_S = 300.0
@@ -315,11 +316,15 @@ class LearnedRate:
                 self.limit = min(self.limit, max(_SLOWEST_PER_S, rate, self.limit * 0.5**backoffs))
                 self._grown_s = 0.0
             return
-        self._whole_began_s, self._whole_passed = now_s, 0
+        passed, self._whole_passed = self._whole_passed, 0
+        self._whole_began_s = now_s
         self._suspicion.clear()
         self._trial = None
         is_outage = whole_s > _LONGEST_WINDOW_S or self._rate_before < rate * _OUTAGE
         if not self._is_measured and is_outage:
+            # What few mails came before says nothing of a limit.
+            if spell_s > (_LONG_SPELL_S if passed <= 1 else _LONGEST_WINDOW_S):
+                rate = max(rate, _FIRST_PER_S)
             self._hold(max(self._rate_before, rate), now_s, is_measured=False)
             return
         seen, self._spell_rate = self._spell_rate, rate

@@ -24,6 +24,7 @@ from mailtopic_sender.domain.replies.wording import (
     meanings,
     names_recipient,
     refuses_host,
+    speaks_of_greylist,
     speaks_of_sender,
     wants_tls,
     words_of,
@@ -123,7 +124,7 @@ def _refused_mail(code: int, enhanced: str | None, phase: str, words: str) -> Re
     if code in LOGIN_CODES and said is not ReplyClass.QUOTA:
         return ReplyClass.POLICY if wants_tls(words) else ReplyClass.AUTH
     if code == 421:  # noqa: PLR2004
-        return _closing(name, said)
+        return _closing(name, said, words)
     if said in _SPEAKING or (said is ReplyClass.THROTTLED and code >= _FINAL_CODE):
         return said
     known = (_by_enhanced(code, name, phase, said) if name else None) or _by_basic_code(code, said)
@@ -146,9 +147,11 @@ def _said(code: int, name: str, words: str) -> ReplyClass | None:
     return None
 
 
-def _closing(name: str, said: ReplyClass | None) -> ReplyClass:
+def _closing(name: str, said: ReplyClass | None, words: str) -> ReplyClass:
     """421: the connection goes; find out whether because we were too fast."""
     if said in {ReplyClass.QUOTA, ReplyClass.THROTTLED, ReplyClass.SENDER}:
+        return said
+    if said is ReplyClass.GREYLISTED and speaks_of_greylist(words):
         return said
     return ReplyClass.THROTTLED if name.startswith("7.") else ReplyClass.CLOSING
 

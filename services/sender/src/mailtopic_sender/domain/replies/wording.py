@@ -78,6 +78,8 @@ _RESTRICTED = _any(
 
 _RECIPIENT_RATE = _any(
     r"(?:user|recipient|mailbox|account|inbox)\b.{0,60}\breceiv\w+.{0,40}\b(?:rate|limit|too)",
+    r"\b(?:recipient|addressee) has (?:exceeded|reached)\b(?!.{0,60}\b(?:sen[dt]|submi|outgo))"
+    r".{0,60}\b(?:limit|quota|number)",
 )
 _FULL = _any(
     r"(?:mailbox|inbox|user|recipient|account|postfach|folder|maildir)[\w' ]{0,24}"
@@ -133,8 +135,8 @@ _THROTTLE = _any(
     r"rate overlimit|over rate|sender exceeded|per \d+ (?:second|minute)",
     r"zu (?:viele|schnell|h\S{1,4}ufig)|trop de (?:messages|connexions|mails)|demasiados",
 )
-_GREY = _any(
-    r"gr[ae]y.?list",
+_GREY = _any(r"gr[ae]y.?list")
+_COME_BACK = _any(
     r"come back (?:later|in)",
     r"try(?:ing)? again in",
     r"wiederholen sie|sp\S{1,4}ter (?:noch ?mal|erneut)",
@@ -271,6 +273,7 @@ _IDEAS: tuple[_Idea, ...] = (
     _Idea(_QUOTA, _C.QUOTA, _C.QUOTA),
     _Idea(_GREY, _C.GREYLISTED, _C.GREYLISTED),
     _Idea(_THROTTLE, _C.THROTTLED, _C.THROTTLED),
+    _Idea(_COME_BACK, _C.GREYLISTED, _C.GREYLISTED),
     _Idea(_RESTRICTED, _C.TRANSIENT, _C.HARD_BOUNCE),
     _Idea(_AS_SENDER, _C.SENDER, _C.SENDER),
     _Idea(_LOGIN, _C.AUTH, _C.AUTH),
@@ -309,6 +312,11 @@ def speaks_of_sender(words: str) -> bool:
 def refuses_host(words: str) -> bool:
     """Whether a greeting's words are about our host."""
     return _DISTRUST.search(words) is not None or _HOST.search(words) is not None
+
+
+def speaks_of_greylist(words: str) -> bool:
+    """Whether words name greylisting, and not only a time to come back."""
+    return _GREY.search(words) is not None
 
 
 def wants_tls(words: str) -> bool:

@@ -116,8 +116,8 @@ class RelayBreaker:
         self._on_change = on_change
         self._relay = relay
         self._sleep = sleep
-        self.share = 1.0
-        """This process's part of the group's work, 0 to 1."""
+        self._share = 1.0
+        self._pauses_without_share = False
         self._gate = Gate.ALL
         self._trial_runs = False
         self._failures = 0
@@ -177,7 +177,17 @@ class RelayBreaker:
         self._failures += 1
         self._report_down(answer)
         self._on_change()
-        self._prober = asyncio.create_task(self._keep_probing(), name=f"probe {self._relay}")
+        self._begin_to_probe()
+
+    def set_share(self, share: float) -> None:
+        """Set this process's part of the group's work, 0 to 1; 0 also while it isn't known yet.
+
+        A pause that began with 0, which may be an hour, begins again with the part.
+        """
+        self._share = share
+        if share > 0 and self._pauses_without_share and self._prober is not None:
+            self._prober.cancel()
+            self._begin_to_probe()
 
     async def stop(self) -> None:
         """End the probe, and begin none any more."""
@@ -187,14 +197,20 @@ class RelayBreaker:
             await asyncio.gather(self._prober, return_exceptions=True)
             self._prober = None
 
+    def _begin_to_probe(self) -> None:
+        self._pauses_without_share = False
+        self._prober = asyncio.create_task(self._keep_probing(), name=f"probe {self._relay}")
+
     async def _keep_probing(self) -> None:
         while self._last is not None:
             last = self._last
+            self._pauses_without_share = self._share <= 0
             await self._sleep(
                 self._backoff.pause_s(
-                    self._failures, last.reply_class, phase=last.phase, share=self.share
+                    self._failures, last.reply_class, phase=last.phase, share=self._share
                 )
             )
+            self._pauses_without_share = False
             refused = await self._probe()
             # Before Python 3.12, asyncio.wait_for loses a cancellation that comes together with
             # the result, and the library that opens sessions uses it.

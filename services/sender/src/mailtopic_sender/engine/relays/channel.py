@@ -21,11 +21,6 @@ from mailtopic_sender.mail_ports import DeliveryResult
 
 _MOST_CLOSINGS = 20
 """Connections that may end one after the other, all with reasons of their own."""
-_KINDS = {
-    ReplyClass.THROTTLED: RefusalKind.PACE,
-    ReplyClass.CLOSING: RefusalKind.CLOSING,
-    ReplyClass.TRANSIENT: RefusalKind.PASSING,
-}
 
 
 class Others(Protocol):
@@ -88,11 +83,11 @@ class Channel:
         self._replies = dict.fromkeys(ReplyClass, 0)
         self._failed_openings = 0
         self._is_closed = False
-        log = get_logger("mailtopic_sender.relays")
+        self._log = get_logger("mailtopic_sender.relays")
         self._learning = LearnedLog(relay.name)
         self._breaker = RelayBreaker(
             self._probe,
-            state_log=StateLog(log, "relay"),
+            state_log=StateLog(self._log, "relay"),
             clock=clock,
             backoff=backoff,
             on_change=self._note_change,
@@ -106,7 +101,7 @@ class Channel:
     @property
     def admits(self) -> bool:
         """Whether a mail may be tried now."""
-        return self._breaker.admits
+        return self._breaker.admits and not self._is_closed
 
     @property
     def wait_s(self) -> float:
@@ -130,12 +125,13 @@ class Channel:
             self._pace.learned,
             len(self._queue),
             self._relay.login_problem,
+            self._queue.next_turn_s,
         )
 
     def set_share(self, share: float) -> None:
         """Set this process's part of the relay's rate, 0 to 1."""
         self._queue.set_share(share)
-        self._breaker.share = share
+        self._breaker.set_share(share)
 
     async def check(self) -> None:
         """Probe, so that a relay that can't be used is known before the first mail."""
@@ -210,13 +206,17 @@ class Channel:
         kind = result.reply_class
         self._replies[kind] += 1
         self._failed_openings = 0
-        self._leave(offer, result)
+        is_heard = result.phase != "local"  # else the relay wasn't even asked
+        self._leave(offer, result if is_heard else None)
         result = self._timed(offer, result, now_s)
         if kind is ReplyClass.ACCEPTED:
             self._pace.accepted(now_s)
             offer.ticket.told(result)
             if self._limits == self._bounds:
                 return  # nothing can have changed, and the session pulls the next mail
+        elif not is_heard:
+            self._pace.give_back(now_s)
+            self._others.decided(offer, result, self)
         else:
             self._refused(offer, result, place, now_s)
             self._learning.show(self._pace.learned, now_s)
@@ -242,6 +242,7 @@ class Channel:
         """See `Feed.unsent`."""
         self._leave(offer, None)
         self._queue.put_first(offer, has_turn=True)
+        self._empty_if_down()
 
     def connected(self) -> None:
         """See `Feed.connected`."""
@@ -267,7 +268,13 @@ class Channel:
     # --- inside ------------------------------------------------------------------------------
 
     async def _probe(self) -> DeliveryResult | None:
-        refused = await self._relay.probe()
+        try:
+            refused = await self._relay.probe()
+        except Exception as error:  # noqa: BLE001 - a bug must not keep the breaker open for ever
+            self._log.error("relay.bug", relay=self.name, exc_info=error)
+            refused = DeliveryResult(
+                ReplyClass.TRANSPORT, self.name, "connect", detail="the sender failed to probe it"
+            )
         if refused is not None:
             self._replies[refused.reply_class] += 1
         return refused
@@ -301,7 +308,7 @@ class Channel:
             self._queue.put_until(now_s + pause_s, offer)
 
     def _report(self, offer: Offer, result: DeliveryResult, place: Place, now_s: float) -> Verdict:
-        kind = _KINDS.get(result.reply_class, RefusalKind.MAIL)
+        kind = RefusalKind.of(result.reply_class, result.phase)
         return self._pace.refused(
             now_s,
             Refusal(
@@ -343,12 +350,17 @@ class Channel:
         if limits != self._limits:
             self._limits = limits
             self._relay.limit(connections=limits[0], mails_per_connection=limits[1])
+        self._empty_if_down()
         self._queue.wake()
 
-    def _note_change(self) -> None:
+    def _empty_if_down(self) -> None:
+        """Give away what waits during an outage, also what was under way when it began."""
         refusal = self._breaker.last_answer
-        if self._breaker.gate is Gate.NONE and refusal is not None:
+        if self._breaker.gate is Gate.NONE and refusal is not None and not self._is_closed:
             for offer in self._queue.take_all():
                 self._others.decided(offer, refusal, self)
+
+    def _note_change(self) -> None:
+        self._empty_if_down()
         self._others.note_change()
         self._queue.wake()

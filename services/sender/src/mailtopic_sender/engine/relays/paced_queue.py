@@ -39,13 +39,14 @@ class PacedQueue:
 
     Attributes:
         held_back_at_s: when the pace last kept a mail waiting, monotonic seconds.
+        next_turn_s: before this time no mail may go, monotonic seconds; any thread may ask.
     """
 
     def __init__(
         self, pace: RelayPace, gatekeeper: Gatekeeper, *, rate_per_s: float | None, clock: Clock
     ) -> None:
         """Start empty; rate_per_s is the one of the whole group that the settings allow."""
-        self.held_back_at_s = -inf
+        self.held_back_at_s = self.next_turn_s = -inf
         self._pace = pace
         self._gatekeeper = gatekeeper
         self._rate_per_s = rate_per_s
@@ -136,11 +137,11 @@ class PacedQueue:
 
     def wake(self) -> None:
         """Have the relay pull what may go now, and come back for the rest."""
-        room = self._gatekeeper.room if self._offers and not self._is_closed else 0
-        if not room:
+        if not self._offers or self._is_closed:
             return
+        room = self._gatekeeper.room
         now_s = self._clock.monotonic_s()
-        if self._offers.due_s() <= now_s and self._pace.wait_s(now_s) <= 0:
+        if room and self._offers.due_s() <= now_s and self._pace.wait_s(now_s) <= 0:
             self._gatekeeper.wake(min(room, self._ready))
             if self._sweeper is not None and self._pace.is_open:
                 return
@@ -174,10 +175,16 @@ class PacedQueue:
         loop = asyncio.get_running_loop()
         if self._sweeper is None:
             self._sweeper = loop.call_later(_SWEEP_S, self._sweep)
-        if self._timer is None:
-            wait_s = max(self._offers.due_s() - now_s, self._pace.wait_s(now_s))
-            if 0 < wait_s < inf:
-                self._timer = loop.call_later(max(wait_s, _QUANTUM_S), self._look_again)
+        wait_s = max(self._offers.due_s() - now_s, self._pace.wait_s(now_s))
+        self.next_turn_s = now_s + wait_s
+        if not 0 < wait_s < inf:
+            return
+        wait_s = max(wait_s, _QUANTUM_S)
+        if self._timer is not None:
+            if self._timer.when() <= loop.time() + wait_s + _QUANTUM_S:
+                return
+            self._timer.cancel()  # an answer has made the pace faster
+        self._timer = loop.call_later(wait_s, self._look_again)
 
     def _look_again(self) -> None:
         self._timer = None

@@ -21,6 +21,7 @@ class RelayState:
         rate_per_s: mails a second that the whole group may hand to it; None: no limit is set.
         learned: what it was found to take, from this process.
         waiting: mails in its queue.
+        next_turn_s: before this time none of them may go, monotonic seconds.
         login_problem: why there is no token to log in with; None otherwise.
         replies: how many answers of each class it gave, to mails and to attempts to open a
             connection; a lost connection counts as the class that it means.
@@ -34,6 +35,11 @@ class RelayState:
     learned: Learned = field(default_factory=Learned)
     waiting: int = 0
     login_problem: str | None = None
+    next_turn_s: float = float("-inf")
+
+    def is_pausing(self, now_s: float) -> bool:
+        """Whether all mails that wait for it have to, for its pace or because it asked for it."""
+        return self.waiting > 0 and self.next_turn_s > now_s
 
 
 class LearnedLog:

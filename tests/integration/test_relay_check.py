@@ -421,6 +421,7 @@ async def test_ctrl_c_ends_both_programs_without_a_word(
 ) -> None:
     relay.fault(Fault("connect", reply=None))
     process = await asyncio.create_subprocess_exec(
+        *("env", "--default-signal=INT"),  # a shell's background jobs ignore it
         SCRIPTS / "mailtopic",
         *("relay", "check"),
         env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"} | env,

@@ -111,11 +111,15 @@ def parse_address(text: str) -> Address:
     if common is not None and len(common[1]) <= MAX_LOCAL_OCTETS:
         address = Address(local=common[1], domain=_normalise_domain(common[2]))
     else:
-        address = _parse_any(text.strip(_UNSEEN).translate(_FULL_WIDTH))
+        address = _parse_any(_tidied(text))
     if _octets(address.normalised) > MAX_ADDRESS_OCTETS:
         # An IDN domain grows when it becomes A-labels.
         raise BadAddress(f"the address is longer than {MAX_ADDRESS_OCTETS} octets")
     return address
+
+
+def _tidied(text: str) -> str:
+    return text.strip(_UNSEEN).translate(_FULL_WIDTH)
 
 
 def _parse_any(text: str) -> Address:

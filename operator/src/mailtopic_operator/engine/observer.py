@@ -19,10 +19,15 @@ from mailtopic_operator.ports import Apis, KafkaAdmin, Objects
 from mailtopic_runtime import Clock
 
 _FRESH_S: Final = 5.0
-"""For so long a Secret or ConfigMap that several MailTopics name isn't read again."""
+"""For so long a Secret or ConfigMap that several MailTopics name isn't read again.
+
+One that was absent or not readable is read again for each batch: a MailTopic that waits for it
+is looked at because it may be there now.
+"""
 _APIS_S: Final = 60.0
 
 _Reference = tuple[str, str, str]
+_Data = Mapping[_Reference, DataObject | None]
 
 
 class Observer:
@@ -57,7 +62,7 @@ class Observer:
         self._endings = endings
         self._clock = clock
         self._limit = asyncio.Semaphore(concurrency)
-        self._data: dict[_Reference, tuple[float, DataObject | None]] = {}
+        self._fresh: dict[_Reference, tuple[float, DataObject]] = {}
         self._served: tuple[float, frozenset[str]] | None = None
 
     async def observe(self, batch: Mapping[Key, Desired]) -> dict[Key, Observed]:
@@ -66,13 +71,15 @@ class Observer:
         topics = await self._admin.describe(names) if names else {}
         self._backlog.notice(topics)
         apis = await self.served()
-        await self._read_data(batch)
+        data = await self._read_data(batch)
         ending = {key: each for key, each in batch.items() if each.meta.deleting_since is not None}
         if ending:
             await self._backlog.sample(ending)
         terminating = await self._endings.among(batch)
         return {
-            key: self._of(key, desired, topics=topics, apis=apis, terminating=terminating)
+            key: self._of(
+                key, desired, topics=topics, apis=apis, data=data, terminating=terminating
+            )
             for key, desired in batch.items()
         }
 
@@ -95,6 +102,7 @@ class Observer:
         *,
         topics: Mapping[str, TopicState | KafkaProblem],
         apis: frozenset[str],
+        data: _Data,
         terminating: frozenset[str],
     ) -> Observed:
         backlog = self._backlog.of(key)
@@ -106,8 +114,8 @@ class Observer:
                 for kind, item in self._store.children({"metadata": meta})
             },
             apis=apis,
-            secrets=self._named("Secret", key.namespace, desired.secrets),
-            config_maps=self._named("ConfigMap", key.namespace, desired.config_maps),
+            secrets=_named(data, "Secret", key.namespace, desired.secrets),
+            config_maps=_named(data, "ConfigMap", key.namespace, desired.config_maps),
             claimants=self._claims.against(key),
             lag=backlog.lag,
             dead_letters=backlog.dead_letters,
@@ -116,31 +124,30 @@ class Observer:
             is_namespace_terminating=key.namespace in terminating,
         )
 
-    def _named(self, kind: str, namespace: str, names: Collection[str]) -> Mapping[str, DataObject]:
-        found = {name: self._data[kind, namespace, name][1] for name in names}
-        return {name: data for name, data in found.items() if data is not None}
-
-    async def _read_data(self, batch: Mapping[Key, Desired]) -> None:
+    async def _read_data(self, batch: Mapping[Key, Desired]) -> _Data:
+        """Return every Secret and ConfigMap that a batch names; None for one that isn't there."""
         wanted = {
             (kind, key.namespace, name)
             for key, desired in batch.items()
             for kind, names in (("Secret", desired.secrets), ("ConfigMap", desired.config_maps))
             for name in names
         }
-        stale_s = self._clock.monotonic_s() - _FRESH_S
-        self._data = {ref: seen for ref, seen in self._data.items() if seen[0] > stale_s}
-        missing = sorted(wanted - self._data.keys())
-        await asyncio.gather(*(self._read_one(reference) for reference in missing))
-
-    async def _read_one(self, reference: _Reference) -> None:
-        async with self._limit:
-            data = await self._read(reference)
-        self._data[reference] = (self._clock.monotonic_s(), data)
+        now_s = self._clock.monotonic_s()
+        self._fresh = {
+            each: seen for each, seen in self._fresh.items() if seen[0] > now_s - _FRESH_S
+        }
+        data: dict[_Reference, DataObject | None] = {
+            each: self._fresh[each][1] for each in wanted & self._fresh.keys()
+        }
+        missing = sorted(wanted - data.keys())
+        data.update(zip(missing, await asyncio.gather(*map(self._read, missing)), strict=True))
+        return data
 
     async def _read(self, reference: _Reference) -> DataObject | None:
         kind, namespace, name = reference
         try:
-            item = await self._objects.read(kind, namespace, name)
+            async with self._limit:
+                item = await self._objects.read(kind, namespace, name)
         except KubeNotFound:
             return None
         except KubeUnavailable:
@@ -148,4 +155,13 @@ class Observer:
         except KubeError:
             # What may not be read is as good as absent: the condition names it.
             return None
-        return data_object(kind, item)
+        found = data_object(kind, item)
+        self._fresh[reference] = (self._clock.monotonic_s(), found)
+        return found
+
+
+def _named(
+    data: _Data, kind: str, namespace: str, names: Collection[str]
+) -> Mapping[str, DataObject]:
+    found = {name: data[kind, namespace, name] for name in names}
+    return {name: each for name, each in found.items() if each is not None}

@@ -18,7 +18,7 @@ from support.helm import CHARTS, ROOT
 _FOLDER = ROOT / "docs" / "runbooks"
 _PAGES = sorted(path for path in _FOLDER.glob("*.md") if path.stem != "README")
 _ALERTS = {alert.name: alert for group in groups() for alert in group.alerts}
-_SECTIONS = ["Is anyone hurt?", "Look first", "What to do", "Over when", "Not again"]
+_SECTIONS = ["Impact", "Look first", "What to do", "Resolved when", "Prevention"]
 _LONGEST_LINES = 60
 _VALUE = re.compile(r"`((?:sender|signup|kafka|operator|monitoring)(?:\.[A-Za-z]+)+)[`=]")
 _OUR_COMMAND = re.compile(r"(?:^    |`)(mailtopic (?:dlq|status|up|inbox)\b[^`\n]*)", re.MULTILINE)
@@ -87,11 +87,11 @@ def _values(chart: str) -> Any:
 
 def test_pages_wake_people_for_what_hurts_people() -> None:
     for name, alert in _ALERTS.items():
-        hurt = (_FOLDER / f"{name}.md").read_text().partition("## Is anyone hurt?\n")[2]
-        calm = hurt.startswith(("Nobody", "Not yet", "Usually nobody", "Some people"))
+        hurt = (_FOLDER / f"{name}.md").read_text().partition("## Impact\n")[2]
+        calm = hurt.startswith(("None", "Usually none", "Some people"))
         if alert.severity is Severity.PAGE and name not in _BEFORE_IT_HURTS:
             assert not calm, name
 
 
 _BEFORE_IT_HURTS = {"KafkaDiskAlmostFull", "KafkaNoQuorum"}
-"""Pages although nobody is hurt yet, because too little time is left once somebody is."""
+"""Pages before there is any impact, because too little time is left afterwards."""

@@ -1,4 +1,4 @@
-"""What is generated for who watches MailTopic: the metrics guide, dashboards and rules.
+"""Generates what monitoring needs: the metrics guide, dashboards and rules.
 
 A tool of the clone: it imports the members whose metrics it lists, and is in no image.
 """

@@ -38,10 +38,10 @@ _UNITS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric, as who looks at it needs to know it.
+    """A metric, as its readers need to know it.
 
     Attributes:
-        members: who shows it: names of MEMBERS, or KAFKA.
+        members: the processes that show it: names of MEMBERS, or KAFKA.
         samples: the names of the series that Prometheus stores.
         use: what to look at it for; empty for those of libraries and of Kafka.
     """
@@ -56,7 +56,7 @@ class Metric:
 
     @property
     def unit(self) -> str:
-        """The unit that the name's ending tells; numbers of things have none."""
+        """The unit in the name's ending; counts have none."""
         return next((unit for end, unit in _UNITS.items() if self.name.endswith(end)), "")
 
     @property

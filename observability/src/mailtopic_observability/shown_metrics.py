@@ -50,7 +50,7 @@ class Kept:
         return shapes
 
     def keep(self, shape: Shape) -> None:
-        """Write it down anew."""
+        """Rewrite the file."""
         self._file.write_text(json.dumps(shape, indent=2) + "\n", encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Kafka, as the agent in the chart's own brokers tells it."""
+"""Kafka, as the agent in the chart's own brokers reports it."""
 
 from typing import Final
 
@@ -48,7 +48,7 @@ _NOW: Final = Row(
             About(
                 "Partitions without a leader",
                 "short",
-                "Nobody can write to them or read them.",
+                "They can be neither written nor read.",
                 ("KafkaOfflinePartitions",),
             ),
             Query(or_zero(f"max({_CONTROLLER}_offlinepartitionscount{{{NAMESPACE}}})")),
@@ -112,7 +112,7 @@ _QUORUM: Final = Row(
             About(
                 "Leaders by broker",
                 "suffix:partitions",
-                "Who serves how many partitions. All at one broker: the others are not back "
+                "Partitions that each broker serves. All at one broker: the others are not back "
                 "for long.",
             ),
             Query(f"sum by (pod) ({_REPLICAS}_leadercount{{{NAMESPACE}}})", "{{pod}}"),

@@ -102,7 +102,7 @@ _TOPICS: Final = Row(
             About(
                 "Hand edits put back",
                 "suffix:/s",
-                "Changes that somebody made to what the operator owns, by where. A steady "
+                "Changes by others to what the operator owns, by where. A steady "
                 "rate: two fight over it.",
             ),
             Query(
@@ -115,7 +115,7 @@ _TOPICS: Final = Row(
         ),
         states(
             About(
-                "Who leads",
+                "Leader",
                 "short",
                 "The replica that acts.",
                 ("MailTopicOperatorNoLeader",),

@@ -91,8 +91,8 @@ _NOW: Final = Row(
             About(
                 "Dead letters",
                 "short",
-                "Records put into the DLQ in all that is shown: nobody could make a mail of "
-                "them. Each is one that somebody waits for.",
+                "Records put into the DLQ in all that is shown: no mail could be made of "
+                "them. Each may be one that a person waits for.",
                 ("MailTopicDeadLettersGrowing",),
             ),
             Query(or_zero(increase("mailtopic_dead_letters_total", TOPIC)), at_end=True),

@@ -34,7 +34,7 @@ _STAT_HEIGHT: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a panel tells of itself.
+    """A panel's description.
 
     Attributes:
         unit: Grafana's id of a unit, or suffix:TEXT.
@@ -107,7 +107,7 @@ def lines(
     """Return a course over time.
 
     Args:
-        about: what it tells of itself.
+        about: its description.
         queries: what is drawn.
         width: of 24 columns.
         stacked: series are parts of a whole.
@@ -225,7 +225,7 @@ def rows(
     """Return a table with a row for each combination of labels.
 
     Args:
-        about: what it tells of itself; its unit is that of columns without one.
+        about: its description; its unit is that of columns without one.
         columns: the numbers.
         labels: the names of the labels' columns, by label; the first is the link's.
         link: the text and address of a link in the first column.

@@ -297,7 +297,7 @@ _BLAME: Final = Row(
             About(
                 "The relay's, or our account's",
                 "suffix:replies/s",
-                "Login or host refused, TLS not trusted, allowance used up, nobody there: mails "
+                "Login or host refused, TLS not trusted, allowance used up, no server there: mails "
                 "wait, no attempt is counted.",
                 ("MailTopicRelayAuthFailing", "MailTopicRelayQuotaUsedUp"),
             ),

@@ -1,4 +1,4 @@
-"""Signup: how many of those who ask for a code get it, and use it."""
+"""Signup: how many people that ask for a code get it, and use it."""
 
 from typing import Final
 
@@ -49,7 +49,7 @@ _NOW: Final = Row(
                 "Verified of asked for",
                 "percentunit",
                 "Codes that came back, of those asked for in all that is shown. What is usual "
-                "depends on who signs up; a fall says that mails don't arrive.",
+                "depends on the audience; a fall says that mails don't arrive.",
                 ("MailTopicDeliverySLOFastBurn",),
             ),
             Query(f"{increase(_SIGNUPS, _VERIFIED)} / {increase(_SIGNUPS, _ASKED)}", at_end=True),
@@ -142,7 +142,7 @@ _FUNNEL: Final = Row(
                 "What became of requests",
                 "suffix:/s",
                 "Signups, resends and verifications by result. Many wrong_code or locked: "
-                "somebody guesses. Many cooling: mails come too late, or a robot.",
+                "codes are guessed. Many cooling: mails come too late, or a robot.",
             ),
             Query(parts(_SIGNUPS, NAMESPACE, "result"), "{{result}}"),
             stacked=True,
@@ -184,7 +184,7 @@ _ANSWERS: Final = Row(
             About(
                 "Answer time by route, p95",
                 "s",
-                "Which of the API's routes is slow. A gap: nobody asked.",
+                "Which of the API's routes is slow. A gap: no requests.",
             ),
             Query(
                 quantiles(0.95, "mailtopic_request_seconds", _API, "method, route"),
@@ -223,8 +223,8 @@ _OUTBOX: Final = Row(
             About(
                 "Deliveries as signup knows them",
                 "suffix:/s",
-                "What the topic told signup of its mails; people see it on the page. Foreign: "
-                "records of the status topic that are no outcomes.",
+                "Outcomes of signup's mails as its topic reported them; people see it on the "
+                "page. Foreign: records of the status topic that are no outcomes.",
             ),
             Query(
                 parts("mailtopic_delivery_states_total", NAMESPACE, "state"),
@@ -245,7 +245,7 @@ _OUTBOX: Final = Row(
 BOARD: Final = Board(
     name="signup",
     title="MailTopic / Signup",
-    description="How many of those who ask for a code get it, and how many use it.",
+    description="How many people that ask for a code get it, and how many use it.",
     choices=(Choice("namespace", "mailtopic_build_info"),),
     rows=(_NOW, _FUNNEL, _ANSWERS, _OUTBOX),
 )

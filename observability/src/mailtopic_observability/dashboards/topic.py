@@ -42,7 +42,7 @@ _NOW: Final = Row(
                 "Delivered of all",
                 "percentunit",
                 "Of the mails that got a final outcome in all that is shown, the share that a "
-                "relay took. Mistyped addresses bounce: below 95 % somebody else is to blame.",
+                "relay took. Mistyped addresses bounce: below 95 % there is another cause.",
                 ("MailTopicRelayRefusing",),
             ),
             Query(
@@ -121,7 +121,7 @@ _OUTCOMES: Final = Row(
             About(
                 "Deliveries by sender",
                 "suffix:mails/s",
-                "Who does the work. One that does nothing has no partition or is stalled.",
+                "Work by sender. One that does nothing has no partition or is stalled.",
                 ("MailTopicStalled",),
             ),
             Query(rate("mailtopic_mails_total", _ACCEPTED, "pod"), "{{pod}}"),

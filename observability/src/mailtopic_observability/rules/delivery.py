@@ -120,7 +120,7 @@ def _waiting() -> tuple[Rule, ...]:
             hold_reason="a pod that moves to another node is back by then",
             severity=Severity.PAGE,
             component="delivery",
-            summary="Nobody delivers a topic's mails",
+            summary="A topic has no sender",
             description=(
                 "No sender of topic {{ $labels.topic }} answers Prometheus; within the last 6 hours"
                 " there were {{ $value }}."
@@ -147,7 +147,7 @@ def _dead() -> tuple[Rule, ...]:
                 "About {{ $value | humanize }} records of topic {{ $labels.topic }} went to the DLQ"
                 " within an hour, reason {{ $labels.reason }}."
             ),
-            expected_when="somebody published garbage by hand",
+            expected_when="garbage was published by hand",
         ),
         Alert(
             name="MailTopicDeadLetterFlood",

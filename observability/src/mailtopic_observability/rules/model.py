@@ -14,12 +14,12 @@ INTERVAL_S: Final = 30
 
 
 class Severity(StrEnum):
-    """Whether an alert may wake somebody."""
+    """Whether an alert may wake a person."""
 
     PAGE = "page"
     """People don't get their mails, or soon won't: now."""
     TICKET = "ticket"
-    """Nobody is hurt yet, or something else takes over: in working hours."""
+    """No impact yet, or something else takes over: in working hours."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ def _work() -> tuple[Rule, ...]:
                 "{{ $value }} MailTopics have the condition Ready {{ $labels.status }}:"
                 " kubectl get mailtopics --all-namespaces names them and the reasons."
             ),
-            expected_when="somebody is setting one up, or its Secret isn't there yet",
+            expected_when="one is being set up, or its Secret isn't there yet",
         ),
     )
 

@@ -21,7 +21,7 @@ class Parameters:
     Attributes:
         objective: the share of mails that are to be delivered in time, below 1.
         threshold_s: what "in time" is; one of BOUNDS_S.
-        lag_limit_s: the age of the oldest waiting mail above which somebody is called.
+        lag_limit_s: the age of the oldest waiting mail above which the alert fires.
         outbox_limit_s: the same for mails that wait for Kafka.
     """
 

@@ -119,7 +119,7 @@ def _refusing() -> tuple[Rule, ...]:
             severity=Severity.PAGE,
             summary="A relay refuses mails for good, and not because of their recipients",
             what="of the mails are refused because of us (5xx: distrust, content, protocol)",
-            expected_when="somebody tests a new domain, template or relay",
+            expected_when="a new domain, template or relay is tested",
         ),
         _share(
             name="MailTopicRelayThrottling",
@@ -142,7 +142,7 @@ def _refusing() -> tuple[Rule, ...]:
             summary="Too many recipients don't exist",
             what=(
                 "of the mails are for recipients that don't exist; providers begin to distrust"
-                " senders of whom more than some per cent bounce"
+                " senders when more than some per cent of their mails bounce"
             ),
             expected_when="an old list of addresses was written to",
             window="1h",

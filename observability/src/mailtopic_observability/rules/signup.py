@@ -9,7 +9,7 @@ ERRORS: Final = "mailtopic:signup_errors:ratio_rate5m"
 COUNT: Final = "mailtopic:signup:count"
 
 _PROBES: Final = "/livez|/readyz|/metrics"
-"""A probe that answers 503 has told its news; nobody was refused a signup by it."""
+"""A probe's 503 is not a signup that was refused."""
 
 
 def group() -> Group:

@@ -27,7 +27,7 @@ GARBAGE: Final = (
     "too-large",
 )
 """Reasons of dead letters that never were a mail: their publisher's fault. Every other reason is
-ours, a new one as well, until somebody decides otherwise."""
+ours, a new one as well, until it is classified."""
 
 _SHORT: Final = ("5m", "30m", "1h", "2h", "6h")
 _LONG: Final = ("1d", "3d", "30d")
@@ -36,7 +36,7 @@ _LONG_INTERVAL: Final = "2m"
 samples of each topic."""
 
 LEAST_BAD: Final = 5
-"""Fewer bad mails in the long window call nobody: of ten mails a night, two are no trend."""
+"""With fewer bad mails in the long window no alert fires: two of ten a night are no trend."""
 
 _GOOD: Final = "mailtopic:delivery_slo_good:rate5m"
 _BAD: Final = "mailtopic:delivery_slo_bad:rate5m"

@@ -8,7 +8,7 @@ from mailtopic_cli.private_files import write_private
 def ensure_certificates(folder: Path) -> Path:
     """Make `ca.pem` and `server.pem` (key and certificate, mode 0600) if they are missing.
 
-    The certificate is for localhost and 127.0.0.1. The CA's own key is not kept, so nobody can
+    The certificate is for localhost and 127.0.0.1. The CA's own key is not kept, so no one can
     sign more with it.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The inbox of this machine: what the program `mailtopic-inbox` is told to keep to loopback."""
+"""The inbox of this machine: `mailtopic-inbox` with settings that keep it to loopback."""
 
 import os
 import sys

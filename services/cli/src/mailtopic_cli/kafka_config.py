@@ -37,7 +37,7 @@ def broker_properties(
         # no other broker that a short session could upset (9 s otherwise).
         "broker.session.timeout.ms": "3000",
         "broker.heartbeat.interval.ms": "500",
-        # A lone developer's group has nobody else to wait for.
+        # A developer's group has no other members to wait for.
         "group.initial.rebalance.delay.ms": "0",
         # Each partition's index files are mapped at this size; 10 MB is for busy clusters.
         "log.index.size.max.bytes": "1048576",

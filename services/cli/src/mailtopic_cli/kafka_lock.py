@@ -1,4 +1,4 @@
-"""Writes `kafka.lock.toml`, for whoever moves MailTopic to another Apache Kafka.
+"""Writes `kafka.lock.toml`, to move MailTopic to another Apache Kafka.
 
     python -m mailtopic_cli.kafka_lock 4.3.1
 

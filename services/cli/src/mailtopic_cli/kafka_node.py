@@ -135,7 +135,7 @@ class KafkaNode:
         records.mkdir(parents=True, exist_ok=True)
         self._log_dir.mkdir(parents=True, exist_ok=True)
         for path in (self.log_file, self._log_dir / "kafka.out"):
-            path.write_bytes(b"")  # so that last_error() never tells of an earlier run
+            path.write_bytes(b"")  # so that last_error() never reports an earlier run
         write_meta_properties(records)
         config = self._data_dir / "server.properties"
         config.write_text(

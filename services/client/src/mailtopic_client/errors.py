@@ -3,7 +3,7 @@
 The tree::
 
     PublishError(Exception)
-    ├── BrokerUnavailable(ConnectionError)   nobody answered in time; may be tried again
+    ├── BrokerUnavailable(ConnectionError)   no answer in time; may be tried again
     └── RecordRefused                        this very record is refused; never try it again
 """
 

@@ -30,7 +30,7 @@ class MailSender:
         keyring: seals the variables. None leaves them readable in Kafka: only for trials.
         locale: the language of mails that don't say otherwise.
         ttl_s: seconds after which a mail isn't sent any more.
-        clock: tells when a mail was accepted.
+        clock: the time at which a mail is accepted.
     """
 
     def __init__(

@@ -81,7 +81,7 @@ class BrokerClient(Protocol):
         """Return the partition that `publish` would choose by each of these keys.
 
         Raises:
-            BrokerUnavailable: nobody tells in time how many partitions there are.
+            BrokerUnavailable: the number of partitions is not known in time.
             RecordRefused: there is no such topic.
         """
         ...

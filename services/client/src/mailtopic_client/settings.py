@@ -28,7 +28,7 @@ class KafkaSettings(SettingsGroup):
     """The user name to log in with."""
 
     password: SecretStr | None = None
-    """The password of the user who logs in."""
+    """The password that belongs to the username."""
 
     ca_file: str | None = None
     """PEM file of the authorities that sign brokers' certificates; unset: the system's."""

@@ -14,7 +14,7 @@ KEEP_ALIVE_S = 15.0
 
 
 class EventFeed:
-    """Hands each published event to all who listen at that moment."""
+    """Passes each published event to all current listeners."""
 
     def __init__(self) -> None:
         self._listeners: set[asyncio.Queue[str | None]] = set()

@@ -1,7 +1,7 @@
 """The HTTP side of the inbox: the page, and an API in Mailpit's shapes.
 
 Errors are problem details (RFC 9457). The API has no login, so it answers only requests for a
-loopback name, or for one that it was told: a page from elsewhere cannot reach it by pointing its
+loopback name, or for one from its settings: a page from elsewhere cannot reach it by pointing its
 own name at this address. Probes answer to any name; a kubelet asks for the pod's address.
 """
 

@@ -119,8 +119,8 @@ def _words(text: str) -> str:
 
 def _addresses(headers: Message, name: str) -> list[dict[str, str]]:
     values = [str(value) for value in headers.get_all(name, [])]
-    nobody: list[tuple[str, str]] = []
-    found = _safely(lambda: getaddresses(values), nobody)
+    none: list[tuple[str, str]] = []
+    found = _safely(lambda: getaddresses(values), none)
     return [_person(address, _words(display)) for display, address in found if address]
 
 

@@ -23,7 +23,7 @@ def server_context(cert_file: Path, key_file: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        # A passphrase is never asked for: there is nobody to type it.
+        # Never ask for a passphrase: there is no terminal to type it in.
         context.load_cert_chain(cert_file, key_file, password=lambda: b"")
     except ssl.SSLError:
         problem = f"{cert_file} and {key_file} are no PEM certificate with its key"

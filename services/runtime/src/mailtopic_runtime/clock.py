@@ -5,7 +5,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time. Wall time may jump; only monotonic time never goes back."""
+    """The time. Wall time may jump; only monotonic time never goes back."""
 
     def now_ms(self) -> int:
         """Return the wall time in epoch milliseconds."""
@@ -29,7 +29,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """The shipped fake: time passes only when it is told to."""
+    """The shipped fake: time passes only when it is advanced."""
 
     def __init__(self, now_ms: int = 1_790_000_000_000) -> None:
         self._now_ms = now_ms

@@ -13,14 +13,14 @@ class LineOutput:
 
     A write costs more than making a line does, and under load one turn has many lines. What a
     process that is killed outright can lose is the lines of its last turn. Any thread may write:
-    what waits is written before its line. Lines never raise: where nobody reads, they are lost.
+    what waits is written before its line. Lines never raise: without a reader they are lost.
     """
 
     def __init__(self) -> None:
         self._waiting: deque[str] = deque()
         self._flushed_by: asyncio.AbstractEventLoop | None = None
-        # The collector of garbage may write a line at any point of this thread: about a task that
-        # failed unseen. It then finds the lock its own, and leaves the line to who is writing.
+        # The garbage collector may write a line at any point of this thread: about a task whose
+        # error was never read. It then holds the lock already, and the outer call writes the line.
         self._lock = threading.RLock()
         self._is_writing = False
         atexit.register(self.flush)
@@ -51,7 +51,7 @@ class LineOutput:
                 self._is_writing = False
 
     def flush_in_time(self, timeout_s: float) -> None:
-        """As `flush`, but give up after some seconds: a pipe that nobody reads takes nothing."""
+        """As `flush`, but give up after some seconds: a pipe without a reader takes nothing."""
         flushing = threading.Thread(target=self.flush, name="log flush", daemon=True)
         flushing.start()
         flushing.join(timeout_s)

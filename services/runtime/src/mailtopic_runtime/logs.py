@@ -39,7 +39,7 @@ class Logger:
     def __init__(self, name: str, fields: dict[str, Any] | None = None) -> None:
         self.name = name
         self._fields = fields or {}
-        # Who writes at which level is said to `logging`, for our modules as for libraries.
+        # Levels are set in `logging`, for our modules as for libraries.
         self._levels = logging.getLogger(name)
 
     def bind(self, **fields: Any) -> "Logger":
@@ -47,7 +47,7 @@ class Logger:
         return Logger(self.name, self._fields | fields)
 
     def debug(self, event: str, /, **fields: Any) -> None:
-        """Write what only somebody who looks for a mistake wants to know."""
+        """Write what helps only when debugging."""
         self._write(logging.DEBUG, "debug", event, fields)
 
     def info(self, event: str, /, **fields: Any) -> None:
@@ -55,11 +55,11 @@ class Logger:
         self._write(logging.INFO, "info", event, fields)
 
     def warning(self, event: str, /, **fields: Any) -> None:
-        """Write what somebody may have to look at."""
+        """Write what may need attention."""
         self._write(logging.WARNING, "warning", event, fields)
 
     def error(self, event: str, /, **fields: Any) -> None:
-        """Write what somebody must look at."""
+        """Write what needs attention."""
         self._write(logging.ERROR, "error", event, fields)
 
     def exception(self, event: str, /, **fields: Any) -> None:
@@ -138,8 +138,8 @@ def reset_logging() -> None:
 def flush_logs(*, timeout_s: float = 1.0) -> None:
     """Write lines that still wait for the end of the loop's turn.
 
-    For who ends the process by force; any other end does it by itself. It gives up after the
-    timeout, because nobody may be reading.
+    Call it before ending the process by force; any other end flushes by itself. It gives up
+    after the timeout, because the pipe may have no reader.
     """
     _OUTPUT.flush_in_time(timeout_s)
 

@@ -1,7 +1,7 @@
 """Metrics as declarations: what they are called, what their labels can be, what they are for.
 
 A label that counts what comes from outside has a closed set of values: whatever isn't among them
-is counted as ``other``, so that nobody can make a process hold ever more series. The docs are
+is counted as ``other``, so that input can't make a process hold ever more series. The docs are
 generated from the same declarations.
 """
 

@@ -2,8 +2,8 @@
 
 The library takes a lock for every number that changes, and a histogram looks at its buckets one
 after another: for a sender, which observes six numbers a mail, that is more than sending it costs.
-Here an observation is two additions. What /metrics shows is made by the library when somebody asks,
-with these values.
+Here an observation is two additions. The library makes what /metrics shows, with these values,
+when it is requested.
 """
 
 import time

@@ -66,7 +66,7 @@ class ProbeServer:
         except OSError as error:
             if port is not None or error.errno != errno.EADDRINUSE:
                 raise _setting_error(error, host, port or DEFAULT_PORT) from None
-            # Nobody asked for that port, and several processes may well share a machine.
+            # The port was not asked for explicitly, and several processes may well share a machine.
             self._server = _listen(host, 0)
             get_logger(__name__).warning("probes.port_taken", port=DEFAULT_PORT, instead=self.port)
         self._server.set_app(self._answer)
@@ -158,7 +158,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        """End connections whose time is over; asked for after each wait and each connection."""
+        """Close connections that are over their time; called after each wait."""
         now_s = time.monotonic()
         while now_s - self._oldest_began_at_s(now_s) > _MAX_SECONDS and self._end_oldest():
             pass

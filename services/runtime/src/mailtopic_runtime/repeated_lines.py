@@ -9,8 +9,8 @@ from mailtopic_runtime.log_lines import json_line
 class Blank(Enum):
     """What is filled in, each time a line is written.
 
-    A WORD is a text of letters, digits and hyphens, such as an id, and is written as it is: nobody
-    looks at it again. TENTHS are a number of which one decimal place is of interest.
+    A WORD is a text of letters, digits and hyphens, such as an id, and is written as it is, without
+    escaping. TENTHS are a number of which one decimal place is of interest.
     """
 
     WORD = '"%s"'

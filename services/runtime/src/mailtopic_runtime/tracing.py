@@ -1,4 +1,4 @@
-"""Spans of one mail's way, at no cost while nobody asked for them.
+"""Spans of one mail's way, at no cost while tracing is off.
 
 What makes spans knows this module only. OpenTelemetry is imported where an endpoint is set and
 nowhere else (docs/adr/0011). Whether a trace is recorded is decided once, where it begins; who gets
@@ -32,7 +32,7 @@ class TracingSettings(SettingsGroup):
     """The collector's OTLP/HTTP address, such as http://otel-collector:4318. Unset: no tracing."""
 
     sample_ratio: float = Field(default=0.1, ge=0, le=1)
-    """Share of the traces begun here that are recorded. Who continues a trace follows its flag."""
+    """Share of the traces begun here that are recorded. A trace continued here follows its flag."""
 
     headers: SecretStr | None = None
     """What the collector wants to see with each request: name=value,name=value."""
@@ -89,7 +89,7 @@ class Span(Protocol):
 
     @property
     def traceparent(self) -> str | None:
-        """What whoever continues the trace is told; None: what came goes on as it is."""
+        """The context to pass on; None: pass on what came."""
         ...
 
     @property
@@ -98,7 +98,7 @@ class Span(Protocol):
         ...
 
     def name(self, name: str) -> None:
-        """Name it anew: what it was for is known only later."""
+        """Rename it: its purpose is known only later."""
         ...
 
     def set(self, key: str, value: Attribute | None) -> None:
@@ -126,7 +126,7 @@ class Span(Protocol):
 
 
 class UnrecordedSpan:
-    """A span that nobody will see; it only says so to whoever continues the trace."""
+    """A span that isn't recorded; only its context is passed on."""
 
     is_recorded = False
     trace_id = None
@@ -146,7 +146,7 @@ class UnrecordedSpan:
     def part(
         self, name: str, kind: SpanKind = SpanKind.INTERNAL, *, start_ns: int | None = None
     ) -> "Span":
-        """Return one that nobody will see either."""
+        """Return one that isn't recorded either."""
         del name, kind, start_ns
         return NO_SPAN
 
@@ -229,7 +229,7 @@ class Tracer:
             name: few names are best; never anything from outside.
             kind: what it is to its parent.
             parent: a valid traceparent of version 00 and the tracestate beside it.
-            trace_id: the id of a trace that begins here, so that whoever does this work again
+            trace_id: the id of a trace that begins here, so that a repetition of this work
                 after a crash is in the same one; else random.
             start_ns: when it began, epoch nanoseconds; else now.
         """

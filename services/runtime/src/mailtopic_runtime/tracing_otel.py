@@ -60,7 +60,7 @@ class OtelSpans:
         )
         self._ids = _Ids()
         self._provider = TracerProvider(
-            sampler=ALWAYS_ON,  # who is recorded was decided before
+            sampler=ALWAYS_ON,  # sampling was decided before
             id_generator=self._ids,
             resource=_resource(service, version),
             shutdown_on_exit=False,

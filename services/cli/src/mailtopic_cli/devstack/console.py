@@ -38,7 +38,7 @@ class PlainConsole:
 
     def say(self, text: str) -> None:
         """Write a line that stays."""
-        # Whoever reads may have gone, and the children must still be stopped.
+        # The reader may have gone, and the children must still be stopped.
         with self._lock, contextlib.suppress(OSError):
             sys.stdout.write(f"{text}\n")
             sys.stdout.flush()

@@ -23,6 +23,6 @@ class BadStart(DevstackError):  # noqa: N818 - reads as what happened
 
 
 def option(words: str) -> str:
-    """Return options as the user who started this writes them: under make, behind a variable."""
+    """Return options as they are written by the user: under make, behind a variable."""
     variable = os.environ.get(OPTIONS_BY)
     return f'{variable}="{words}"' if variable else words

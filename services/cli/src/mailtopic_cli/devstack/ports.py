@@ -76,7 +76,7 @@ def check_ports(ports: Ports) -> None:
 
 
 def port_user(port: int) -> str | None:
-    """Who listens on a local port: "nginx (pid 123)". None if the system does not tell."""
+    """The process that listens on a local port: "nginx (pid 123)". None if it is unknown."""
     inode = _listening_inode(port)
     if inode is None:
         return None

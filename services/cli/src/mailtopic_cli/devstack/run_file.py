@@ -1,4 +1,4 @@
-"""`run.json`: what runs now, for `mailtopic status` and for whoever tests the devstack.
+"""`run.json`: what runs now, for `mailtopic status` and for tests of the devstack.
 
     {"version": 1, "pid": …, "started_at_ms": …, "ready_at_ms": … | null, "data_dir": "…",
      "urls": {"signup": "http://…", …}, "kafka": "127.0.0.1:9092", "smtp": "127.0.0.1:1025",

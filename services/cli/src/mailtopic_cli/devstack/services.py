@@ -1,6 +1,6 @@
 """Which processes make up the pipeline, and with which settings.
 
-Each is started as a program of its own and told everything by its environment.
+Each is started as a program of its own and gets all its settings from the environment.
 """
 
 import os
@@ -72,7 +72,7 @@ def _signup(state: StateDir, ports: Ports) -> Service:
         "MAILTOPIC_DATABASE__URL": f"sqlite:///{state.database}",
         "MAILTOPIC_PEPPER__KEYS_FILE": str(state.pepper_keys),
         "MAILTOPIC_PAGES__INBOX_URL": f"http://{HOST}:{ports.inbox}/",
-        # On this machine everybody is the same client.
+        # On this machine all requests come from the same client.
         "MAILTOPIC_CLIENTS__SIGNUPS_PER_MINUTE": "0",
         "MAILTOPIC_CLIENTS__VERIFIES_PER_FIVE_MINUTES": "0",
         **_shared(state, ports),

@@ -1,4 +1,4 @@
-"""The devstack's directory: its data, keys and logs, and the lock of the one who uses it."""
+"""The devstack's directory: its data, keys and logs, and the lock of the process that uses it."""
 
 import contextlib
 import fcntl

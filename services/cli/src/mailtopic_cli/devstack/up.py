@@ -195,7 +195,7 @@ class _Devstack:
                     os.kill(supervisor.pid, signal.SIGKILL)
 
     async def _stop(self) -> None:
-        """Whoever publishes or sends first, then what they need while they finish."""
+        """Publishers and senders first, then what they need to finish."""
         last = {_KAFKA, _INBOX}
         first = [s.stop() for n, s in self._supervisors.items() if n not in last]
         await asyncio.gather(*first)

@@ -159,7 +159,9 @@ def replay_command(
         selection = _selection(classes, ids, since, until)
         mails_per_s = parse_rate("--rate", rate)
         if not (dry_run or yes or sys.stdin.isatty()):
-            raise SettingError("--yes", "is needed where nobody can be asked (or --dry-run)")
+            raise SettingError(
+                "--yes", "is needed where there is no terminal to ask on (or --dry-run)"
+            )
 
     async def run(session: "Session", settings: "DlqSettings") -> int:
         options = ReplayOptions(
@@ -239,7 +241,7 @@ def _run(
 
     program = f"mailtopic dlq {command}"
     settings = load_dlq_settings(program, topic=topic, bootstrap_servers=bootstrap_servers)
-    # A broker that is away is told in one line; the client would write one a second.
+    # An unreachable broker is reported in one line; the client would write one a second.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
     async def run() -> int:
@@ -257,7 +259,7 @@ def _run(
 def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     from aiokafka.errors import KafkaError  # noqa: PLC0415
 
-    # aiokafka leaves futures behind when another replay takes over; the user was told why.
+    # aiokafka leaves futures behind when another replay takes over; the reason is already printed.
     if not isinstance(context.get("exception"), KafkaError):
         loop.default_exception_handler(context)
 

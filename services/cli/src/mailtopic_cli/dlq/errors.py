@@ -1,4 +1,4 @@
-"""Errors of `mailtopic dlq`. Each is one line for the user, who sees nothing else of it.
+"""Errors of `mailtopic dlq`. Each is one line for the user, without a traceback.
 
 The tree::
 

@@ -41,7 +41,7 @@ class KafkaTopicReader:
     Args:
         client_kwargs: how to reach Kafka, as aiokafka's keyword arguments.
         timeout_s: a broker that doesn't answer for so long is away.
-        progress: is told that a broker is waited for.
+        progress: shows that a broker is waited for.
 
     Raises:
         BrokerAway: no broker answers in time.
@@ -255,7 +255,7 @@ def _take_note(sending: asyncio.Future[Any]) -> None:
 
 
 async def _stop_quietly(client: Any) -> None:
-    # Stopping flushes, and whoever waited for a broker once shall not wait again.
+    # Stopping flushes, and a user that has waited for a broker once should not wait again.
     with contextlib.suppress(errors.KafkaError, TimeoutError):
         async with asyncio.timeout(5):
             await client.stop()

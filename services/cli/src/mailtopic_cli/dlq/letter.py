@@ -61,7 +61,7 @@ class DeadLetter:
         return safe_text(self.headers.error.error_class) if self.headers.error else NO_CLASS
 
     def is_expired(self, now_ms: int) -> bool | None:
-        """Whether its time is over; None if nobody can tell."""
+        """Whether it has expired; None if unknown."""
         return None if self.mail is None else now_ms >= self.mail.expires_at
 
 

@@ -15,7 +15,7 @@ from mailtopic_cli.dlq.selection import Selection
 from mailtopic_cli.dlq.session import Session
 
 MAX_CLASSES = 100
-"""So many classes are counted apart; whoever writes to the DLQ can make up any number."""
+"""So many classes are counted apart; writers to the DLQ can make up any number."""
 
 _OTHER_CLASSES = "others"
 _JSON_BEGIN = '{"records": [\n'
@@ -139,7 +139,7 @@ async def list_letters(
 
 
 class _TablePrinter:
-    """Lines of fixed columns: nobody knows the widest cell before the last one is read."""
+    """Lines of fixed columns: the widest cell isn't known before the last one is read."""
 
     def __init__(self) -> None:
         self._has_head = False

@@ -1,8 +1,8 @@
 """What may be shown of bytes that can hold anything: never a code, never a full address. Pure.
 
-Nobody can tell a code from a word in bytes that couldn't be understood. So only the words of the
+In bytes that can't be parsed, a code looks like any word. So only the words of the
 contract itself are shown; every other letter becomes ``x`` and every digit ``#``. What remains is
-the shape, which is what tells truncated JSON from an HTML page or a Java object.
+the shape, which distinguishes truncated JSON from an HTML page or a Java object.
 """
 
 import re

@@ -16,7 +16,7 @@ from mailtopic_cli.dlq.letter import DeadLetter, is_replay_mark
 from mailtopic_contract import MailRecord, Outcome, StatusEvent
 
 _ANY_ATTEMPT = 2**31
-# One transaction that never ends, without a journal: nobody reads the file after this process.
+# One transaction that never ends, without a journal: the file isn't read after this process.
 _SCHEMA = """
 PRAGMA journal_mode = OFF;
 PRAGMA cache_size = -65536;

@@ -74,7 +74,7 @@ class ReplayWriter(Protocol):
     async def store(self, records: Sequence[NewRecord]) -> None:
         """Store all of the records or none of them.
 
-        It doesn't promise to know which after BrokerAway: whoever opens a writer next can tell
+        It doesn't promise to know which after BrokerAway: the next writer can tell
         from what is stored.
 
         Raises:

@@ -1,6 +1,6 @@
 """`mailtopic dlq replay`: give dead mails another attempt, each death at most once.
 
-A replay and the mark in N.status that tells of it are stored in one transaction, and only the
+A replay and the mark in N.status that records it are stored in one transaction, and only the
 replay that was started last can store anything. So whatever is interrupted, and however often the
 same command is repeated, no death is followed by two replays.
 """
@@ -28,7 +28,7 @@ class Replayed:
 
     Attributes:
         mails: how many were put back and committed.
-        is_interrupted: it was told to stop before it was through.
+        is_interrupted: it was stopped before its end.
     """
 
     mails: int = 0

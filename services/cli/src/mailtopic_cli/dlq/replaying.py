@@ -29,9 +29,9 @@ class ReplayOptions:
     Attributes:
         superseding: purposes of which a newer mail makes the older ones pointless.
         rate: mails a second; None: as fast as the broker takes them.
-        ask: asks the user before anything is put back; None: nobody needs to be asked.
+        ask: asks the user before anything is put back; None: don't ask.
         report: a file for the counts, as JSON, for a program to read. Then it is no failure that
-            nothing matches; None: nobody reads them.
+            nothing matches; None: don't write them.
     """
 
     selection: Selection
@@ -42,7 +42,7 @@ class ReplayOptions:
     report: Path | None = None
 
     def tell(self, plan: ReplayPlan, replayed: int) -> None:
-        """Write the counts, if somebody wants to read them."""
+        """Write the counts, if a report is wanted."""
         if self.report is not None:
             counts = {
                 "matched": plan.matched,

@@ -19,7 +19,7 @@ from mailtopic_runtime import MailTopicSettings, SettingsGroup, load_settings
 
 
 class DeliverySettings(SettingsGroup):
-    """What the senders are told about mails, as far as it matters here."""
+    """The senders' settings about mails that matter here."""
 
     # The senders' other settings may stand in the same environment.
     model_config = SettingsGroup.model_config | {"extra": "ignore"}
@@ -61,7 +61,7 @@ class DlqSettings(MailTopicSettings):
 
     @property
     def legacy(self) -> LegacyDefaults:
-        """What the original payload doesn't say; nobody sees the language here."""
+        """What the original payload doesn't say; the language isn't shown here."""
         return LegacyDefaults(locale="en", max_age_ms=round(self.delivery.max_age_s * 1000))
 
 

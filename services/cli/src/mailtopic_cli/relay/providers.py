@@ -18,7 +18,7 @@ class Provider:
         own_return_path: it puts a return path of its own domain, or of one that is set up there,
             into the envelope. SPF is judged by that one, so the From domain's record needs no
             include.
-        selectors: under which it has its DKIM keys, unless it was told others; empty if they
+        selectors: under which it has its DKIM keys, unless others were configured; empty if they
             differ by account.
     """
 

@@ -148,7 +148,7 @@ class _Kafka:
         from mailtopic_cli.dlq.progress import Progress  # noqa: PLC0415
         from mailtopic_cli.trace.reading import KafkaTopics  # noqa: PLC0415
 
-        # A broker that is away is told in one line; the client would write one a second.
+        # An unreachable broker is reported in one line; the client would write one a second.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
         progress = Progress()
         try:
@@ -178,11 +178,11 @@ async def _tell(
             if not isinstance(wanted, Wanted):
                 mail_ids = await topics.mails_to(wanted)
             found = await topics.search(mail_ids)
-    told = moments_of(_lines(files), mail_ids)
+    logged = moments_of(_lines(files), mail_ids)
     stories: list[Story] = []
     for mail_id in mail_ids:
         known = found.get(mail_id, Known())
-        moments = in_order([*known.moments, *told[mail_id]])
+        moments = in_order([*known.moments, *logged[mail_id]])
         if moments:
             topic = settings.topic if settings else None
             stories.append(

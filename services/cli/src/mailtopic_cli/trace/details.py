@@ -1,6 +1,6 @@
 """Which details of a mail's moments are shown, and what they may hold. Pure.
 
-Who writes logs and topics can be anybody: only names that are known are taken over, and of those
+Logs and topics may have any writer: only names that are known are taken over, and of those
 only what such a detail looks like. No text of a stranger's is shown.
 """
 

@@ -86,7 +86,7 @@ def why_silent(lines: Iterable[str]) -> str:
 
 
 def parse_line(line: str) -> tuple[UUID, Moment] | None:
-    """Return which mail a line tells of, and what; None if it isn't one of ours."""
+    """Return the mail that a line is about, and what it says; None if it isn't one of ours."""
     begin = line.find("{")
     if begin < 0 or len(line) > MAX_LINE_CHARACTERS:
         return None

@@ -25,7 +25,7 @@ _ID = "mt-id"
 
 @dataclass(slots=True)
 class Known:
-    """What Kafka tells of one mail."""
+    """What Kafka holds about one mail."""
 
     moments: list[Moment] = field(default_factory=list)
     accepted_at_ms: int | None = None

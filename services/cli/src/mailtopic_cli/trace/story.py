@@ -36,7 +36,7 @@ class Moment:
     """Something that happened to a mail.
 
     Attributes:
-        at_ms: when, epoch milliseconds, by the clock of the machine that told it.
+        at_ms: when, epoch milliseconds, by the clock of the machine that recorded it.
         event: a word of ours, such as ``deferred``.
         attempt: in which attempt; None before the first.
         details: what may be known of it: no address, no code.
@@ -61,7 +61,7 @@ class Story:
     """All that is known of one mail, in order.
 
     Attributes:
-        topic: the main topic; None if nobody said.
+        topic: the main topic; None if unknown.
         accepted_at_ms: when a service took it; None if its record is gone.
         expires_at_ms: after this it isn't sent.
     """
@@ -102,7 +102,7 @@ class Story:
 
 
 def moment_of(event: StatusEvent) -> Moment:
-    """Return what an event of N.status tells."""
+    """Return the moment that an event of N.status records."""
     details = known_details(
         {
             "relay": event.relay,
@@ -117,7 +117,7 @@ def moment_of(event: StatusEvent) -> Moment:
 
 
 def in_order(moments: Iterable[Moment]) -> tuple[Moment, ...]:
-    """Return moments by time; an outcome that a log line tells as well is one moment."""
+    """Return moments by time; an outcome that is in a log line as well is one moment."""
     told: dict[tuple[str, int | None], Moment] = {}
     rest: list[Moment] = []
     for moment in sorted(moments, key=lambda each: each.source, reverse=True):

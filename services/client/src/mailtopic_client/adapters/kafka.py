@@ -291,7 +291,7 @@ def _keep_for_ever(producer: aiokafka.AIOKafkaProducer) -> None:
 
 
 def _is_dead(producer: aiokafka.AIOKafkaProducer) -> bool:
-    task = producer._sender.sender_task  # noqa: SLF001 - nothing public tells
+    task = producer._sender.sender_task  # noqa: SLF001 - there is nothing public for it
     return task is not None and task.done()
 
 
@@ -300,7 +300,7 @@ async def _stop_in_time(producer: aiokafka.AIOKafkaProducer) -> None:
     await asyncio.wait({stopping}, timeout=CLOSE_TIMEOUT_S)
     if stopping.done():
         return
-    # Nobody takes what is left: cut it off, so that nothing goes on in the background.
+    # What is left can't be delivered: cut it off, so that nothing goes on in the background.
     task = producer._sender.sender_task  # noqa: SLF001 - nothing public ends it
     for unfinished in (stopping, task):
         if unfinished is not None:

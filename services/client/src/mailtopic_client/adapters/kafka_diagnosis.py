@@ -234,7 +234,7 @@ async def _offered(host: str, port: int, kwargs: Mapping[str, Any]) -> list[str]
                 response = await connection.send(request)
             finally:
                 await _close(connection)
-    except Exception:  # noqa: BLE001 - it tells nothing then
+    except Exception:  # noqa: BLE001 - there is no diagnosis then
         return None
     is_refusal = errors.for_code(response.error_code) is errors.IllegalSaslStateError
     return None if is_refusal else sorted(response.enabled_mechanisms)

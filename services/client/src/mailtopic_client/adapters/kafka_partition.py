@@ -56,7 +56,7 @@ class Reading:
     Attributes:
         room: bytes that the poll may still hand out.
         stepped_over: digest of the batch that was the last fault of each partition, which comes
-            again where its end couldn't be told.
+            again where its end is unknown.
     """
 
     def __init__(self, max_record_bytes: int) -> None:

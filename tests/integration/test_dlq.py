@@ -15,7 +15,7 @@ from uuid import UUID
 import aiokafka
 import pytest
 
-from mailtopic_cli.dlq.kafka import KafkaReplayWriter
+from mailtopic_cli.adapters.kafka import KafkaReplayWriter
 from mailtopic_cli.dlq.ports import NewRecord
 from mailtopic_cli.kafka_node import KafkaNode
 from mailtopic_client import KafkaClient, KafkaSettings

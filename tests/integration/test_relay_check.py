@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from mailtopic_cli.adapters.resolver import Resolver
 from mailtopic_cli.relay.dns_check import Sending, check_dns
-from mailtopic_cli.relay.resolver import Resolver
 from support.conditions import until
 from support.dkim_keys import pem, record, rsa_key
 from support.dns_server import SILENT, Zone, dns_server

@@ -2,9 +2,9 @@
 
 import pytest
 
+from mailtopic_cli.adapters.resolver import parse_server
 from mailtopic_cli.relay.providers import provider_of
 from mailtopic_cli.relay.records import RecordError, dkim_key, find_dmarc, find_spf
-from mailtopic_cli.relay.resolver import parse_server
 from mailtopic_runtime import SettingError
 
 

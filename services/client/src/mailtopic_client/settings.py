@@ -4,7 +4,6 @@ import re
 import ssl
 from typing import Any, Literal
 
-from aiokafka.helpers import create_ssl_context
 from pydantic import Field, SecretStr, field_validator
 
 from mailtopic_runtime import SettingError, SettingsGroup
@@ -73,7 +72,7 @@ class KafkaSettings(SettingsGroup):
 
     def _ssl_context(self) -> ssl.SSLContext:
         try:
-            context: ssl.SSLContext = create_ssl_context(cafile=self.ca_file)
+            context = ssl.create_default_context(cafile=self.ca_file)
         except (OSError, ssl.SSLError) as error:
             reason = error.strerror or "it holds no PEM certificate"
             raise SettingError(

@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
@@ -146,7 +146,7 @@ def replay_command(
     The exit code is 0, also when all was left out; 1 when nothing matches or no broker answers;
     2 for a wrong option; 130 when it was interrupted.
     """
-    from mailtopic_cli.dlq.kafka import KafkaReplayWriter  # noqa: PLC0415
+    from mailtopic_cli.adapters.kafka import KafkaReplayWriter  # noqa: PLC0415
     from mailtopic_cli.dlq.replaying import (  # noqa: PLC0415
         ReplayOptions,
         ask_on_terminal,
@@ -235,6 +235,7 @@ def _run(
     bootstrap_servers: str | None,
     timeout_s: float,
 ) -> None:
+    from mailtopic_cli.adapters.kafka import on_loop_error  # noqa: PLC0415
     from mailtopic_cli.dlq.errors import DlqError  # noqa: PLC0415
     from mailtopic_cli.dlq.settings import load_dlq_settings  # noqa: PLC0415
     from mailtopic_runtime import run_program  # noqa: PLC0415
@@ -245,7 +246,7 @@ def _run(
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
     async def run() -> int:
-        asyncio.get_running_loop().set_exception_handler(_on_loop_error)
+        asyncio.get_running_loop().set_exception_handler(on_loop_error)
         try:
             async with _open_session(settings, timeout_s) as session:
                 return await main(session, settings)
@@ -256,17 +257,9 @@ def _run(
     run_program(program, run)
 
 
-def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    from aiokafka.errors import KafkaError  # noqa: PLC0415
-
-    # aiokafka leaves futures behind when another replay takes over; the reason is already printed.
-    if not isinstance(context.get("exception"), KafkaError):
-        loop.default_exception_handler(context)
-
-
 @asynccontextmanager
 async def _open_session(settings: "DlqSettings", timeout_s: float) -> "AsyncIterator[Session]":
-    from mailtopic_cli.dlq.kafka import KafkaTopicReader  # noqa: PLC0415
+    from mailtopic_cli.adapters.kafka import KafkaTopicReader  # noqa: PLC0415
     from mailtopic_cli.dlq.progress import Progress  # noqa: PLC0415
     from mailtopic_cli.dlq.session import Session  # noqa: PLC0415
     from mailtopic_runtime import SystemClock  # noqa: PLC0415

@@ -75,7 +75,7 @@ def check_command(
 
         kubectl exec deploy/SENDER -- mailtopic-sender check
     """
-    from mailtopic_cli.relay.resolver import Resolver  # noqa: PLC0415
+    from mailtopic_cli.adapters.resolver import Resolver  # noqa: PLC0415
     from mailtopic_cli.relay.sender_check import SenderCheck  # noqa: PLC0415
     from mailtopic_runtime import SettingError, run_program  # noqa: PLC0415
 

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from mailtopic_cli.adapters.resolver import Resolver, Unanswered
 from mailtopic_cli.relay.providers import Provider, provider_of
 from mailtopic_cli.relay.records import RecordError, Spf, dkim_key, find_dmarc, find_spf
-from mailtopic_cli.relay.resolver import Resolver, Unanswered
 from mailtopic_runtime import Finding, FindingState
 
 _OK, _WARNING, _FAILED = FindingState.OK, FindingState.WARNING, FindingState.FAILED

@@ -144,7 +144,7 @@ class _Kafka:
 
     @asynccontextmanager
     async def topics(self, settings: "DlqSettings") -> "AsyncIterator[KafkaTopics]":
-        from mailtopic_cli.dlq.kafka import KafkaTopicReader  # noqa: PLC0415
+        from mailtopic_cli.adapters.kafka import KafkaTopicReader  # noqa: PLC0415
         from mailtopic_cli.dlq.progress import Progress  # noqa: PLC0415
         from mailtopic_cli.trace.reading import KafkaTopics  # noqa: PLC0415
 

@@ -35,6 +35,15 @@ _TAKEN_OVER = (errors.ProducerFenced, errors.InvalidProducerEpoch)
 T = TypeVar("T")
 
 
+def on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Ignore futures that aiokafka leaves behind when another replay takes over.
+
+    An exception handler of an event loop; the reason of the end is printed without it.
+    """
+    if not isinstance(context.get("exception"), errors.KafkaError):
+        loop.default_exception_handler(context)
+
+
 class KafkaTopicReader:
     """A consumer without a group; ``async with`` waits for a broker.
 

@@ -1,0 +1,1 @@
+"""The CLI's ports by real clients: Kafka and DNS."""

@@ -19,7 +19,7 @@ from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.domain.schedule import next_attempt
 from mailtopic_sender.domain.templates import TemplateError
 from mailtopic_sender.engine.batches import DeliveryBatches
-from mailtopic_sender.engine.express import Ended, Express, outgoing_mail
+from mailtopic_sender.engine.express import Express, outgoing_mail
 from mailtopic_sender.engine.failures import (
     BUG_ATTEMPTS,
     bug_error,
@@ -70,6 +70,9 @@ class Delivery:
     """Brings records to their outcomes. Safe for many records at once.
 
     No outcome is promised: if the lease ends while a mail waits, `handle` raises Abandoned.
+
+    Attributes:
+        begin: begins a record that needs no decision, without a task; see `Express.begin`.
     """
 
     def __init__(
@@ -102,7 +105,7 @@ class Delivery:
         self._usefulness = Usefulness(policy.superseding_purposes, clock=clock)
         self._in_hand = MailsInHand()
         self._batches = DeliveryBatches(recorder)
-        self._express = Express(
+        self.begin = Express(
             mailer,
             self._batches,
             ledger=ledger,
@@ -112,13 +115,17 @@ class Delivery:
             flood=flood,
             refusals=refusals,
             teller=teller,
-        )
+        ).begin
         self._log = get_logger(__name__)
 
     def prepare(self, record: ConsumedRecord) -> Incoming:
         """Decode a record when it is queued, so that older codes behind it are known as such."""
-        received_s = self._clock.monotonic_s()
-        incoming = decode_incoming(record, self._policy.legacy, received_s=received_s)
+        incoming = decode_incoming(
+            record,
+            self._policy.legacy,
+            received_s=self._clock.monotonic_s(),
+            received_ms=self._clock.now_ms(),
+        )
         if self._ledger.has_former_ids and incoming.has_derived_id:
             former_id = incoming.origin.former_id
             if self._ledger.knew(former_id, since_ms=incoming.origin.timestamp_ms):
@@ -127,14 +134,6 @@ class Delivery:
         if incoming.mail is not None:
             self._usefulness.note(incoming.mail)
         return incoming
-
-    def begin(self, incoming: Incoming, lease: Lease, ended: Ended) -> bool:
-        """Begin a record that needs no decision, without a task; False: it needs `handle`.
-
-        `ended` is called once, after this has returned. Where it says that the record isn't done,
-        the caller must `go_on` with it.
-        """
-        return self._express.begin(incoming, lease, ended)
 
     async def go_on(self, incoming: Incoming, lease: Lease, result: DeliveryResult | None) -> None:
         """Bring a record to its outcome that `begin` has begun; see `handle`."""

@@ -41,13 +41,13 @@ class _Tail:
     """
 
     ends: dict[int, int]
-    reached: dict[bytes, int] = field(default_factory=dict)
-    deferred: dict[bytes, StatusEvent] = field(default_factory=dict)
-    derived: dict[bytes, int] = field(default_factory=dict)
+    reached: dict[int, int] = field(default_factory=dict)
+    deferred: dict[int, StatusEvent] = field(default_factory=dict)
+    derived: dict[int, int] = field(default_factory=dict)
 
     def add(self, events: Iterable[tuple[int, StatusEvent]]) -> None:
         for _partition, event in events:
-            key = event.id.bytes
+            key = event.id.int
             if event.id.version == _DERIVED:
                 self.derived[key] = max(event.at, self.derived.get(key, 0))
             if _reached(event) >= self.reached.get(key, 0):
@@ -68,7 +68,7 @@ class Ledger:
     def __init__(self, log: StatusLog, *, recent: int = RECENT) -> None:
         self._log = log
         self._limit = recent
-        self._recent: OrderedDict[bytes, int] = OrderedDict()
+        self._recent: OrderedDict[int, int] = OrderedDict()
         self._restored: dict[Hashable, _Tail] = {}
         self._caught_up: dict[int, tuple[int, _Tail]] = {}
         self._catching_up = asyncio.Lock()
@@ -153,7 +153,7 @@ class Ledger:
 
     def remember(self, event: StatusEvent) -> None:
         """Remember an outcome of which nothing is left to be done."""
-        key = event.id.bytes
+        key = event.id.int
         self._recent[key] = max(self._recent.get(key, 0), _reached(event))
         self._recent.move_to_end(key)
         self._forget_oldest()
@@ -162,7 +162,7 @@ class Ledger:
         """Remember mails that relays have taken; N.status has that stored up to this place."""
         self._ends[partition] = offset + 1
         for mail_id in mail_ids:
-            key = mail_id.bytes
+            key = mail_id.int
             self._recent[key] = _ALWAYS
             self._recent.move_to_end(key)
         self._forget_oldest()
@@ -173,7 +173,7 @@ class Ledger:
 
     def knows(self, mail_id: UUID) -> bool:
         """Whether anything was recorded about a mail."""
-        return self._reached(mail_id.bytes) > 0
+        return self._reached(mail_id.int) > 0
 
     @property
     def has_former_ids(self) -> bool:
@@ -190,25 +190,25 @@ class Ledger:
             former_id: see `RecordOrigin.former_id`.
             since_ms: the record's time, epoch milliseconds.
         """
-        times = (tail.derived.get(former_id.bytes) for tail in self._restored.values())
+        times = (tail.derived.get(former_id.int) for tail in self._restored.values())
         return any(at is not None and at >= since_ms - _CLOCK_SKEW_MS for at in times)
 
     def is_settled(self, mail_id: UUID, attempt: int) -> bool:
         """Whether a record that asks for this attempt would repeat what is done."""
-        return self._reached(mail_id.bytes) >= attempt
+        return self._reached(mail_id.int) >= attempt
 
     def half_deferred(self, mail_id: UUID, attempt: int) -> StatusEvent | None:
         """Return the deferral of this attempt if nobody knows whether a retry topic has the mail.
 
         None if it has, or if the mail went on from there.
         """
-        key = mail_id.bytes
+        key = mail_id.int
         if self._recent.get(key, 0) >= attempt or self._reached(key) != attempt:
             return None
         found = (tail.deferred.get(key) for tail in self._restored.values())
         return next((event for event in found if event and event.attempt == attempt), None)
 
-    def _reached(self, key: bytes) -> int:
+    def _reached(self, key: int) -> int:
         reached = self._recent.get(key, 0)
         for tail in self._restored.values():
             reached = max(reached, tail.reached.get(key, 0))

@@ -13,6 +13,7 @@ from mailtopic_contract import (
     RecordError,
     RetryTier,
     SealingError,
+    to_ms,
 )
 from mailtopic_runtime import Clock, get_logger
 from mailtopic_sender.domain.replies import ReplyClass
@@ -120,11 +121,13 @@ class Delivery:
 
     def prepare(self, record: ConsumedRecord) -> Incoming:
         """Decode a record when it is queued, so that older codes behind it are known as such."""
+        time_ms = to_ms(record.timestamp_ms)
+        queue_ms = self._clock.now_ms() - time_ms if time_ms > 0 else 0
         incoming = decode_incoming(
             record,
             self._policy.legacy,
             received_s=self._clock.monotonic_s(),
-            received_ms=self._clock.now_ms(),
+            queue_s=max(queue_ms, 0) / 1000,
         )
         if self._ledger.has_former_ids and incoming.has_derived_id:
             former_id = incoming.origin.former_id

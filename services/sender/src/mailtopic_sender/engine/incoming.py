@@ -14,7 +14,7 @@ from mailtopic_contract import (
     decode_headers,
     decode_record,
 )
-from mailtopic_contract.record import UNSPECIFIED_PURPOSE, is_in_seconds, to_ms
+from mailtopic_contract.record import UNSPECIFIED_PURPOSE, is_in_seconds
 from mailtopic_sender.ports import ConsumedRecord
 
 _EARLIEST_MS = 10**12
@@ -29,7 +29,7 @@ class Incoming(NamedTuple):
 
     Attributes:
         received_s: when it was queued, monotonic seconds.
-        received_ms: the same, epoch milliseconds.
+        queue_s: how long it lay in Kafka before that, seconds; 0 if its time isn't known.
         headers: the decoded headers; defaults if they can't be decoded.
         origin: where the record was first stored.
         mail: None if the record is no mail.
@@ -38,17 +38,11 @@ class Incoming(NamedTuple):
 
     record: ConsumedRecord
     received_s: float
-    received_ms: int
+    queue_s: float
     headers: MailHeaders
     origin: RecordOrigin
     mail: MailRecord | None = None
     error: Exception | None = None
-
-    @property
-    def queue_s(self) -> float:
-        """How long the record lay in Kafka, seconds; 0 if its time isn't known."""
-        time_ms = to_ms(self.record.timestamp_ms)
-        return max(0.0, (self.received_ms - time_ms) / 1000) if time_ms > 0 else 0.0
 
     @property
     def mail_id(self) -> UUID:
@@ -90,27 +84,27 @@ def decode_incoming(
     legacy: LegacyDefaults,
     *,
     received_s: float = 0.0,
-    received_ms: int = 0,
+    queue_s: float = 0.0,
 ) -> Incoming:
     """Decode a record; never raises for what it holds."""
     here = RecordOrigin(record.topic, record.partition, record.offset, record.timestamp_ms)
     try:
         headers = decode_headers(record.headers)
     except RecordError as error:
-        return Incoming(record, received_s, received_ms, MailHeaders(), here, error=_bare(error))
+        return Incoming(record, received_s, queue_s, MailHeaders(), here, error=_bare(error))
     origin = headers.origin or here
     if record.fault is not None:
-        return Incoming(record, received_s, received_ms, headers, origin, error=record.fault)
+        return Incoming(record, received_s, queue_s, headers, origin, error=record.fault)
     try:
         mail = decode_record(
             record.value, origin=origin, legacy=legacy, known_id=headers.earlier_id
         )
         _check_times(mail)
     except RecordError as error:
-        return Incoming(record, received_s, received_ms, headers, origin, error=_bare(error))
+        return Incoming(record, received_s, queue_s, headers, origin, error=_bare(error))
     except Exception as error:  # noqa: BLE001 - a bug must cost one record, not the consumer
-        return Incoming(record, received_s, received_ms, headers, origin, error=error)
-    return Incoming(record, received_s, received_ms, headers, origin, mail)
+        return Incoming(record, received_s, queue_s, headers, origin, error=error)
+    return Incoming(record, received_s, queue_s, headers, origin, mail)
 
 
 def _bare(error: RecordError) -> RecordError:

@@ -63,6 +63,9 @@ class Ledger:
     It doesn't promise to know outcomes that another process records after `load`. It needn't: a
     partition of a topic has one owner at a time, and a mail is in two topics at once only between
     the deferral that says so and the completion of the record that was deferred.
+
+    Attributes:
+        has_former_ids: whether `knew` can be true of anything.
     """
 
     def __init__(self, log: StatusLog, *, recent: int = RECENT) -> None:
@@ -70,6 +73,7 @@ class Ledger:
         self._limit = recent
         self._recent: OrderedDict[int, int] = OrderedDict()
         self._restored: dict[Hashable, _Tail] = {}
+        self.has_former_ids = False
         self._caught_up: dict[int, tuple[int, _Tail]] = {}
         self._catching_up = asyncio.Lock()
         self._ends: dict[int, int] = {}
@@ -100,6 +104,7 @@ class Ledger:
         await self._read_into(tail, positions)
         self.forget(owner)
         self._restored[owner] = tail
+        self._note_former_ids()
         return len(tail.reached)
 
     async def load_more(self, owner: Hashable, positions: Mapping[int, int | None]) -> None:
@@ -111,6 +116,7 @@ class Ledger:
         tail = self._restored.get(owner)
         if tail is not None:
             await self._read_into(tail, positions)
+            self._note_former_ids()
 
     def has(self, owner: Hashable, partition: int) -> bool:
         """Whether the owner's partition of N.status has been read, and so can take outcomes."""
@@ -145,6 +151,10 @@ class Ledger:
         """Forget what an owner loaded: its partitions belong to others now."""
         self._restored.pop(owner, None)
         self._caught_up.clear()
+        self._note_former_ids()
+
+    def _note_former_ids(self) -> None:
+        self.has_former_ids = any(tail.derived for tail in self._restored.values())
 
     def note(self, event: StatusEvent, *, partition: int, offset: int) -> None:
         """Remember an outcome that N.status has stored at this place."""
@@ -174,11 +184,6 @@ class Ledger:
     def knows(self, mail_id: UUID) -> bool:
         """Whether anything was recorded about a mail."""
         return self._reached(mail_id.int) > 0
-
-    @property
-    def has_former_ids(self) -> bool:
-        """Whether `knew` can be true of anything."""
-        return any(tail.derived for tail in self._restored.values())
 
     def knew(self, former_id: UUID, *, since_ms: int) -> bool:
         """Whether an earlier version recorded something about a record under its former id.

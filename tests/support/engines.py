@@ -28,7 +28,8 @@ from mailtopic_sender.domain.flood import FloodLimits
 from mailtopic_sender.domain.message import Message, MessageComposer
 from mailtopic_sender.domain.refusals import RefusalLimits
 from mailtopic_sender.domain.templates import TemplateSet
-from mailtopic_sender.engine.delivery import Delivery, DeliveryPolicy
+from mailtopic_sender.engine.delivery import Delivery
+from mailtopic_sender.engine.endings import DeliveryPolicy
 from mailtopic_sender.engine.flood_gate import FloodGate
 from mailtopic_sender.engine.lanes import Slots
 from mailtopic_sender.engine.ledger import Ledger

@@ -85,7 +85,7 @@ def is_in_seconds(time_ms: int) -> bool:
 
 def to_ms(time_ms: int) -> int:
     """Return a time in milliseconds that some producers give in seconds."""
-    return time_ms * 1000 if is_in_seconds(time_ms) else time_ms
+    return time_ms * 1000 if time_ms in _SECONDS else time_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,8 @@ class SystemClock:
         """Return the wall time in epoch milliseconds."""
         return time.time_ns() // 1_000_000
 
-    def monotonic_s(self) -> float:
-        """Return the machine's monotonic time in seconds."""
-        return time.monotonic()
+    monotonic_s = staticmethod(time.monotonic)
+    """Return the machine's monotonic time in seconds. No call in between."""
 
 
 class ManualClock:

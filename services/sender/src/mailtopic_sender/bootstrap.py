@@ -33,7 +33,8 @@ from mailtopic_sender.adapters.topic_watch import TopicWatch
 from mailtopic_sender.domain.dkim import DkimSigner
 from mailtopic_sender.domain.message import MessageComposer
 from mailtopic_sender.domain.templates import TemplateError, TemplateSet
-from mailtopic_sender.engine.delivery import Delivery, DeliveryPolicy
+from mailtopic_sender.engine.delivery import Delivery
+from mailtopic_sender.engine.endings import DeliveryPolicy
 from mailtopic_sender.engine.flood_gate import FloodGate
 from mailtopic_sender.engine.lanes import Slots
 from mailtopic_sender.engine.ledger import Ledger

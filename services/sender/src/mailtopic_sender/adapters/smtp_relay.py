@@ -222,13 +222,14 @@ class _Run:
         """See `MessageSource.answered`."""
         transaction = self._under_way.pop(id(message))
         transaction.end_spans(self._relay, answer)
-        if not self.is_looking and not self._session.is_usable:
+        has_ended = not self._session.is_usable
+        if has_ended and not self.is_looking:
             self.is_looking = True
             self._relay.look_for_another()
         if answer is None:
             self._feed.unsent(transaction.offer)
             return
-        place = Place(transaction.number, transaction.is_used, not self._session.is_usable)
+        place = Place(transaction.number, transaction.is_used, has_ended)
         self._relay.report(transaction.offer, answer, place)
 
     def fail(self) -> None:

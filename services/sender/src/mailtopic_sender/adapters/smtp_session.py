@@ -175,7 +175,9 @@ class SmtpSession:
         try:
             if not begun:
                 self.mails += 1
-            reply = await self._offer_envelope(message, begun=begun)
+            # Mostly its grant came together with the reply to the mail before.
+            is_granted = begun and not self._needs_reset and self._link.take_envelope_grant()
+            reply = None if is_granted else await self._offer_envelope(message, begun=begun)
             if reply is None:
                 if self._may_send_ahead(message):
                     following = self._pull(source)

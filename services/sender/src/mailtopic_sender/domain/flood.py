@@ -65,7 +65,14 @@ class FloodBreaker:
                 known at once and those that a relay is slow to take are not.
         """
         self._forget(now_s)
-        self._add(is_dead, now_s)
+        # Slices, because a fast sender's single outcomes would be megabytes.
+        number = int(now_s * _SLICES / self._limits.window_s)
+        if not self._slices or self._slices[-1].number != number:
+            self._slices.append(_Slice(number))
+        self._slices[-1].total += 1
+        self._slices[-1].dead += is_dead
+        self._total += 1
+        self._dead += is_dead
         if is_dead:
             self._died_at_s = now_s
         if self._is_open:
@@ -107,16 +114,6 @@ class FloodBreaker:
         is_known = len(self._recent) == self._limits.least
         if is_known and sum(self._recent) <= self._limits.share * len(self._recent):
             self._close()
-
-    def _add(self, is_dead: bool, now_s: float) -> None:  # noqa: FBT001 - one caller
-        # Slices, because a fast sender's single outcomes would be megabytes.
-        number = int(now_s * _SLICES / self._limits.window_s)
-        if not self._slices or self._slices[-1].number != number:
-            self._slices.append(_Slice(number))
-        self._slices[-1].total += 1
-        self._slices[-1].dead += is_dead
-        self._total += 1
-        self._dead += is_dead
 
     def _forget(self, now_s: float) -> None:
         if self._is_open and now_s - self._died_at_s > self._limits.window_s:

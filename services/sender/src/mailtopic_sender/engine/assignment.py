@@ -75,7 +75,8 @@ class Assignment:
 
     def keep(self, records: Collection[ConsumedRecord]) -> None:
         """Keep what was read of partitions that wait, before they could be paused."""
-        self._early += [record for record in records if record.place in self.waiting]
+        if self.waiting:
+            self._early += [record for record in records if record.place in self.waiting]
 
     def take_early(self) -> list[ConsumedRecord]:
         """Return what was kept of partitions that have been let in."""
@@ -95,8 +96,9 @@ class Assignment:
 
     def enter(self) -> None:
         """A job begins to run; `leave` must follow."""
+        if not self._running:
+            self._idle.clear()
         self._running += 1
-        self._idle.clear()
 
     def leave(self) -> None:
         """A job has ended."""

@@ -88,7 +88,8 @@ class Express:
     def begin(self, incoming: Incoming, lease: Lease, ended: Ended) -> bool:
         """Begin a mail; returns False, having done nothing, if it needs a decision first.
 
-        `ended` is called once, after this has returned.
+        `ended` is called once, after this has returned. Where it says that the record isn't done,
+        the caller must go on with it: see `Delivery.go_on`.
         """
         mail = incoming.mail
         if mail is None or not self._is_plain(incoming, mail) or not self._in_hand.take(mail.id):

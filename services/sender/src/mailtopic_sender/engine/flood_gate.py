@@ -50,12 +50,12 @@ class FloodGate:
         """Something has become of a mail, or somebody else goes on with it."""
         self._under_way -= 1
 
-    def went_on(self, mails: int = 1) -> None:
-        """Note that mails are not dead; between `begin` and `end` of each."""
+    def went_on(self) -> None:
+        """Note that a mail is not dead; between `begin` and `end`."""
         now_s = self._clock.monotonic_s()
-        for left in range(mails):
-            self._breaker.note(is_dead=False, now_s=now_s, under_way=self._under_way - left - 1)
-        self._show()
+        self._breaker.note(is_dead=False, now_s=now_s, under_way=self._under_way - 1)
+        if self._breaker.is_open is not self._was_open:
+            self._show()
 
     async def admit(self, reason: str, lease: Lease) -> None:
         """Return when a dead mail may be buried; between `begin` and `end`.

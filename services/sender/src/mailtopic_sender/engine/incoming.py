@@ -29,6 +29,7 @@ class Incoming(NamedTuple):
 
     Attributes:
         received_s: when it was queued, monotonic seconds.
+        queue_s: how long it lay in Kafka before that, seconds; 0 if its time isn't known.
         headers: the decoded headers; defaults if they can't be decoded.
         origin: where the record was first stored.
         mail: None if the record is no mail.
@@ -37,6 +38,7 @@ class Incoming(NamedTuple):
 
     record: ConsumedRecord
     received_s: float
+    queue_s: float
     headers: MailHeaders
     origin: RecordOrigin
     mail: MailRecord | None = None
@@ -78,27 +80,31 @@ class Incoming(NamedTuple):
 
 
 def decode_incoming(
-    record: ConsumedRecord, legacy: LegacyDefaults, *, received_s: float = 0.0
+    record: ConsumedRecord,
+    legacy: LegacyDefaults,
+    *,
+    received_s: float = 0.0,
+    queue_s: float = 0.0,
 ) -> Incoming:
     """Decode a record; never raises for what it holds."""
     here = RecordOrigin(record.topic, record.partition, record.offset, record.timestamp_ms)
     try:
         headers = decode_headers(record.headers)
     except RecordError as error:
-        return Incoming(record, received_s, MailHeaders(), here, error=_bare(error))
+        return Incoming(record, received_s, queue_s, MailHeaders(), here, error=_bare(error))
     origin = headers.origin or here
     if record.fault is not None:
-        return Incoming(record, received_s, headers, origin, error=record.fault)
+        return Incoming(record, received_s, queue_s, headers, origin, error=record.fault)
     try:
         mail = decode_record(
             record.value, origin=origin, legacy=legacy, known_id=headers.earlier_id
         )
         _check_times(mail)
     except RecordError as error:
-        return Incoming(record, received_s, headers, origin, error=_bare(error))
+        return Incoming(record, received_s, queue_s, headers, origin, error=_bare(error))
     except Exception as error:  # noqa: BLE001 - a bug must cost one record, not the consumer
-        return Incoming(record, received_s, headers, origin, error=error)
-    return Incoming(record, received_s, headers, origin, mail)
+        return Incoming(record, received_s, queue_s, headers, origin, error=error)
+    return Incoming(record, received_s, queue_s, headers, origin, mail)
 
 
 def _bare(error: RecordError) -> RecordError:

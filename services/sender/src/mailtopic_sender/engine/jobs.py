@@ -1,12 +1,13 @@
 """What happens to records once they are queued: with a task or without one, to completion."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
+from functools import partial
 
 from mailtopic_runtime import Logger
 from mailtopic_sender.engine.assignment import Job
 from mailtopic_sender.engine.delivery import Delivery
-from mailtopic_sender.engine.lanes import End, Lanes, Slots
+from mailtopic_sender.engine.lanes import Lanes, Slots
 from mailtopic_sender.engine.lease import Abandoned
 from mailtopic_sender.mail_ports import DeliveryResult
 from mailtopic_sender.metrics import SenderMetrics
@@ -57,24 +58,28 @@ class JobRunner:
         """Cancel what runs and drop what is queued."""
         await self._lanes.cancel()
 
-    def _begin(self, job: Job, end: End) -> bool:
+    def _begin(self, job: Job, lane: Hashable) -> bool:
         """Begin a job without a task, if there is nothing to decide about it."""
         lease = job.assignment.lease
-        if lease.is_over:
-            return False
-
-        def ended(is_done: bool, result: DeliveryResult | None) -> None:  # noqa: FBT001
-            if is_done:
-                self._complete(job)
-                self._leave(job)
-                end(None)
-            else:
-                end(self._go_on(job, result))
-
-        if not self._delivery.begin(job.incoming, lease, ended):
+        ended = partial(self._ended, job, lane)
+        if lease.is_over or not self._delivery.begin(job.incoming, lease, ended):
             return False
         job.assignment.enter()
         return True
+
+    def _ended(
+        self,
+        job: Job,
+        lane: Hashable,
+        is_done: bool,  # noqa: FBT001 - see `Ended`
+        result: DeliveryResult | None,
+    ) -> None:
+        if is_done:
+            self._complete(job)
+            self._leave(job)
+            self._lanes.end(lane, None)
+        else:
+            self._lanes.end(lane, self._go_on(job, result))
 
     async def _go_on(self, job: Job, result: DeliveryResult | None) -> None:
         """The rest of a job that was begun without a task and needs a decision."""

@@ -12,11 +12,8 @@ Job = TypeVar("Job")
 Rest = Coroutine[Any, Any, None]
 """What is left of a job that was begun without a task and turned out to need one."""
 
-End = Callable[[Rest | None], None]
-"""Ends a job that was begun without a task; given the rest of it, that is run first."""
-
-Begin = Callable[[Job, End], bool]
-"""Begins a job without a task; returns whether it did. It must not call `End` before it returns."""
+Begin = Callable[[Job, Hashable], bool]
+"""Begins the job of a lane without a task; returns whether it did. `Lanes.end` follows, later."""
 
 
 class Slots:
@@ -30,20 +27,20 @@ class Slots:
         self.running = 0
         self._free = limit
         self._owed = 0
-        self._waiting: deque[tuple[object, Callable[[], None]]] = deque()
+        self._waiting: deque[tuple[Lanes[Any], Hashable]] = deque()
 
-    def request(self, owner: object, start: Callable[[], None]) -> None:
-        """Call `start` with a slot taken: at once if one is free. It must be given back."""
+    def request(self, lanes: "Lanes[Any]", lane: Hashable) -> None:
+        """Start a lane with a slot taken: at once if one is free. It must be given back."""
         if self._free > 0:
             self._free -= 1
             self.running += 1
-            start()
+            lanes.start(lane)
         else:
-            self._waiting.append((owner, start))
+            self._waiting.append((lanes, lane))
 
-    def withdraw(self, owner: object) -> None:
-        """Forget what an owner has requested and not got."""
-        self._waiting = deque(each for each in self._waiting if each[0] is not owner)
+    def withdraw(self, lanes: "Lanes[Any]") -> None:
+        """Forget what was requested and not got."""
+        self._waiting = deque(each for each in self._waiting if each[0] is not lanes)
 
     def give_back(self) -> None:
         """Let the next job have a slot."""
@@ -52,7 +49,8 @@ class Slots:
             self._owed -= 1
         elif self._waiting:
             self.running += 1
-            self._waiting.popleft()[1]()
+            lanes, lane = self._waiting.popleft()
+            lanes.start(lane)
         else:
             self._free += 1
 
@@ -96,7 +94,8 @@ class Lanes(Generic[Job]):
         self._begin = begin
         self._slots = slots
         self._crashed = crashed
-        self._queues: dict[Hashable, deque[Job]] = {}
+        # Lists, because hardly any lane ever holds a second job.
+        self._queues: dict[Hashable, list[Job]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -109,9 +108,10 @@ class Lanes(Generic[Job]):
         if queue is not None:
             queue.append(job)
             return
-        self._queues[lane] = deque((job,))
-        self._idle.clear()
-        self._slots.request(self, partial(self._start, lane))
+        if not self._queues:
+            self._idle.clear()
+        self._queues[lane] = [job]
+        self._slots.request(self, lane)
 
     async def idle(self) -> None:
         """Return when no job is queued or running."""
@@ -132,15 +132,17 @@ class Lanes(Generic[Job]):
         if tasks:
             await asyncio.wait(tasks)
 
-    def _start(self, lane: Hashable) -> None:
-        job = self._queues[lane].popleft()
-        if self._begin is None or not self._begin(job, partial(self._end, lane)):
+    def start(self, lane: Hashable) -> None:
+        """Start a lane's next job, which has its slot; for `Slots`."""
+        job = self._queues[lane].pop(0)
+        if self._begin is None or not self._begin(job, lane):
             self._spawn(lane, self._work(job))
 
     async def _work(self, job: Job) -> None:
         await self._run(job)
 
-    def _end(self, lane: Hashable, rest: Rest | None) -> None:
+    def end(self, lane: Hashable, rest: Rest | None) -> None:
+        """End a job that was begun without a task; given the rest of it, that is run first."""
         if rest is None:
             self._go_on(lane)
         elif self._is_cancelled:
@@ -172,4 +174,4 @@ class Lanes(Generic[Job]):
                 self._idle.set()
         self._slots.give_back()
         if queue:
-            self._slots.request(self, partial(self._start, lane))
+            self._slots.request(self, lane)

@@ -41,13 +41,13 @@ class _Tail:
     """
 
     ends: dict[int, int]
-    reached: dict[bytes, int] = field(default_factory=dict)
-    deferred: dict[bytes, StatusEvent] = field(default_factory=dict)
-    derived: dict[bytes, int] = field(default_factory=dict)
+    reached: dict[int, int] = field(default_factory=dict)
+    deferred: dict[int, StatusEvent] = field(default_factory=dict)
+    derived: dict[int, int] = field(default_factory=dict)
 
     def add(self, events: Iterable[tuple[int, StatusEvent]]) -> None:
         for _partition, event in events:
-            key = event.id.bytes
+            key = event.id.int
             if event.id.version == _DERIVED:
                 self.derived[key] = max(event.at, self.derived.get(key, 0))
             if _reached(event) >= self.reached.get(key, 0):
@@ -63,13 +63,17 @@ class Ledger:
     It doesn't promise to know outcomes that another process records after `load`. It needn't: a
     partition of a topic has one owner at a time, and a mail is in two topics at once only between
     the deferral that says so and the completion of the record that was deferred.
+
+    Attributes:
+        has_former_ids: whether `knew` can be true of anything.
     """
 
     def __init__(self, log: StatusLog, *, recent: int = RECENT) -> None:
         self._log = log
         self._limit = recent
-        self._recent: OrderedDict[bytes, int] = OrderedDict()
+        self._recent: OrderedDict[int, int] = OrderedDict()
         self._restored: dict[Hashable, _Tail] = {}
+        self.has_former_ids = False
         self._caught_up: dict[int, tuple[int, _Tail]] = {}
         self._catching_up = asyncio.Lock()
         self._ends: dict[int, int] = {}
@@ -100,6 +104,7 @@ class Ledger:
         await self._read_into(tail, positions)
         self.forget(owner)
         self._restored[owner] = tail
+        self._note_former_ids()
         return len(tail.reached)
 
     async def load_more(self, owner: Hashable, positions: Mapping[int, int | None]) -> None:
@@ -111,6 +116,7 @@ class Ledger:
         tail = self._restored.get(owner)
         if tail is not None:
             await self._read_into(tail, positions)
+            self._note_former_ids()
 
     def has(self, owner: Hashable, partition: int) -> bool:
         """Whether the owner's partition of N.status has been read, and so can take outcomes."""
@@ -145,6 +151,10 @@ class Ledger:
         """Forget what an owner loaded: its partitions belong to others now."""
         self._restored.pop(owner, None)
         self._caught_up.clear()
+        self._note_former_ids()
+
+    def _note_former_ids(self) -> None:
+        self.has_former_ids = any(tail.derived for tail in self._restored.values())
 
     def note(self, event: StatusEvent, *, partition: int, offset: int) -> None:
         """Remember an outcome that N.status has stored at this place."""
@@ -153,7 +163,7 @@ class Ledger:
 
     def remember(self, event: StatusEvent) -> None:
         """Remember an outcome of which nothing is left to be done."""
-        key = event.id.bytes
+        key = event.id.int
         self._recent[key] = max(self._recent.get(key, 0), _reached(event))
         self._recent.move_to_end(key)
         self._forget_oldest()
@@ -162,7 +172,7 @@ class Ledger:
         """Remember mails that relays have taken; N.status has that stored up to this place."""
         self._ends[partition] = offset + 1
         for mail_id in mail_ids:
-            key = mail_id.bytes
+            key = mail_id.int
             self._recent[key] = _ALWAYS
             self._recent.move_to_end(key)
         self._forget_oldest()
@@ -173,12 +183,7 @@ class Ledger:
 
     def knows(self, mail_id: UUID) -> bool:
         """Whether anything was recorded about a mail."""
-        return self._reached(mail_id.bytes) > 0
-
-    @property
-    def has_former_ids(self) -> bool:
-        """Whether `knew` can be true of anything."""
-        return any(tail.derived for tail in self._restored.values())
+        return self._reached(mail_id.int) > 0
 
     def knew(self, former_id: UUID, *, since_ms: int) -> bool:
         """Whether an earlier version recorded something about a record under its former id.
@@ -190,25 +195,25 @@ class Ledger:
             former_id: see `RecordOrigin.former_id`.
             since_ms: the record's time, epoch milliseconds.
         """
-        times = (tail.derived.get(former_id.bytes) for tail in self._restored.values())
+        times = (tail.derived.get(former_id.int) for tail in self._restored.values())
         return any(at is not None and at >= since_ms - _CLOCK_SKEW_MS for at in times)
 
     def is_settled(self, mail_id: UUID, attempt: int) -> bool:
         """Whether a record that asks for this attempt would repeat what is done."""
-        return self._reached(mail_id.bytes) >= attempt
+        return self._reached(mail_id.int) >= attempt
 
     def half_deferred(self, mail_id: UUID, attempt: int) -> StatusEvent | None:
         """Return the deferral of this attempt if nobody knows whether a retry topic has the mail.
 
         None if it has, or if the mail went on from there.
         """
-        key = mail_id.bytes
+        key = mail_id.int
         if self._recent.get(key, 0) >= attempt or self._reached(key) != attempt:
             return None
         found = (tail.deferred.get(key) for tail in self._restored.values())
         return next((event for event in found if event and event.attempt == attempt), None)
 
-    def _reached(self, key: bytes) -> int:
+    def _reached(self, key: int) -> int:
         reached = self._recent.get(key, 0)
         for tail in self._restored.values():
             reached = max(reached, tail.reached.get(key, 0))

@@ -321,7 +321,7 @@ class Pump:
     def _let_go(self, job: Job) -> None:
         self._held_records -= 1
         self._held_bytes -= job.size
-        if self._held_share() <= _HALF:
+        if self._is_full and self._held_share() <= _HALF:
             self._has_room.set()
 
     def _crashed(self, error: BaseException) -> None:

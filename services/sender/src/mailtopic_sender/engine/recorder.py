@@ -84,28 +84,30 @@ class Recorder:
         self, partition: int, delivered: Sequence[tuple[Incoming, DeliveryResult]]
     ) -> None:
         """Record in N.status that relays have taken these mails, all of them of one partition."""
-        records = [self._accepted(incoming, result) for incoming, result in delivered]
+        now_ms = self._clock.now_ms()
+        mail_ids = [incoming.mail_id for incoming, _ in delivered]
+        records = [
+            OutgoingRecord(
+                *encode_outcome(
+                    mail_id,
+                    Outcome.ACCEPTED,
+                    at_ms=now_ms,
+                    attempt=incoming.attempt,
+                    purpose=incoming.purpose,
+                    relay=result.relay,
+                    reply_class=result.reply_class.value,
+                    smtp=result.smtp,
+                )
+            )
+            for mail_id, (incoming, result) in zip(mail_ids, delivered, strict=True)
+        ]
         offsets = await self._until_stored(
             self._names.status,
             lambda: self._broker.publish_batch(self._names.status, partition, records),
         )
-        mail_ids = [incoming.mail_id for incoming, _ in delivered]
         self._ledger.note_accepted(mail_ids, partition=partition, offset=offsets[-1])
         for _, result in delivered:
             self._metrics.outcome(_ACCEPTED, result.relay)
-
-    def _accepted(self, incoming: Incoming, result: DeliveryResult) -> OutgoingRecord:
-        key, value = encode_outcome(
-            incoming.mail_id,
-            Outcome.ACCEPTED,
-            at_ms=self._clock.now_ms(),
-            attempt=incoming.attempt,
-            purpose=incoming.purpose,
-            relay=result.relay,
-            reply_class=result.reply_class.value,
-            smtp=result.smtp,
-        )
-        return OutgoingRecord(key, value)
 
     async def defer(
         self,

@@ -11,7 +11,6 @@ from mailtopic_contract import (
     Outcome,
     TraceContext,
     is_in_seconds,
-    to_ms,
 )
 from mailtopic_runtime import (
     Blank,
@@ -24,6 +23,7 @@ from mailtopic_runtime import (
     now_ns,
 )
 from mailtopic_runtime.tracing import current_span
+from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.engine.incoming import Incoming
 from mailtopic_sender.mail_ports import DeliveryResult
 from mailtopic_sender.metrics import SenderMetrics
@@ -77,7 +77,7 @@ class Teller:
                     reason="the producer gives record times in seconds: they are taken as such, "
                     "but Kafka's retention takes them for 1970 and may delete records unread",
                 )
-        self._metrics.queued(_queue_s(incoming, self._clock.now_ms()))
+        self._metrics.queued(incoming.queue_s)
 
     def span(self, incoming: Incoming) -> Span:
         """Return the span of one record, from its reception to its outcome.
@@ -113,9 +113,20 @@ class Teller:
         """Measure one attempt's stages; returns the result with what it waited before."""
         since_received_s = self._clock.monotonic_s() - incoming.received_s
         waited_s = since_received_s - result.connect_s - result.transmit_s
-        result = result._replace(wait_s=max(waited_s, 0.0))
-        self._metrics.attempt(result.wait_s, result.connect_s, result.transmit_s)
-        return result
+        wait_s = max(waited_s, 0.0)
+        self._metrics.attempt(wait_s, result.connect_s, result.transmit_s)
+        if result.reply_class is not ReplyClass.ACCEPTED:
+            return result._replace(wait_s=wait_s)
+        return DeliveryResult(  # `_replace` costs several times as much
+            ReplyClass.ACCEPTED,
+            result.relay,
+            result.phase,
+            result.smtp,
+            None,
+            result.connect_s,
+            result.transmit_s,
+            wait_s,
+        )
 
     def delivered(self, mail: MailRecord) -> float:
         """Measure a delivery; returns how long it took, seconds since the mail was accepted.
@@ -146,7 +157,7 @@ class Teller:
         line.write(
             mail.id,
             incoming.headers.attempt,
-            1000 * self._queue_s(incoming),
+            1000 * incoming.queue_s,
             *(() if keyring is None else (keyring.recipient_tag(mail.address),)),
             1000 * result.wait_s,
             1000 * result.connect_s,
@@ -183,7 +194,7 @@ class Teller:
         fields: dict[str, float | str] = {
             "id": str(incoming.mail_id),
             "attempt": incoming.attempt,
-            "queue_ms": _ms(self._queue_s(incoming)),
+            "queue_ms": _ms(incoming.queue_s),
         }
         if incoming.mail is not None and self._keyring is not None:
             fields["recipient"] = self._keyring.recipient_tag(incoming.mail.address)
@@ -205,10 +216,6 @@ class Teller:
                 span.fail(outcome.value)
         self._log.info(_EVENTS[outcome], **fields)
 
-    def _queue_s(self, incoming: Incoming) -> float:
-        since_received_s = self._clock.monotonic_s() - incoming.received_s
-        return _queue_s(incoming, self._clock.now_ms() - round(since_received_s * 1000))
-
 
 def trace_of(headers: MailHeaders) -> TraceContext | None:
     """Return what the next attempt is told of the trace: what came, else the one begun here."""
@@ -217,11 +224,6 @@ def trace_of(headers: MailHeaders) -> TraceContext | None:
     span = current_span.get()
     own = span.traceparent if span is not None else None
     return TraceContext(own) if own else None
-
-
-def _queue_s(incoming: Incoming, received_ms: int) -> float:
-    time_ms = to_ms(incoming.record.timestamp_ms)
-    return max(0.0, (received_ms - time_ms) / 1000) if time_ms > 0 else 0.0
 
 
 def _ms(seconds: float) -> float:

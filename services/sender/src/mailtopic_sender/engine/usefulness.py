@@ -24,3 +24,7 @@ class Usefulness:
         if self._clock.now_ms() >= mail.expires_at:
             return Outcome.EXPIRED
         return Outcome.SUPERSEDED if self._newest.supersedes(mail) else None
+
+    def left_s(self, mail: MailRecord) -> float:
+        """Return the seconds until a mail expires; 0 if it has."""
+        return max(0.0, (mail.expires_at - self._clock.now_ms()) / 1000)

@@ -99,7 +99,7 @@ class SmtpRelay:
             session = await self._opener.open()
         except SessionRefused:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a bug must not stop the relay
             # Like a relay that is away, so that it is tried ever more seldom.
             if not self._has_opening_bug:
                 self._log.error("smtp.bug", relay=self.name, exc_info=error)

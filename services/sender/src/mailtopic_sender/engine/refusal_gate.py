@@ -144,7 +144,7 @@ class RefusalGate:
             reply=result.reply_class.value,
             phase=result.phase,
             words=words,
-            hint="all recipients get these words, so none bounces: MailTopicSenderRefused's runbook",
+            hint="all recipients get these words, none bounces: MailTopicSenderRefused's runbook",
         )
 
 

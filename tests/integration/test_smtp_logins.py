@@ -127,6 +127,22 @@ async def test_a_password_file_that_is_written_ends_the_pause(
     assert len(server.auths) == 2
 
 
+async def test_a_username_file_that_is_written_ends_the_pause(
+    server: LoginServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "username"
+    file.write_text("wrong")
+    relay = settings(server, username="wrong", username_file=file)
+    server.is_right = lambda name, _secret: name == "right"
+    async with mailer_to(relay, refused_login_s=600) as mailer:
+        assert (await mailer.send(mail())).reply_class is C.AUTH
+        file.write_text("\ufeffright\n")
+        async with asyncio.timeout(10):
+            await mailer.wait_available()
+        assert (await mailer.send(mail())).reply_class is C.ACCEPTED
+    assert len(server.auths) == 2
+
+
 async def breaks_off(initial: str, ask: Asks) -> None:
     del initial, ask
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
+from mailtopic_sender.adapters import smtp_opening
 from mailtopic_sender.adapters.smtp_settings import RelaySettings, Security, SmtpTimeouts
 from mailtopic_sender.domain.replies import ReplyClass, parse_rules
 from mailtopic_sender.engine.relays.breaker import Gate
@@ -232,12 +233,36 @@ async def test_a_used_up_allowance_pauses_the_relay() -> None:
     async with SmtpRelay() as relay, mailer_to(settings(relay)) as mailer:
         quota = Fault("rcpt", reply="454 Throttling failure: Daily message quota exceeded.")
         relay.fault(quota)
-        assert (await mailer.send(mail())).reply_class is C.QUOTA
-        assert (await mailer.send(mail())).reply_class is C.QUOTA
-        assert sum("RCPT" in line for _, line in relay.commands) == 1
+        for number in range(3):
+            refused = await mailer.send(mail(f"user{number}@example.org"))
+            assert refused.reply_class is C.QUOTA
+        assert sum("RCPT" in line for _, line in relay.commands) == 2
         relay.heal(quota)
         await asyncio.wait_for(mailer.wait_available(), 10)
         assert (await mailer.send(mail())).reply_class is C.ACCEPTED
+
+
+async def test_a_bug_while_opening_is_told_once_and_closes_the_breaker_like_an_outage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    openings = 0
+
+    async def broken(*_: object, **__: object) -> None:
+        nonlocal openings
+        openings += 1
+        raise AttributeError("a bug")
+
+    with capture_logs() as lines, monkeypatch.context() as broken_code:
+        broken_code.setattr(smtp_opening, "connect", broken)
+        async with SmtpRelay() as relay, mailer_to(settings(relay)) as mailer:
+            tries = await asyncio.gather(*(mailer.send(mail()) for _ in range(30)))
+            assert {one.reply_class for one in tries} == {C.TRANSPORT}
+            assert not mailer.is_available
+            await until(lambda: openings > 13, "some probes")
+            broken_code.undo()
+            await asyncio.wait_for(mailer.wait_available(), 10)
+            assert (await mailer.send(mail())).reply_class is C.ACCEPTED
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["smtp.bug"]
 
 
 async def test_the_missing_login_is_told_once() -> None:

@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from mailtopic_sender.adapters.smtp_settings import RelaySettings, Security, SmtpTimeouts
 from mailtopic_sender.domain.replies import ReplyClass
@@ -245,3 +246,26 @@ async def test_a_relay_that_cannot_be_used_gets_no_offers() -> None:
     assert [each[0].reply_class for each in (first, second)] == [C.AUTH, C.AUTH]
     assert asked == 1
     assert relay.mails == []
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+async def test_a_relay_that_ends_at_streams_gets_none_after_the_second_end(
+    connections: int,
+) -> None:
+    mails = everybody(200)
+    async with SmtpRelay() as relay:
+        relay.hates_streams = True
+        with capture_logs() as lines:
+            async with mailer_to(settings(relay, connections=connections)) as mailer:
+                results = await offered(mailer, mails)
+                relay.flights.clear()
+                assert {each.reply_class for each in await offered(mailer, everybody(50))} == {
+                    C.ACCEPTED
+                }
+    told = Counter(each.reply_class for each in results)
+    assert told[C.UNKNOWN] <= 2 * connections
+    assert told[C.ACCEPTED] == len(mails) - told[C.UNKNOWN]
+    assert max(relay.flights) == 3  # envelopes are pipelined all the same
+    warnings = [line for line in lines if line["event"] == "relay.streams_off"]
+    assert len(warnings) == 1
+    assert "MAILTOPIC_SMTP__PIPELINING" in warnings[0]["hint"]

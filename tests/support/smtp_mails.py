@@ -10,7 +10,7 @@ from mailtopic_sender.adapters.smtp_relay import SmtpRelay
 from mailtopic_sender.adapters.smtp_settings import RelaySettings
 from mailtopic_sender.domain.message import MessageComposer
 from mailtopic_sender.domain.templates import Template, TemplateSet
-from mailtopic_sender.engine.relays.breaker import Backoff
+from mailtopic_sender.engine.relays.backoff import Backoff
 from mailtopic_sender.engine.relays.mailer import RelayMailer
 from mailtopic_sender.engine.relays.patience import Patience
 from mailtopic_sender.engine.relays.port import Relay

@@ -128,6 +128,7 @@ class SmtpRelay:
         self.greylist_share = 1.0
         self.delay_s: float | dict[str, float] = 0.0
         self.grants_data_always = False
+        self.hates_streams = False
         self.drips = False
         self.on_fault: Callable[[Fault], None] = lambda _fault: None
         self.tasks: set[asyncio.Task[None]] = set()

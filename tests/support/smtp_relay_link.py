@@ -301,6 +301,9 @@ class RelayLink(asyncio.Protocol):
             content, taken = bytes(self._buffer[: end + 2]), end + 5
         del self._buffer[:taken]
         self._in_content = False
+        if self._buffer and self.relay.hates_streams:
+            self.cut()
+            return False
         if content.startswith(b"."):
             content = content[1:]
         self._finish(content.replace(b"\r\n..", b"\r\n."))

@@ -2,10 +2,11 @@
 
 import asyncio
 
-from mailtopic_runtime import Clock
+from mailtopic_runtime import Clock, get_logger
 from mailtopic_sender.adapters.smtp_link import SmtpLink
 from mailtopic_sender.adapters.smtp_session import Capabilities, SmtpSession
 from mailtopic_sender.adapters.smtp_settings import SmtpTimeouts
+from mailtopic_sender.adapters.smtp_streams import Streams
 
 
 class DeadEnd(asyncio.Transport):
@@ -34,5 +35,9 @@ class DeadEnd(asyncio.Transport):
 def session(clock: Clock) -> SmtpSession:
     """An open session; must be called while a loop runs."""
     return SmtpSession(
-        SmtpLink(DeadEnd()), Capabilities(), SmtpTimeouts(), opened_at_s=clock.monotonic_s()
+        SmtpLink(DeadEnd()),
+        Capabilities(),
+        SmtpTimeouts(),
+        opened_at_s=clock.monotonic_s(),
+        streams=Streams("dead end", log=get_logger("test")),
     )

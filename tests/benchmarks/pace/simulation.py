@@ -16,6 +16,7 @@ from mailtopic_sender.domain.pace import (
     Verdict,
 )
 from mailtopic_sender.domain.replies import ReplyClass, classify
+from mailtopic_sender.engine.relays.backoff import Backoff
 
 
 @dataclass
@@ -112,6 +113,9 @@ class Sender:
         self._connections = 0
         self._retry_connect_s = 0.0
         self._wakes_at_s = float("inf")
+        self._outages = 0
+        self._is_trying = False
+        self._paused_until_s = 0.0
         self.taken = 0
         self.offers: list[float] = []
         world.at(starts_s, self._pump)
@@ -145,7 +149,10 @@ class Sender:
         if now_s >= self._ends_s:
             self._close_all()
             return
-        while True:
+        if now_s < self._paused_until_s:
+            self._wake(self._paused_until_s)
+            return
+        while not self._is_trying:
             connection = self._connection()
             if connection is None:
                 return
@@ -201,6 +208,7 @@ class Sender:
             self._drop()
 
     def _send(self, connection: Connection, mail: Mail) -> None:
+        self._is_trying = self._outages > 0
         began_s = self.world.now_s
         self.offers.append(began_s)
 
@@ -211,9 +219,11 @@ class Sender:
 
     def _answered(self, connection: Connection, mail: Mail, began_s: float) -> None:
         now_s = self.world.now_s
+        self._is_trying = False
         reply = self.world.offer(connection, mail)
         if reply is None:
             self.taken += 1
+            self._outages = 0
             self.pace.accepted(now_s)
             self._idle.append(connection)
         else:
@@ -224,6 +234,9 @@ class Sender:
         now_s = self.world.now_s
         mail.refusals += 1
         found = classify(reply.code, reply.enhanced, reply.phase, reply.text)
+        if found.blames_relay:
+            self._pause(connection, mail)
+            return
         verdict = self.pace.refused(
             now_s,
             Refusal(
@@ -247,6 +260,16 @@ class Sender:
         else:
             pause_s = min(10.0, 0.25 * 2.0**mail.refusals)
             self.world.at(now_s + pause_s, lambda: self._again(mail))
+
+    def _pause(self, connection: Connection, mail: Mail) -> None:
+        """As the breaker does at a used up allowance; what is under way comes back here, too."""
+        now_s = self.world.now_s
+        self._idle.append(connection)
+        self._waiting.appendleft(mail)
+        if now_s >= self._paused_until_s:
+            self._outages += 1
+            steps_s = Backoff().quota_steps_s
+            self._paused_until_s = now_s + steps_s[min(self._outages, len(steps_s)) - 1]
 
     def _again(self, mail: Mail) -> None:
         self._waiting.appendleft(mail)

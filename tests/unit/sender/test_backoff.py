@@ -3,7 +3,7 @@
 import pytest
 
 from mailtopic_sender.domain.replies import ReplyClass as C
-from mailtopic_sender.engine.relays.breaker import Backoff
+from mailtopic_sender.engine.relays.backoff import Backoff
 
 WINDOW_S = 600
 

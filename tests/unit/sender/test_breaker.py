@@ -7,7 +7,8 @@ import pytest
 
 from mailtopic_runtime import ManualClock, StateLog, get_logger
 from mailtopic_sender.domain.replies import ReplyClass
-from mailtopic_sender.engine.relays.breaker import Backoff, Gate, RelayBreaker
+from mailtopic_sender.engine.relays.backoff import Backoff
+from mailtopic_sender.engine.relays.breaker import Gate, RelayBreaker
 from mailtopic_sender.mail_ports import DeliveryResult
 from support.conditions import until
 
@@ -46,11 +47,11 @@ class Breaking:
         await asyncio.sleep(0)
         return self.refusal
 
-    def report(self, answer: DeliveryResult | None) -> None:
+    def report(self, answer: DeliveryResult | None, recipient: str | None = None) -> None:
         admission = self.breaker.enter()
         assert admission is not None
         self.clock.advance(1)
-        self.breaker.leave(admission, answer)
+        self.breaker.leave(admission, answer, recipient)
 
     def stands_at(self, gate: Gate) -> bool:
         return self.breaker.gate is gate
@@ -89,6 +90,83 @@ async def test_a_used_up_allowance_lets_one_mail_try_at_a_time() -> None:
     await breaking.reaches(Gate.ONE)
     breaking.report(TAKEN)
     assert breaking.stands_at(Gate.ALL)
+    await breaking.breaker.stop()
+
+
+@pytest.mark.parametrize("kind", [ReplyClass.QUOTA, ReplyClass.AUTH, ReplyClass.POLICY])
+@pytest.mark.parametrize("phase", ["rcpt", "data", "body"])
+@pytest.mark.parametrize("others", [0, 1])
+async def test_one_recipient_never_opens_it(kind: ReplyClass, phase: str, others: int) -> None:
+    breaking = Breaking()
+    for _ in range(20):
+        breaking.report(DeliveryResult(kind, "a", phase, "550"), "odd")
+        for number in range(others):
+            breaking.report(TAKEN, f"other {number}")
+        assert breaking.stands_at(Gate.ALL)
+    assert breaking.breaker.is_alone("odd") == bool(others)
+    assert breaking.probes == 0
+
+
+async def test_two_recipients_open_it_unless_others_are_taken_meanwhile() -> None:
+    breaking = Breaking()
+    for number in range(100):
+        breaking.report(USED_UP, f"odd {number}")
+        breaking.report(TAKEN, f"other {number}")
+    assert breaking.stands_at(Gate.ALL)
+    breaking.report(USED_UP, "one")
+    for number in range(100):  # known to be refused alone
+        breaking.report(USED_UP, f"odd {number}")
+    assert breaking.stands_at(Gate.ALL)
+    breaking.report(USED_UP, "two")
+    assert breaking.stands_at(Gate.NONE)
+    await breaking.breaker.stop()
+
+
+async def test_a_refusal_at_the_senders_name_is_about_no_recipient() -> None:
+    breaking = Breaking()
+    breaking.report(DeliveryResult(ReplyClass.AUTH, "a", "mail", "530"), "one")
+    assert breaking.stands_at(Gate.NONE)
+    await breaking.breaker.stop()
+
+
+async def test_a_recipient_that_was_refused_before_does_not_keep_others_waiting() -> None:
+    breaking = Breaking()
+    for recipient in ("one", "two"):
+        breaking.report(USED_UP, recipient)
+    await breaking.reaches(Gate.ONE)
+    probes = breaking.probes
+    for recipient in ("one", "two", "one"):
+        breaking.report(USED_UP, recipient)
+        assert breaking.stands_at(Gate.ONE)
+    assert breaking.probes == probes
+    breaking.report(TAKEN, "three")
+    assert breaking.stands_at(Gate.ALL)
+    for recipient in ("one", "two"):
+        breaking.report(USED_UP, recipient)
+    assert breaking.stands_at(Gate.ALL)
+
+
+async def test_a_mail_taken_to_a_recipient_ends_what_was_known_of_it() -> None:
+    breaking = Breaking()
+    breaking.report(USED_UP, "one")
+    breaking.report(TAKEN, "two")
+    assert breaking.breaker.is_alone("one")
+    breaking.report(TAKEN, "one")
+    assert not breaking.breaker.is_alone("one")
+    for recipient in ("one", "two"):
+        breaking.report(USED_UP, recipient)
+    assert breaking.stands_at(Gate.NONE)
+    await breaking.breaker.stop()
+
+
+async def test_a_mail_that_was_begun_before_the_refusal_says_nothing_against_it() -> None:
+    breaking = Breaking()
+    before = breaking.breaker.enter()
+    assert before is not None
+    breaking.report(USED_UP, "one")
+    breaking.breaker.leave(before, TAKEN, "before")
+    breaking.report(USED_UP, "two")
+    assert breaking.stands_at(Gate.NONE)
     await breaking.breaker.stop()
 
 

@@ -125,6 +125,20 @@ async def test_a_mail_that_the_relay_was_not_asked_about_proves_nothing() -> Non
         assert mailer.relays[0].gate.value == Gate.ALL.value
 
 
+async def test_a_recipient_refused_alone_for_a_quota_stops_nothing_and_is_deferred() -> None:
+    used_up = DeliveryResult(ReplyClass.QUOTA, "memory", "rcpt", "550")
+    relay = MemoryRelay()
+    relay.script(*[used_up] * 3, address="odd@example.org")
+    async with mailer_to(relay) as mailer:
+        odd = []
+        for number in range(3):
+            odd.append((await mailer.send(mail("odd@example.org"))).reply_class)
+            taken = await mailer.send(mail(f"user{number}@example.org"))
+            assert taken.reply_class is ReplyClass.ACCEPTED
+            assert mailer.relays[0].gate is Gate.ALL
+    assert odd == [ReplyClass.QUOTA, ReplyClass.TRANSIENT, ReplyClass.TRANSIENT]
+
+
 class FailsOnce(MemoryRelay):
     """Has a bug in its first probe."""
 

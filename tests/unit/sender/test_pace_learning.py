@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from benchmarks.pace.models import (
     MailsPerConnection,
     Model,
+    Offered,
     RandomRefusals,
     Reply,
     TokenBucket,
@@ -116,14 +117,33 @@ def test_closings_at_random_are_no_cap() -> None:
 
 
 def test_a_relay_that_takes_nothing_is_asked_seldom_and_used_again_soon() -> None:
-    class Away(TokenBucket):
-        def limit(self, now_s: float) -> float:
-            return 0.0001 if 30 <= now_s < 150 else 1000.0
-
-    world = _simulate([Away(1000, burst_s=0.001, reply=_BUSY)], offered_per_s=20, seconds=240)
+    world = _simulate([Away((30, 150))], offered_per_s=20, seconds=240)
     assert sum(world.count.refused[40:150]) < 80
     assert sum(world.count.refused[30:150]) > 10
     assert sum(world.count.taken[200:240]) >= 20 * 40
+
+
+class Away(Model):
+    """Takes nothing at times."""
+
+    def __init__(self, *spans: tuple[float, float]) -> None:
+        self._spans = spans
+
+    def offer(self, offered: Offered, /) -> Reply | None:
+        return _BUSY if any(since <= offered.now_s < end for since, end in self._spans) else None
+
+
+@pytest.mark.parametrize("limit", [14, 200])
+@pytest.mark.parametrize("outage_s", [2, 5, 8, 10, 60])
+def test_the_known_pace_comes_back_within_seconds_of_an_outage(limit: int, outage_s: int) -> None:
+    end_s = 60 + outage_s
+    world = _simulate(
+        [Away((60, end_s), (end_s + 100, end_s + 108)), TokenBucket(limit)],
+        offered_per_s=limit * 2,
+        seconds=end_s + 170,
+    )
+    for back_s in (end_s + 3, end_s + 111):
+        assert sum(world.count.taken[back_s : back_s + 50]) >= 0.93 * limit * 50
 
 
 @pytest.mark.parametrize("outage_s", [20, 60, 600])

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,7 +103,7 @@ def test_mails_taken_before_the_words_came_up_say_nothing_against_them() -> None
 
 
 def test_while_closed_one_mail_tries_after_ever_longer_pauses() -> None:
-    guarded = Guarded()
+    guarded = Guarded(RefusalLimits(hold_s=1000))
     guarded.refuse_all(range(10))
     tries = []
     start_s = guarded.now_s
@@ -116,6 +117,40 @@ def test_while_closed_one_mail_tries_after_ever_longer_pauses() -> None:
     assert gaps == sorted(gaps)
     assert 29 < max(gaps) < 32
     assert len(tries) < 15
+
+
+@pytest.mark.parametrize("blame", Blame)
+def test_a_quiet_topic_is_held_for_a_minute_and_nobody_bounces_after_it(blame: Blame) -> None:
+    guarded = Guarded(RefusalLimits(known_domains=1))
+    verdicts = guarded.refuse_all(range(60), blame=blame)
+    assert verdicts[-1] is Verdict.HELD
+    closed_at_s = guarded.now_s
+    guarded.now_s += 40
+    assert guarded.guard.may_try("one.example", guarded.now_s)  # the turn of the pause
+    assert not guarded.guard.may_try("one.example", guarded.now_s)
+    assert guarded.now_s + guarded.guard.wait_s("one.example", guarded.now_s) <= closed_at_s + 60
+    guarded.now_s = closed_at_s + 61
+    for number in range(60, 90):
+        assert guarded.guard.wait_s("one.example", guarded.now_s) == 0
+        assert guarded.guard.may_try("one.example", guarded.now_s)
+        assert guarded.refuse(number, blame=blame) is Verdict.LATER
+    assert guarded.refuse(90, "553 from denied", blame=Blame.OURS) is Verdict.LATER
+    assert guarded.guard.is_closed
+    assert guarded.take()
+    assert guarded.refuse(91, "550 5.1.1 unknown", blame=Blame.RECIPIENT) is Verdict.COUNTS
+
+
+def test_words_without_end_need_no_memory_without_end() -> None:
+    guarded = Guarded()
+    for number in range(5000):
+        assert guarded.refuse(number, f"550 no {number}", blame=Blame.OURS) is not None
+        if number % 1000 == 999:
+            guarded.take()
+    guard = guarded.guard
+    sizes = [len(each) for each in vars(guard).values() if hasattr(each, "__len__")]
+    assert max(sizes) <= 5000
+    assert len(guard._alike) <= 200  # noqa: SLF001 - what grew
+    assert len(guard._suspects) <= 400  # noqa: SLF001 - the same
 
 
 def test_a_domain_that_was_not_refused_need_not_wait_for_one_that_was() -> None:

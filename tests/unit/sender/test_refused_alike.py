@@ -117,6 +117,24 @@ async def test_what_is_about_the_sender_is_held_after_three(
         await mended(engine, relay, 30 - dead)
 
 
+async def test_a_list_of_dead_addresses_on_a_quiet_topic_is_not_held_for_long(
+    engine: Engine, relay: Relay
+) -> None:
+    refuses = refused(ReplyClass.SENDER, "550 5.7.1", "we know no such sender or recipient")
+    relay.refuses = lambda mail: refuses if mail.recipient.local.startswith("dead") else None
+    for number in range(30):
+        await engine.publish(f"dead{number}@example.com", ttl_s=3600)
+    async with engine.running():
+        await until(lambda: not engine.refusals.is_open, "it is noticed")
+        engine.clock.advance(61)
+        await until(lambda: final(engine)[Outcome.DEFERRED] == 30, "all are put off")
+        assert engine.refusals.waiting == 0
+        assert engine.registry.get_sample_value(GAUGE, {"topic": "mails"}) == 1
+        await engine.publish("user@example.com")
+        await until(lambda: final(engine)[Outcome.ACCEPTED] == 1, "others aren't held up")
+        assert engine.registry.get_sample_value(GAUGE, {"topic": "mails"}) == 0
+
+
 async def test_held_mails_expire(engine: Engine, relay: Relay) -> None:
     relay.refuses = lambda _: refused(ReplyClass.SENDER, "550 5.7.1", "From not allowed")
     for number in range(8):

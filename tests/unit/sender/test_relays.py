@@ -171,6 +171,7 @@ def test_the_user_who_logs_in_may_come_from_a_file(tmp_path: Path) -> None:
     }
     (relay,) = open_relays(parse_relays(json.dumps([A | login])))
     assert (relay.username, relay.password) == ("DOMAIN\\user", "secret")
+    assert set(relay.credential_files) == {tmp_path / "username", tmp_path / "password"}
 
 
 def test_a_user_is_given_once(tmp_path: Path) -> None:

@@ -163,6 +163,7 @@ class _Relay(SettingsGroup):
         password_file: Path | None,
         oauth: OAuthSettings | None,
         ca_setting: str,
+        username_file: Path | None = None,
     ) -> RelaySettings:
         """Return the relay as the adapter takes it."""
         default = Security.TLS if self.port == _TLS_PORT else Security.STARTTLS
@@ -173,6 +174,7 @@ class _Relay(SettingsGroup):
             security=self.security or default,
             username=username,
             password=password,
+            username_file=username_file,
             password_file=password_file,
             oauth=oauth,
             mechanisms=self.mechanisms,
@@ -312,6 +314,7 @@ def _open(number: int, entry: RelayEntry) -> RelaySettings:
     return entry.relay(
         name=entry.name,
         username=login_name(number, entry),
+        username_file=entry.username_file,
         password=password,
         password_file=entry.password_file,
         oauth=oauth,

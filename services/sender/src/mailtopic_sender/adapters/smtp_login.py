@@ -104,13 +104,14 @@ class Login:
         """
         relay = self._relay
         self._files.note()
-        if relay.username is None:
+        username = _read(relay.username_file) or relay.username
+        if username is None:
             return None
         if self._tokens is not None:
             token = await self._tokens.get()
-            return Credentials(relay.username, token.value, token)
-        password = _password(relay)
-        return None if password is None else Credentials(relay.username, password)
+            return Credentials(username, token.value, token)
+        password = _read(relay.password_file) or relay.password
+        return None if password is None else Credentials(username, password)
 
     async def log_in(
         self, smtp: aiosmtplib.SMTP, credentials: Credentials, failed: set[Way]
@@ -251,13 +252,12 @@ def _stamp(file: Path) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def _password(relay: RelaySettings) -> str | None:
-    if relay.password_file is None:
-        return relay.password
+def _read(file: Path | None) -> str | None:
+    """What a file holds now; None if there is none, or it can't be read."""
     try:
-        return relay.password_file.read_text(encoding="utf-8").rstrip("\r\n") or relay.password
+        return None if file is None else file.read_text(encoding="utf-8-sig").rstrip("\r\n")
     except (OSError, UnicodeDecodeError):
-        return relay.password
+        return None
 
 
 def _sends_initial(mechanism: Mechanism) -> bool:

@@ -25,6 +25,7 @@ from mailtopic_sender.adapters.smtp_steps import (
     Watch,
     ignore,
 )
+from mailtopic_sender.adapters.smtp_streams import Streams
 from mailtopic_sender.domain.replies import ReplyClass, ReplyRule, classify
 from mailtopic_sender.domain.reply_text import split_enhanced
 
@@ -70,6 +71,7 @@ class SessionOpener:
         self._login = Login(relay, clock=clock)
         self._clock = clock
         self._log = log
+        self._streams = Streams(relay.name, log=log)
         self._told_about_auth = False
 
     @property
@@ -192,6 +194,7 @@ class SessionOpener:
             self._relay.timeouts,
             opened_at_s=self._clock.monotonic_s(),
             reply_rules=self._relay.reply_rules,
+            streams=self._streams,
         )
 
     async def _log_in(

@@ -38,6 +38,7 @@ class SmtpRelay:
         self._feed: Feed
         self._workers: set[asyncio.Task[None]] = set()
         self._starting = 0
+        self._has_opening_bug = False
         self._is_closed = False
 
     @property
@@ -66,7 +67,7 @@ class SmtpRelay:
     async def probe(self) -> DeliveryResult | None:
         """See `Relay.probe`: opens a session, which is used later."""
         try:
-            session = await self._opener.open()
+            session = await self._open()
         except SessionRefused as refused:
             return self._result(refused.answer)
         self._pool.adopt(session)
@@ -94,7 +95,18 @@ class SmtpRelay:
         self._feed.is_full(connections)
 
     async def _open(self) -> SmtpSession:
-        session = await self._opener.open()
+        try:
+            session = await self._opener.open()
+        except SessionRefused:
+            raise
+        except Exception as error:  # noqa: BLE001 - a bug must not stop the relay
+            # Like a relay that is away, so that it is tried ever more seldom.
+            if not self._has_opening_bug:
+                self._log.error("smtp.bug", relay=self.name, exc_info=error)
+            self._has_opening_bug = True
+            problem = "the sender failed to open a session"
+            raise SessionRefused(Answer(ReplyClass.TRANSPORT, "connect", problem=problem)) from None
+        self._has_opening_bug = False
         self._feed.connected()
         return session
 

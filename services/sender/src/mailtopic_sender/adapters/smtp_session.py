@@ -4,9 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from mailtopic_sender.adapters.smtp_link import BadReply, LinkError, ReplyTimeout, SmtpLink
+from mailtopic_sender.adapters.smtp_link import (
+    BadReply,
+    LinkError,
+    LinkLost,
+    ReplyTimeout,
+    SmtpLink,
+)
 from mailtopic_sender.adapters.smtp_reply import SmtpReply
 from mailtopic_sender.adapters.smtp_settings import SmtpTimeouts
+from mailtopic_sender.adapters.smtp_streams import Streams
 from mailtopic_sender.domain.message import Message
 from mailtopic_sender.domain.replies import ReplyClass, ReplyRule, classify
 
@@ -96,6 +103,7 @@ class SmtpSession:
         *,
         opened_at_s: float,
         reply_rules: Sequence[ReplyRule] = (),
+        streams: Streams,
     ) -> None:
         self.capabilities = capabilities
         self.opened_at_s = opened_at_s
@@ -104,6 +112,8 @@ class SmtpSession:
         self._link = link
         self._timeouts = timeouts
         self._reply_rules = reply_rules
+        self._streams = streams
+        self._ends_before = streams.ends
         self._phase = "mail"
         self._needs_reset = False
         self._is_quick = False
@@ -190,11 +200,16 @@ class SmtpSession:
                     following, is_spoilt = None, True
                 reply = await self._link.reply(self._timeouts.dot_s)
                 self._is_quick = self._link.time_s - sent_at_s < _QUICK_S
+                if following is not None and self._streams.is_doubted:
+                    self._streams.went_well()
             answer = self._judged(reply, reused=reused)
             if is_spoilt:
                 self._link.abort()
         except LinkError as error:
             self._link.abort()
+            is_ahead = following is not None or is_spoilt
+            if is_ahead and self._phase == "body" and isinstance(error, LinkLost):
+                self._streams.ended(ends_before=self._ends_before)
             answer = self._broken(error, reused=reused)
         source.answered(message, answer)
         return following
@@ -202,7 +217,8 @@ class SmtpSession:
     def _may_send_ahead(self, message: Message) -> bool:
         """Whether the next envelope may go out with this message's body."""
         is_small = len(message.content) <= _ONE_WRITE_OCTETS
-        return self._is_quick and is_small and self.capabilities.pipelining
+        is_allowed = self.capabilities.pipelining and self._streams.is_allowed
+        return self._is_quick and is_small and is_allowed
 
     def _pull(self, source: MessageSource) -> Message | None:
         """The next message that this relay can take."""

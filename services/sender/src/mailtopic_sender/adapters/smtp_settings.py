@@ -94,6 +94,8 @@ class RelaySettings:
         port: 587 for submission with STARTTLS, 465 with TLS from the start (RFC 8314).
         name: for logs and metrics.
         username: with password or oauth; used whenever the relay offers AUTH.
+        username_file: the file that the user's name is read from again for each login; while it
+            can't be read, `username` is used. A service account keeps the name it began with.
         password_file: the file that the password is read from again for each login; while it
             can't be read, `password` is used.
         oauth: log in with tokens, not with a password.
@@ -118,6 +120,7 @@ class RelaySettings:
     security: Security = Security.STARTTLS
     username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
+    username_file: Path | None = None
     password_file: Path | None = None
     oauth: OAuthSettings | None = None
     mechanisms: tuple[Mechanism, ...] = ()
@@ -136,7 +139,7 @@ class RelaySettings:
     @property
     def credential_files(self) -> tuple[Path, ...]:
         """The files whose change may make a refused login good."""
-        files = [self.password_file]
+        files = [self.username_file, self.password_file]
         if self.oauth is not None:
             files += [self.oauth.token_file, *self.oauth.files.values()]
         return tuple(file for file in files if file is not None)

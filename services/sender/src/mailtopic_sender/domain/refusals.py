@@ -5,6 +5,7 @@ gets, whatever the words, is about the sender, its plan or the relay: an operato
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -30,7 +31,7 @@ class Verdict(Enum):
     COUNTS = "counts"
     """It means what it says."""
     LATER = "later"
-    """All recipients got these words a short while ago: ask again before they count."""
+    """All recipients get these words, or got them a short while ago: ask again later."""
     HELD = "held"
     """It is about no recipient: the mail waits."""
 
@@ -48,6 +49,8 @@ class RefusalLimits:
             that has lost its directory says so to all.
         known_domains: and those recipients' domains; one domain may well be gone.
         window_s: words that didn't come for so long are counted from zero.
+        hold_s: mails are held for so long at most. Then each is sent again, and what gets the words
+            is put off.
         suspect_s: for so long after the end, the words don't count against a recipient.
     """
 
@@ -57,6 +60,7 @@ class RefusalLimits:
     known: int = 50
     known_domains: int = 5
     window_s: float = 3600.0
+    hold_s: float = 60.0
     suspect_s: float = 300.0
 
 
@@ -71,10 +75,13 @@ class _Tally:
 class RefusalGuard:
     """Closes when (nearly) all that is sent is refused in the same words.
 
-    While it is closed, one mail tries after each pause, 1 s at first and doubled up to 30 s, and
+    While it holds mails, one tries after each pause, 1 s at first and doubled up to 30 s, and
     beside those one a second for a domain that hasn't been refused yet: words that one domain
-    gets don't hold up the others. It opens when a relay takes a mail that was begun after it had
-    closed. A recipient that was refused before doesn't count, however often it is refused.
+    gets don't hold up the others. It holds them for a minute: on a quiet topic, a few recipients
+    that are all dead look the same as a sender that is refused, and mails for others must not wait
+    for long. After that, what gets these words is put off, so that it bounces in neither case.
+    It opens when a relay takes a mail that was begun after it had closed. A recipient that was
+    refused before doesn't count, however often it is refused.
     It doesn't promise to notice words that only a part of the recipients get.
     """
 
@@ -93,8 +100,12 @@ class RefusalGuard:
 
     @property
     def is_closed(self) -> bool:
-        """Whether mails have to wait."""
+        """Whether all get the same words, as far as is known."""
         return self._closed_at_s is not None
+
+    def holds(self, now_s: float) -> bool:
+        """Whether mails have to wait."""
+        return self._closed_at_s is not None and now_s < self._closed_at_s + self._limits.hold_s
 
     def note_accepted(self) -> None:
         """Note that a relay took a mail; while closed, `may_open` says what it means."""
@@ -108,7 +119,7 @@ class RefusalGuard:
         return True
 
     def is_alike(self, words: str) -> bool:
-        """Whether these words are why mails wait."""
+        """Whether these are words that all get."""
         return words in self._alike
 
     def note_refused(
@@ -125,41 +136,38 @@ class RefusalGuard:
         """
         was_closed = self.is_closed
         if was_closed and (words in self._alike or blame is Blame.OURS):
-            self._alike.add(words)
-            self._note_domain(domain)
-            return Verdict.HELD
+            self._note_alike(words, (domain,))
+            return self._put_off(now_s)
         is_suspect = now_s < self._suspects.get(words, now_s)
         tally = self._count(words, hash(recipient), domain, now_s)
         if self._is_too_much(tally, blame, is_suspect=is_suspect):
-            self._alike.add(words)
-            for each in tally.domains:
-                self._note_domain(each)
+            self._note_alike(words, tally.domains)
             if not was_closed:
                 self._close(now_s)
-            return Verdict.HELD
+            return self._put_off(now_s)
         if is_suspect and blame is not Blame.OURS:
             return Verdict.LATER
         return Verdict.COUNTS
 
     def may_try(self, domain: str, now_s: float) -> bool:
         """Whether a mail for this domain may be sent; while closed, this takes the turn."""
-        if not self.is_closed:
+        if not self.holds(now_s):
             return True
         if now_s >= self._next_s:
             self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
             self._next_s = now_s + self._pause_s
             return True
         if domain not in self._domains and now_s >= self._next_new_domain_s:
-            self._note_domain(domain)
+            self._note_domains((domain,))
             self._next_new_domain_s = now_s + _NEW_DOMAIN_PAUSE_S
             return True
         return False
 
     def wait_s(self, domain: str, now_s: float) -> float:
         """Return the seconds until a mail for this domain may try; others may take the turn."""
-        if not self.is_closed:
+        if self._closed_at_s is None:
             return 0.0
-        next_s = self._next_s
+        next_s = min(self._next_s, self._closed_at_s + self._limits.hold_s)
         if domain not in self._domains:
             next_s = min(next_s, self._next_new_domain_s)
         return max(0.0, next_s - now_s)
@@ -173,9 +181,9 @@ class RefusalGuard:
     def _open(self, now_s: float) -> None:
         self._closed_at_s = None
         until_s = now_s + self._limits.suspect_s
-        self._suspects = {
-            words: end_s for words, end_s in self._suspects.items() if end_s > now_s
-        } | dict.fromkeys(self._alike, until_s)
+        left = sorted(self._suspects.items(), key=lambda each: each[1])[-_REMEMBERED_WORDS:]
+        self._suspects = {words: end_s for words, end_s in left if end_s > now_s}
+        self._suspects |= dict.fromkeys(self._alike, until_s)
         self._alike.clear()
         self._domains.clear()
         self._tallies.clear()
@@ -217,6 +225,15 @@ class RefusalGuard:
         allowed = len(tally.recipients) * (1 - self._limits.share) / self._limits.share
         return now_s - tally.last_s > self._limits.window_s or others > allowed + 1
 
-    def _note_domain(self, domain: str) -> None:
-        if len(self._domains) < _REMEMBERED_DOMAINS:
-            self._domains.add(domain)
+    def _put_off(self, now_s: float) -> Verdict:
+        return Verdict.HELD if self.holds(now_s) else Verdict.LATER
+
+    def _note_alike(self, words: str, domains: Iterable[str]) -> None:
+        if len(self._alike) < _REMEMBERED_WORDS:  # others are counted, as before the closing
+            self._alike.add(words)
+        self._note_domains(domains)
+
+    def _note_domains(self, domains: Iterable[str]) -> None:
+        for domain in domains:
+            if len(self._domains) < _REMEMBERED_DOMAINS:
+                self._domains.add(domain)

@@ -60,7 +60,7 @@ class RefusalGate:
     @property
     def is_open(self) -> bool:
         """Whether any number of mails may be sent."""
-        return not self._guard.is_closed
+        return not self._guard.is_closed or not self._guard.holds(self._clock.monotonic_s())
 
     @property
     def waiting(self) -> int:
@@ -127,8 +127,8 @@ class RefusalGate:
             self._bounces.append((_words(mail, result), Bounce(incoming, result)))
 
     def wrong_bounces(self) -> Sequence[Bounce]:
-        """Return, once, the bounces that had the words for which mails wait."""
-        if self.is_open:
+        """Return, once, the bounces that had words that all get."""
+        if not self._guard.is_closed:
             return ()
         wrong = [each for each in self._bounces if self._guard.is_alike(each[0])]
         for each in wrong:
@@ -144,7 +144,7 @@ class RefusalGate:
             reply=result.reply_class.value,
             phase=result.phase,
             words=words,
-            hint="all recipients get these words; mails wait: see MailTopicSenderRefused's runbook",
+            hint="all recipients get these words, none bounces: MailTopicSenderRefused's runbook",
         )
 
 

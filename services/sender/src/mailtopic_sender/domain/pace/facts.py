@@ -19,13 +19,12 @@ class RefusalKind(StrEnum):
     """Another temporary refusal, which may come from load."""
     MAIL = "mail"
     """About this mail or its recipient: the relay did its work."""
-    QUOTA = "quota"
-    """The allowance of a day is used up."""
 
     @classmethod
     def of(cls, reply_class: ReplyClass, phase: str) -> "RefusalKind":
         """Return the kind of a reply that isn't ACCEPTED, by its class and phase.
 
+        What blames the relay, such as a used up allowance, is the breaker's affair, not the pace's.
         A temporary refusal at MAIL isn't about the recipient, which wasn't named yet.
         """
         if reply_class is ReplyClass.GREYLISTED and phase == "mail":
@@ -37,7 +36,6 @@ _KINDS = {
     ReplyClass.THROTTLED: RefusalKind.PACE,
     ReplyClass.CLOSING: RefusalKind.CLOSING,
     ReplyClass.TRANSIENT: RefusalKind.PASSING,
-    ReplyClass.QUOTA: RefusalKind.QUOTA,
 }
 
 
@@ -50,8 +48,6 @@ class Verdict(StrEnum):
     """The connection is used up: the mail may go at once on another one; no attempt is used up."""
     MAIL = "mail"
     """This mail alone was refused; others may go on as before."""
-    QUOTA = "quota"
-    """The relay takes nothing more for now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,10 @@ _OUTAGE = 1.5
 """A spell is an outage if mails hadn't come so many times faster than they were taken at all."""
 _ALIKE = 0.75, 1.33
 _LONGEST_WINDOW_S = 75.0
+_WINDOW_LEAST = 0.8
+"""Where windows are known, a spell that costs more than the rest is an outage."""
+_NEXT_SPELL_S = 90.0
+"""A relay that counts by minutes has another spell within this time."""
 _LONG_SPELL_S = 10.0
 _FIRST_PER_S = 5.0
 """Where nothing is known yet."""
@@ -96,6 +100,8 @@ class LearnedRate:
         self._whole_began_s: float | None = None
         self._whole_passed = 0
         self._spell_rate: float | None = None
+        self._spell_ended_at_s = -math.inf
+        self._known: float | None = None
         # A test whether refusals depend on the rate:
         self._trial: Trial | None = None
         self._whole_tested = 0
@@ -185,6 +191,7 @@ class LearnedRate:
         if not self._refused_in_row:
             self._first_refused_at_s = now_s
             self._rate_before = self._recent.per_s(now_s)
+            self._known = self.limit if self._is_measured else None
         self._refused_in_row += 1
         if began_at_s < self._slowed_at_s:
             return self.limit is not None
@@ -320,6 +327,12 @@ class LearnedRate:
         self._whole_began_s = now_s
         self._suspicion.clear()
         self._trial = None
+        is_first = now_s - self._spell_ended_at_s > _NEXT_SPELL_S
+        self._spell_ended_at_s = now_s
+        known = self._known if self._is_measured and is_first else None
+        if known is not None and rate < known * (_WINDOW_LEAST if self._window_s else 1):
+            self._hold(max(self.limit, known), now_s)
+            return
         is_outage = whole_s > _LONGEST_WINDOW_S or self._rate_before < rate * _OUTAGE
         if not self._is_measured and is_outage:
             # What few mails came before says nothing of a limit.

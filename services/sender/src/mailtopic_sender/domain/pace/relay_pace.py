@@ -17,8 +17,6 @@ from mailtopic_sender.domain.pace.facts import (
 )
 from mailtopic_sender.domain.pace.rate import LearnedRate
 
-_FIRST_QUOTA_PAUSE_S = 30.0
-_LAST_QUOTA_PAUSE_S = 900.0
 _FASTEST = 1e6
 _REMEMBERED = 1024
 _REPEATS = 2
@@ -45,15 +43,13 @@ class RelayPace:
         self._mails = MailsPerConnection(bounds.mails_per_connection, before.mails_per_connection)
         self._taken_at_s = now_s
         self._is_pressed = False
-        self._quota_until_s = -math.inf
-        self._quota_pause_s = 0.0
         self._accepted = 0
         self._refused_recipients: OrderedDict[Hashable, _Before] = OrderedDict()
 
     @property
     def is_open(self) -> bool:
         """Whether any number of mails may go now: no limit is set and none is known."""
-        return self._bound is None and self._rate.is_unlimited and not self._quota_pause_s
+        return self._bound is None and self._rate.is_unlimited
 
     def wait_s(self, now_s: float) -> float:
         """Return the seconds until the next mail may be offered; inf while the share is 0."""
@@ -62,8 +58,6 @@ class RelayPace:
         if self._bound is not None and self._share <= 0:
             return math.inf
         wait_s = self._spacing.wait_s(now_s, self._allowed_per_s(now_s))
-        if self._quota_pause_s:
-            wait_s = max(wait_s, self._quota_until_s - now_s)
         self._is_pressed = self._is_pressed or wait_s > 0
         return wait_s
 
@@ -71,10 +65,6 @@ class RelayPace:
         """Take a turn if there is one: a mail may be offered now."""
         if self.is_open:
             return True
-        if self._quota_pause_s:
-            if now_s < self._quota_until_s:
-                return False
-            self._quota_until_s = now_s + self._quota_pause_s
         if not self._spacing.take(now_s, self._allowed_per_s(now_s)):
             self._is_pressed = True
             return False
@@ -113,15 +103,12 @@ class RelayPace:
         """A mail was taken, or may have been: its final dot was sent."""
         self._now_s = now_s
         self._accepted += 1
-        self._quota_pause_s = 0.0
         self._rate.taken(now_s)
 
     def refused(self, now_s: float, refusal: Refusal) -> Verdict:
         """A mail was refused."""
         self._now_s = now_s
         kind = refusal.kind
-        if kind is RefusalKind.QUOTA:
-            return self._quota_used_up(now_s, refusal)
         again = self._seen_again(refusal.recipient)
         if kind is RefusalKind.MAIL or again is _Again.ALONE:
             self._rate.taken(now_s)
@@ -150,13 +137,6 @@ class RelayPace:
     def _allowed_per_s(self, now_s: float) -> float:
         rate = self._rate.per_s(now_s)
         return min(rate, _FASTEST if self._bound is None else self._bound * self._share)
-
-    def _quota_used_up(self, now_s: float, refusal: Refusal) -> Verdict:
-        if now_s >= self._quota_until_s - self._quota_pause_s or not self._quota_pause_s:
-            pause_s = max(_FIRST_QUOTA_PAUSE_S, self._quota_pause_s * 2, refusal.asked_pause_s)
-            self._quota_pause_s = min(_LAST_QUOTA_PAUSE_S, pause_s)
-            self._quota_until_s = now_s + self._quota_pause_s
-        return Verdict.QUOTA
 
     def _seen_again(self, recipient: Hashable) -> "_Again":
         """Whether others fared better than this recipient since it was last refused."""

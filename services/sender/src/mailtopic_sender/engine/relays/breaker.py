@@ -1,62 +1,15 @@
 """Keeps mails away from a relay that can't take any, and finds out when it can again."""
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from enum import Enum
 
 from mailtopic_runtime import Clock, StateLog
 from mailtopic_sender.domain.replies import SESSION_PHASES, ReplyClass
+from mailtopic_sender.engine.relays.backoff import Backoff
+from mailtopic_sender.engine.relays.blame import Blame
 from mailtopic_sender.mail_ports import DeliveryResult
-
-_BLOCKING = frozenset({ReplyClass.AUTH, ReplyClass.BLOCKED})
-"""What becomes worse by trying often."""
-_GROUP = 3
-"""So many senders pause for the shortest time."""
-_LARGER_GROUP = 1.5
-_LONGEST_S = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """How long a probe waits after the one before, seconds, ±10 % so that processes spread.
-
-    Attributes:
-        steps_s: the pauses in order; the last one repeats.
-        login_steps_s: the same while the relay requires a login at MAIL, or this host is refused.
-        refused_login_steps_s: the same while a login is refused. With the jitter, above ten minutes
-            for a group of up to three senders; see `pause_s`.
-        quota_steps_s: the same while an allowance is used up, which lasts for hours.
-    """
-
-    steps_s: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0)
-    login_steps_s: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
-    refused_login_steps_s: tuple[float, ...] = (700.0,)
-    quota_steps_s: tuple[float, ...] = (30.0, 60.0, 120.0, 300.0, 600.0)
-
-    def pause_s(
-        self, failures: int, reply_class: ReplyClass, *, phase: str = "", share: float = 1.0
-    ) -> float:
-        """Return the pause after this many failures (from 1).
-
-        Servers lock out an account after a handful of refused logins. So that the senders of a
-        group together try fewer than five in ten minutes, each pauses the longer, the smaller its
-        share of the work is, up to an hour, and large groups spread over twice the time.
-        """
-        steps_s = self.steps_s
-        if phase == "auth" and reply_class in _BLOCKING:
-            scale = max(1.0, 1 / max(share * _GROUP, 1e-3))
-            step_s = self.refused_login_steps_s[min(failures, len(self.refused_login_steps_s)) - 1]
-            spread = 1.1 if scale < _LARGER_GROUP else 2.0
-            scaled_s = min(step_s * scale, max(step_s, _LONGEST_S))
-            return scaled_s * random.uniform(0.9, spread)  # noqa: S311 - the same
-        if reply_class in _BLOCKING:
-            steps_s = self.login_steps_s
-        elif reply_class is ReplyClass.QUOTA:
-            steps_s = self.quota_steps_s
-        step_s = steps_s[min(failures, len(steps_s)) - 1]
-        return step_s * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, guards nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +34,12 @@ class Gate(Enum):
 class RelayBreaker:
     """The breaker of one relay.
 
-    It opens at the first answer that blames the relay. Then a probe opens a session, again and
-    again. If it was the session that failed before, the probe's success closes the breaker; if a
-    transaction was refused (a login required at MAIL, an allowance used up), one mail has to pass
-    first. Opening writes one log line, and so does closing.
+    It opens at the first answer that blames the relay, or at the second one where a recipient had
+    been named: see `Blame`. Then a probe opens a session, again and again. If it was the session
+    that failed before, the probe's success closes the breaker; if a transaction was refused (a
+    login required at MAIL, an allowance used up), one mail has to pass first. A recipient that was
+    refused before proves nothing by another refusal, so the next mail tries at once. Opening writes
+    one log line, and so does closing.
     """
 
     def __init__(
@@ -116,6 +71,7 @@ class RelayBreaker:
         self._on_change = on_change
         self._relay = relay
         self._sleep = sleep
+        self._blame = Blame()
         self._share = 1.0
         self._pauses_without_share = False
         self._gate = Gate.ALL
@@ -151,22 +107,33 @@ class RelayBreaker:
             self._on_change()
         return Admission(self._clock.monotonic_s(), is_trial)
 
-    def leave(self, admission: Admission, answer: DeliveryResult | None) -> None:
-        """Report what became of a mail that was let in; None if it was given up."""
+    def leave(
+        self, admission: Admission, answer: DeliveryResult | None, recipient: Hashable = None
+    ) -> None:
+        """Report what became of a mail that was let in; None if it was given up.
+
+        `recipient` is any key of it; None if it isn't known.
+        """
         if admission.is_trial:
             self._trial_runs = False
-        if answer is not None and answer.reply_class.blames_relay:
-            self.note(answer, began_at_s=admission.entered_at_s)
-        elif answer is not None and admission.is_trial and self._gate is Gate.ONE:
-            self._close()
+        if answer is None:
+            pass
+        elif answer.reply_class.blames_relay:
+            is_blamed = self._blame.refused(answer.phase, recipient, self._clock.monotonic_s())
+            # An older answer belongs to an outage that is over.
+            if is_blamed and admission.entered_at_s >= self._closed_at_s:
+                self.trip(answer)
+        else:
+            if answer.reply_class is ReplyClass.ACCEPTED:
+                self._blame.taken(recipient, admission.entered_at_s)
+            if admission.is_trial and self._gate is Gate.ONE:
+                self._close()
         if admission.is_trial:
             self._on_change()
 
-    def note(self, answer: DeliveryResult, *, began_at_s: float) -> None:
-        """Report an answer to a mail that went without an admission, begun at that time."""
-        # An older answer belongs to an outage that is over.
-        if answer.reply_class.blames_relay and began_at_s >= self._closed_at_s:
-            self.trip(answer)
+    def is_alone(self, recipient: Hashable) -> bool:
+        """Whether the relay refuses this recipient while it takes others."""
+        return self._blame.is_alone(recipient)
 
     def trip(self, answer: DeliveryResult) -> None:
         """Open, and begin to probe; nothing new if it is open already."""

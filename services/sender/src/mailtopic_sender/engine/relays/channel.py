@@ -12,7 +12,8 @@ from mailtopic_sender.domain.pace import (
     Verdict,
 )
 from mailtopic_sender.domain.replies import ReplyClass
-from mailtopic_sender.engine.relays.breaker import Backoff, Gate, RelayBreaker
+from mailtopic_sender.engine.relays.backoff import Backoff
+from mailtopic_sender.engine.relays.breaker import Gate, RelayBreaker
 from mailtopic_sender.engine.relays.paced_queue import PacedQueue
 from mailtopic_sender.engine.relays.patience import Patience
 from mailtopic_sender.engine.relays.port import Offer, Place, Relay
@@ -290,6 +291,9 @@ class Channel:
             self._others.decided(offer, result, self)
             return
         if result.reply_class.blames_relay:  # the breaker's affair
+            if self._breaker.is_alone(_recipient(offer)):
+                # Said of this recipient alone, so it waits where it keeps no place and no relay.
+                result = result._replace(reply_class=ReplyClass.TRANSIENT)
             self._others.decided(offer, result, self)
             return
         verdict = self._report(offer, result, place, now_s)
@@ -319,13 +323,13 @@ class Channel:
                 self._open_connections,
                 place.has_ended,
                 result.retry_after_s or 0.0,
-                hash(offer.message.envelope_to),
+                _recipient(offer),
             ),
         )
 
     def _leave(self, offer: Offer, result: DeliveryResult | None) -> None:
         if offer.admission is not None:
-            self._breaker.leave(offer.admission, result)
+            self._breaker.leave(offer.admission, result, _recipient(offer))
             offer.admission = None
 
     def _timed(self, offer: Offer, result: DeliveryResult, now_s: float) -> DeliveryResult:
@@ -364,3 +368,7 @@ class Channel:
         self._empty_if_down()
         self._others.note_change()
         self._queue.wake()
+
+
+def _recipient(offer: Offer) -> int:
+    return hash(offer.message.envelope_to)

@@ -7,7 +7,7 @@ from mailtopic_runtime import Clock, SystemClock
 from mailtopic_runtime.tracing import current_span
 from mailtopic_sender.domain.message import MessageComposer
 from mailtopic_sender.domain.replies import ReplyClass
-from mailtopic_sender.engine.relays.breaker import Backoff
+from mailtopic_sender.engine.relays.backoff import Backoff
 from mailtopic_sender.engine.relays.channel import Channel
 from mailtopic_sender.engine.relays.patience import Patience
 from mailtopic_sender.engine.relays.port import Offer, Relay

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from mailtopic_operator.model.base import Duration, Model, checked, rule
 from mailtopic_operator.model.references import ConfigMapRef, KeysRef
 from mailtopic_operator.model.relays import Relay
+from mailtopic_operator.model.replies import Replies
 from mailtopic_operator.model.signing import Dkim
 from mailtopic_operator.model.topic_rules import SPEC_RULES, TIER_RULES, TOPIC_RULES
 
@@ -310,6 +311,9 @@ class MailTopicSpec(Model):
 
     dead_letter: DeadLetter = Field(default_factory=DeadLetter)
     """Mails that no attempt can deliver: they wait in the DLQ for a person."""
+
+    replies: Replies = Field(default_factory=Replies)
+    """What relays' replies mean, where that isn't known."""
 
     sealing: Sealing | None = None
     """How sealed codes are opened. Unset: sealed mails go to the DLQ."""

@@ -222,7 +222,7 @@ class Autoscaling(Model):
         int | None, _bounded(1, 1000, "write 1 to 1000, at most topic.partitions, or leave it out")
     ] = None
     """Senders that run at most. Unset: one for each partition, or fewer where the relays' rate
-    limits keep more from being of use.
+    limits, set or learned, keep more from being of use.
     """
 
     target_lag_seconds: Annotated[
@@ -234,7 +234,7 @@ class Autoscaling(Model):
         int, _bounded(1, 10_000, "write 1 to 10000 mails a second; the default is 50")
     ] = 50
     """What one sender is taken to deliver in a second: it turns mails that wait into seconds, and
-    the relays' rate limits into a number of senders that is of use.
+    the relays' rate limits, set or learned, into a number of senders that is of use.
     """
 
 

@@ -20,6 +20,9 @@ class Sender:
     def __init__(self) -> None:
         registry = CollectorRegistry()
         self.breaker = Gauge("mailtopic_breaker_open", "x", ("topic", "relay"), registry=registry)
+        self.learned = Gauge(
+            "mailtopic_relay_learned_mails_per_second", "x", ("topic", "relay"), registry=registry
+        )
         self.server, self._thread = start_http_server(0, addr="127.0.0.1", registry=registry)
         self.port: int = self.server.server_port
         self.keep_away(False)
@@ -114,6 +117,29 @@ async def test_a_relay_is_ill_when_every_sender_keeps_away_from_it(
     await health(mail_operators, topic, "Unknown", "NotMeasured")
     reasons = [event["reason"] for event in mail_operators.get("events")["items"]]
     assert reasons.count("RelayUnavailable") == 1
+
+
+async def test_what_the_senders_have_learned_of_a_relay_is_shown_and_follows(
+    mail_operators: Operators, topic: str, senders: list[Sender]
+) -> None:
+    await with_senders(mail_operators, topic)
+    for sender in senders:
+        sender.learned.labels("mails", RELAY).set(7.1)
+        add_pod(mail_operators, topic, sender.port)
+    takes = f"{RELAY} takes about 14 mails/s, learned"
+    await until(
+        lambda: takes in mail_operators.kubectl("get", f"mailtopic/{topic}", "-o", "wide"),
+        "the pace is shown",
+    )
+    status = mail_operators.status(topic)
+    assert status["relays"] == [{"name": RELAY, "mailsPerSecond": 14, "source": "Learned"}]
+
+    senders[0].learned.labels("mails", RELAY).set(30)
+    senders[1].learned.labels("mails", RELAY).set(30)
+    await until(
+        lambda: mail_operators.status(topic)["relays"][0]["mailsPerSecond"] == 60,
+        "another pace is shown",
+    )
 
 
 async def test_a_sender_that_never_answers_holds_nothing_up(

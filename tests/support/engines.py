@@ -1,7 +1,7 @@
 """The engine on its shipped fakes: real code between a topic in memory and a mailer in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +33,7 @@ from mailtopic_sender.engine.endings import DeliveryPolicy
 from mailtopic_sender.engine.flood_gate import FloodGate
 from mailtopic_sender.engine.lanes import Slots
 from mailtopic_sender.engine.ledger import Ledger
+from mailtopic_sender.engine.pace_carrier import PaceCarrier
 from mailtopic_sender.engine.progress import Progress
 from mailtopic_sender.engine.pump import Pump, PumpSettings
 from mailtopic_sender.engine.recorder import Recorder
@@ -85,6 +86,7 @@ class Engine:
     tracer: Tracer = NO_TRACER
     metrics_type: type[SenderMetrics] = SenderMetrics
     shares: list[float] = field(default_factory=list)
+    accounts: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.kafka.now_ms = self.clock.now_ms
@@ -164,6 +166,7 @@ class Engine:
             metrics=self.metrics,
             clock=self.clock,
             share=self._set_share,
+            pace=PaceCarrier(self.mailer, self.accounts if is_main else {}, self.clock),
         )
 
     def _set_share(self, share: float) -> None:

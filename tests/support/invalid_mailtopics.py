@@ -24,6 +24,7 @@ VALID: Final[Mapping[str, Any]] = {
         "delivery": {"maxAge": "1h", "retryTiers": ["10s", "1m", "5m"]},
         "consumers": {"replicas": 2, "autoscaling": {"minReplicas": 1, "maxReplicas": 6}},
         "sealing": {"keysSecretRef": {"name": "sealing-keys"}},
+        "replies": {"rules": [{"match": "no credit left", "class": "quota", "code": 550}]},
     },
 }
 
@@ -68,6 +69,7 @@ _CLIENT = {
 _WITH = {"name": "ses", "host": "smtp.example.net", "username": "mailer@example.net"}
 _SCALING = "spec/consumers/autoscaling"
 _DKIM = {"keysSecretRef": {"name": "dkim"}, "selectors": ["2026a"]}
+_RULE = "spec/replies/rules/0"
 _DURATION = "write a duration as a whole number and s, m or h"
 _HOST = "write the host's name or IP address alone"
 
@@ -186,6 +188,13 @@ INVALID: Final = (
     Refused(f"{_SCALING}/mailsPerSecondPerSender", 0, "write 1 to 10000 mails a second"),
     Refused("spec/deadLetter/retention", "two weeks", _DURATION),
     Refused("spec/sealing", {}, "keysSecretRef: Required value"),
+    Refused(_RULE, {"match": "x", "class": "accepted"}, 'Unsupported value: "accepted"'),
+    Refused(_RULE, {"match": "x"}, "class: Required value"),
+    Refused(_RULE, {"class": "quota"}, "match: Required value"),
+    Refused(_RULE, {"match": "", "class": "quota"}, "should be at least 1 chars long"),
+    Refused(_RULE, {"match": "x" * 201, "class": "quota"}, "may not be more than 200"),
+    Refused(_RULE, {"match": "x", "class": "quota", "code": 250}, "write a basic reply code"),
+    Refused(_RULE, {"match": "x", "class": "quota", "phase": "dot"}, 'Unsupported value: "dot"'),
     Refused("spec/dkim", {"selectors": ["2026a"]}, "keysSecretRef: Required value"),
     Refused("spec/dkim", {**_DKIM, "selectors": []}, "should have at least 1 items"),
     Refused("spec/dkim", {**_DKIM, "selectors": ["2026a", "2026a"]}, "Duplicate value"),

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from mailtopic_operator.domain.actions import Event
 from mailtopic_operator.domain.kafka import ConfigChange, KafkaProblem, NewTopic, TopicState
+from mailtopic_operator.domain.observed import RelayReading
 
 Json = dict[str, Any]
 Answers = Mapping[str, KafkaProblem | None]
@@ -57,8 +58,8 @@ class KafkaBacklog(Protocol):
 class SenderMetrics(Protocol):
     """What single senders say of themselves."""
 
-    async def breakers(self, host: str, port: int) -> Mapping[str, bool] | None:
-        """Tell by relay whether the breaker of one sender is open; None: it didn't tell.
+    async def relays(self, host: str, port: int) -> Mapping[str, RelayReading] | None:
+        """Return how one sender finds its relays, by name; None: it didn't tell.
 
         It takes some seconds at most, and raises nothing for a sender that can't be asked.
         """

@@ -102,7 +102,9 @@ class Sender:
     ) -> None:
         self.world = world
         self.bounds = bounds or PaceBounds()
-        self.pace = RelayPace(self.bounds, now_s=starts_s, learned=learned)
+        self.pace = RelayPace(self.bounds, now_s=starts_s)
+        if learned is not None:
+            self.pace.adopt(learned, starts_s, is_hint=False)
         self._offered = offered_per_s
         self._starts_s, self._ends_s = starts_s, ends_s
         self._answer_s, self._connect_s = answer_s, connect_s

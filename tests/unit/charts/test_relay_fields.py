@@ -11,7 +11,10 @@ from typing import Any
 import yaml
 from pydantic.alias_generators import to_camel
 
+from mailtopic_contract.reply_patterns import MAX_PATTERN
 from mailtopic_operator.model.relays import Relay as ResourceRelay
+from mailtopic_operator.model.replies import Replies, ReplyRule
+from mailtopic_sender.domain.replies.rules import CLASSES, MAX_RULES, PHASES
 from mailtopic_sender.relays import RelayEntry, SmtpSettings
 from support.helm import CHARTS
 
@@ -95,6 +98,28 @@ def test_the_chart_has_what_the_sender_has() -> None:
     assert sender.keys() - chart.keys() == SENDER_ALONE.keys()
     assert chart.keys() - sender.keys() == CHART_ALONE.keys()
     assert differing(sender, chart) == CHART_DEFAULTS.keys()
+
+
+def test_reply_rules_have_the_same_fields_everywhere() -> None:
+    schema = json.loads((CHARTS / "sender/values.schema.json").read_text("utf-8"))
+    chart = schema["properties"]["replies"]["properties"]["rules"]
+    resource = ReplyRule.model_json_schema(by_alias=True)
+    listed = Replies.model_json_schema(by_alias=True)["properties"]["rules"]
+    assert chart["maxItems"] == listed["maxItems"] == MAX_RULES
+    assert chart["items"]["required"] == resource["required"]
+    theirs = fields(chart["items"])
+    mine = fields(resource)
+    assert mine.keys() == theirs.keys()
+    assert {name: mine[name]["values"] for name in mine} == {
+        name: theirs[name]["values"] for name in theirs
+    }
+    assert mine["code"] == theirs["code"]
+    assert theirs["class"]["values"] == sorted(each.value for each in CLASSES)
+    assert theirs["phase"]["values"] == sorted(PHASES)
+    lengths = {"minLength": 1, "maxLength": MAX_PATTERN}
+    for each in (chart["items"], resource):
+        match = each["properties"]["match"]
+        assert {name: match[name] for name in lengths} == lengths
 
 
 def test_smtp_and_relays_of_the_chart_have_the_same_fields() -> None:

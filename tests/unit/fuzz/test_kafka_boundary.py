@@ -25,6 +25,7 @@ from mailtopic_client.adapters.kafka_partition import (
     StoredBytes,
 )
 from mailtopic_contract import LegacyDefaults, Outcome, RecordError, decode_status, encode_outcome
+from mailtopic_sender.domain.pace.carried import CarriedError, decode_carried
 from mailtopic_sender.engine.incoming import decode_incoming
 from mailtopic_sender.engine.watermark import MetadataError, decode_snapshot
 from mailtopic_sender.ports import Committed, ConsumedRecord
@@ -91,6 +92,17 @@ def read_metadata(data: bytes) -> None:
     assert snapshot.offset == 40
 
 
+def read_pace(data: bytes) -> None:
+    """What a partition carries of limits is understood, within bounds, or refused."""
+    try:
+        found = decode_carried(data.decode("utf-8", "replace"), NOW_MS / 1000)
+    except CarriedError:
+        return
+    for each in found.values():
+        assert 0 < (each.rate_per_s or 1) <= 100_000
+        assert 0 < (each.connections or 1) <= 1000
+
+
 def read_status(data: bytes) -> None:
     """A record of N.status is an outcome or refused."""
     try:
@@ -138,7 +150,14 @@ TARGETS: Mapping[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]]
             b"mt-error-class\x1fpoison\x1fmt-error-message\x1f\xff\x1ftraceparent\x1f00-a-b-01",
         ],
     ),
-    "metadata": (read_metadata, lambda: [b"", b"v1|AAAA|7", b"v1||0", b"v1|//8=|-1", b"v2|x"]),
+    "metadata": (
+        read_metadata,
+        lambda: [b"", b"v1|AAAA|7", b"v1||0", b"v1|//8=|-1", b"v2|x", b"v1||0|p1;"],
+    ),
+    "paces": (
+        read_pace,
+        lambda: [b"p1;Ab3_dEf9,1790000000,2.3333,1.6667,20;other-12,1,,,7", b"p1;a,0,nan,,", b"p2"],
+    ),
     "statuses": (
         read_status,
         lambda: [

@@ -418,6 +418,24 @@ def test_an_api_server_that_is_away_is_waited_for() -> None:
     assert found["Stalled"]["status"] == "False"
 
 
+@pytest.mark.parametrize("match", ["(", ".*.*", "x*", "(a+)+b", "a{2,1}"])
+def test_a_reply_rule_that_senders_cannot_use_leaves_them_as_they_are(
+    settled: World, match: str
+) -> None:
+    before = settled.deployment
+    good = {"match": "no credit", "class": "quota"}
+    settled.change(replies={"rules": [good, {"match": match, "class": "quota"}]})
+    settled.settle()
+    assert settled.condition("SendersReady") == ("False", "InvalidReplyRule")
+    assert settled.condition("Stalled") == ("True", "InvalidReplyRule")
+    assert "replies.rules[1].match " in settled.message("SendersReady")
+    assert settled.deployment == before
+    settled.change(replies={"rules": [good]})
+    settled.settle()
+    assert settled.condition("SendersReady")[0] == "True"
+    assert settled.deployment["spec"]["template"] != before["spec"]["template"]
+
+
 def test_senders_sign_once_every_key_is_there() -> None:
     dkim = {"keysSecretRef": {"name": "dkim"}, "selectors": ["2026a", "2026e"]}
     world = World(spec=spec(dkim=dkim))

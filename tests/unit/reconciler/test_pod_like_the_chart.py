@@ -26,6 +26,10 @@ CONVERSATION: dict[str, Any] = {
     "ehloName": "mail.example.net",
     "timeouts": {"greetingS": 300, "dotS": 600},
 }
+RULES = [
+    {"match": "no credit left", "class": "quota"},
+    {"match": "^5\\.7\\.9 Läden {0,2}zu", "class": "sender", "code": 554, "phase": "body"},
+]
 SPEC = spec(
     topic={"partitions": 6},
     relays=[
@@ -55,6 +59,7 @@ SPEC = spec(
     sealing={"keysSecretRef": {"name": "keys"}},
     dkim={"keysSecretRef": {"name": "dkim"}, "selectors": ["2026a"], "domain": "example.net"},
     delivery={"maxAge": "1h"},
+    replies={"rules": RULES},
 )
 SPEC["from"]["name"] = "Example"
 VALUES: dict[str, Any] = {
@@ -95,6 +100,7 @@ VALUES: dict[str, Any] = {
     ],
     "sealing": {"existingSecret": "keys"},
     "dkim": {"existingSecret": "dkim", "selectors": ["2026a"], "domain": "example.net"},
+    "replies": {"rules": RULES},
 }
 OTHERWISE = {"MAILTOPIC_RELAYS", "MAILTOPIC_RELAYS_FILE"}
 
@@ -149,7 +155,7 @@ def test_the_pods_differ_in_names_and_in_how_relays_are_written_only(
         for constraint in pod["topologySpreadConstraints"]:
             del constraint["labelSelector"]
         pod["volumes"] = sorted(
-            (volume for volume in pod["volumes"] if volume["name"] != "relays"),
+            (volume for volume in pod["volumes"] if volume["name"] not in {"relays", "replies"}),
             key=lambda volume: str(volume["name"]),
         )
         (container,) = pod["containers"]
@@ -197,9 +203,14 @@ def test_the_sender_understands_all_of_it(
 ) -> None:
     password = tmp_path / "password"
     password.write_text("secret")
+    rules = tmp_path / "rules.json"
+    rules.write_text(_rules(ours))
     for name, value in _env(ours).items():
-        at = str(password) if name == "MAILTOPIC_KAFKA__PASSWORD_FILE" else value
-        monkeypatch.setenv(name, at)
+        files = {
+            "MAILTOPIC_KAFKA__PASSWORD_FILE": password,
+            "MAILTOPIC_REPLIES__RULES_FILE": rules,
+        }
+        monkeypatch.setenv(name, str(files.get(name, value)))
     settings = load_settings(SenderSettings, "mailtopic-sender")
     assert settings.names == desired.names
     assert settings.mail_from.name == "Example"
@@ -210,6 +221,7 @@ def test_the_sender_understands_all_of_it(
     assert m365.oauth is not None
     assert m365.timeouts.greeting_s == 300
     assert (ses.name, ses.rate_per_s, backup.port) == ("ses", 14, 465)
+    assert [rule.reply_class for rule in settings.replies.rules()] == ["quota", "sender"]
     assert str(ses.username_file) == "/etc/mailtopic/relays/ses/username"
 
 
@@ -224,6 +236,28 @@ def test_a_relay_is_told_in_the_same_way(
         if entry.pop("username_file", None):
             entry["username"] = "somebody"
     assert mine == theirs
+
+
+def _rules(deployment: dict[str, Any]) -> str:
+    """The file that senders find, as the kubelet writes it from the annotation."""
+    (volume,) = [each for each in _pod(deployment)["volumes"] if each["name"] == "replies"]
+    (item,) = volume["downwardAPI"]["items"]
+    (mount,) = [
+        each
+        for each in _pod(deployment)["containers"][0]["volumeMounts"]
+        if each["name"] == "replies"
+    ]
+    named = _env(deployment)["MAILTOPIC_REPLIES__RULES_FILE"]
+    assert f"{mount['mountPath']}/{item['path']}" == named
+    annotations = deployment["spec"]["template"]["metadata"]["annotations"]
+    return str(annotations[item["fieldRef"]["fieldPath"].split("'")[1]])
+
+
+def test_reply_rules_are_told_in_the_same_way(
+    ours: dict[str, Any], release: list[dict[str, Any]]
+) -> None:
+    (listed,) = [each for each in release if "rules.json" in each.get("data", {})]
+    assert json.loads(_rules(ours)) == json.loads(listed["data"]["rules.json"]) == RULES
 
 
 def test_the_same_ports_are_open_to_them(desired: Desired, release: list[dict[str, Any]]) -> None:

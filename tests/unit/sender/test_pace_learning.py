@@ -225,10 +225,10 @@ def test_a_relay_that_refuses_most_at_random_is_still_offered_mails(share: float
 
 def test_learned_values_are_bounded_by_the_settings() -> None:
     pace = RelayPace(
-        PaceBounds(rate_per_s=5, max_connections=2, mails_per_connection=10),
-        now_s=0.0,
-        learned=Learned(rate_per_s=100, connections=9, mails_per_connection=50),
+        PaceBounds(rate_per_s=5, max_connections=2, mails_per_connection=10), now_s=0.0
     )
+    learned = Learned(rate_per_s=100, connections=9, mails_per_connection=50)
+    pace.adopt(learned, 0.0, is_hint=False)
     assert pace.connections == 2
     assert pace.mails_per_connection == 10
     assert sum(pace.take(at / 100) for at in range(100)) <= 6

@@ -243,14 +243,18 @@ _CONNECTIONS: Final = Row(
             About(
                 "Connections",
                 "suffix:open",
-                "Busy and idle connections, and (dashed) how many may be used now: as "
-                "configured, or as many as the relays were found to allow.",
+                "Busy and idle connections, and (dashed) how many may be used now, and how many "
+                "the relays were found to allow, where that is less than what is configured.",
                 ("MailTopicRelayThrottling",),
             ),
             Query(f"sum by (state) (mailtopic_connections{{{RELAY}}})", "{{state}}"),
             Query(f"sum(mailtopic_connections_limit{{{RELAY}}})", "limit"),
+            Query(
+                or_none(f"sum(mailtopic_relay_learned_connections{{{RELAY}}})", "relay"),
+                "learned",
+            ),
             stacked=True,
-            dashed=("limit",),
+            dashed=("limit", "learned"),
             colors={"busy": GOOD, "idle": "light-blue", "limit": BAD},
             width=8,
         ),

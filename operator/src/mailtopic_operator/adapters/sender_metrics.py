@@ -1,14 +1,17 @@
-"""What a sender's /metrics says of its breakers."""
+"""What a sender's /metrics says of its relays."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
+from mailtopic_operator.domain.observed import RelayReading
 from mailtopic_runtime import get_logger
 
 _BREAKER: Final = "mailtopic_breaker_open"
+_LEARNED: Final = "mailtopic_relay_learned_mails_per_second"
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=3.0)
 _MOST_BYTES: Final = 1_048_576
 
@@ -29,8 +32,8 @@ class HttpSenderMetrics:
         """Close what is open."""
         await self._session.close()
 
-    async def breakers(self, host: str, port: int) -> Mapping[str, bool] | None:
-        """Tell by relay whether the breaker of one sender is open; None: it didn't tell."""
+    async def relays(self, host: str, port: int) -> Mapping[str, RelayReading] | None:
+        """See `SenderMetrics.relays`."""
         name = f"[{host}]" if ":" in host else host
         url = f"http://{name}:{port}/metrics"
         try:
@@ -42,26 +45,36 @@ class HttpSenderMetrics:
                     content += part
                     if len(content) > _MOST_BYTES:
                         return None
-            return open_breakers(content.decode().splitlines())
+            return relay_readings(content.decode().splitlines())
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             self._log.debug("sender.silent", host=host, problem=type(error).__name__)
             return None
 
 
-def open_breakers(lines: Iterable[str]) -> dict[str, bool]:
-    """Return by relay whether its breaker is open, of lines in Prometheus' text format.
+def relay_readings(lines: Iterable[str]) -> dict[str, RelayReading]:
+    """Return how a sender finds each relay, of lines in Prometheus' text format.
 
     Raises:
-        ValueError: a line about breakers is in another format.
+        ValueError: a line about relays is in another format.
     """
-    wanted = "\n".join(line for line in lines if line.startswith(f"{_BREAKER}{{")) + "\n"
+    starts = (f"{_BREAKER}{{", f"{_LEARNED}{{")
+    wanted = "\n".join(line for line in lines if line.startswith(starts)) + "\n"
     try:
         families = list(text_string_to_metric_families(wanted))
     except (ValueError, IndexError):
-        raise ValueError("a line about breakers is no sample") from None
-    return {
-        sample.labels["relay"]: sample.value > 0
+        raise ValueError("a line about relays is no sample") from None
+    values = {
+        (sample.name, sample.labels["relay"]): sample.value
         for family in families
         for sample in family.samples
         if "relay" in sample.labels
     }
+    return {
+        relay: RelayReading(value > 0, _rate(values.get((_LEARNED, relay))))
+        for (name, relay), value in values.items()
+        if name == _BREAKER
+    }
+
+
+def _rate(value: float | None) -> float | None:
+    return value if value is not None and 0 < value < math.inf else None

@@ -10,6 +10,7 @@ from mailtopic_operator.domain.credentials import judge_credentials
 from mailtopic_operator.domain.desired import Desired
 from mailtopic_operator.domain.findings import Finding, good, listing, pending
 from mailtopic_operator.domain.observed import Observed
+from mailtopic_operator.domain.relay_paces import in_words, relay_statuses
 from mailtopic_operator.domain.senders import judge_senders
 from mailtopic_operator.domain.topic_findings import judge_topics
 
@@ -34,7 +35,7 @@ def judge(
     return {
         kinds.READY: _ready(desired, parts),
         **parts,
-        kinds.RELAYS: _relays(observed),
+        kinds.RELAYS: _relays(desired, observed),
         kinds.DEAD_LETTERS: _dead_letters(desired, observed),
         kinds.PAUSED: _paused(desired),
         **progress(parts.values(), is_acting=desired.is_managed),
@@ -74,14 +75,15 @@ def _ready(desired: Desired, parts: Mapping[str, Finding]) -> Finding:
     return good("Delivering", f"mails in topic {desired.names.main} are delivered")
 
 
-def _relays(observed: Observed) -> Finding:
+def _relays(desired: Desired, observed: Observed) -> Finding:
     if not observed.relays:
         return Finding("Unknown", "NotMeasured", "no sender has told of its relays")
     ill = [relay for relay in observed.relays if not relay.is_healthy]
     if ill:
         message = f"{listing(relay.name for relay in ill)}: {ill[0].message or 'unavailable'}"
         return Finding("False", "RelayUnavailable", message)
-    return good("Healthy", "every relay takes mails")
+    paces = in_words(relay_statuses(desired, observed))
+    return good("Healthy", f"every relay takes mails{paces}")
 
 
 def _dead_letters(desired: Desired, observed: Observed) -> Finding:

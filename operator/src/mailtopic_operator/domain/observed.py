@@ -111,12 +111,32 @@ class Lag:
 
 
 @dataclass(frozen=True, slots=True)
+class RelayReading:
+    """A relay as one sender finds it.
+
+    Attributes:
+        is_open: whether the sender's breaker is, so that the relay gets no mails.
+        learned_per_s: mails a second that it was found to take from this sender; None: no limit.
+    """
+
+    is_open: bool
+    learned_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RelayHealth:
-    """A relay as the senders find it."""
+    """A relay as the senders find it.
+
+    Attributes:
+        learned_per_s: mails a second that it takes from all of them; None: no limit was met.
+        is_pace_known: whether that can be said now.
+    """
 
     name: str
     is_healthy: bool
     message: str = ""
+    learned_per_s: float | None = None
+    is_pace_known: bool = False
 
 
 @dataclass(frozen=True, slots=True)

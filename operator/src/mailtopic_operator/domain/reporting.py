@@ -13,6 +13,7 @@ from mailtopic_operator.domain.describing import describe
 from mailtopic_operator.domain.desired import Desired
 from mailtopic_operator.domain.findings import Finding
 from mailtopic_operator.domain.observed import Observed
+from mailtopic_operator.domain.relay_paces import relay_statuses
 from mailtopic_operator.domain.senders import wanted_replicas
 from mailtopic_operator.domain.times import timestamp
 from mailtopic_operator.domain.topic_statuses import topic_statuses
@@ -57,6 +58,7 @@ def report(
         topic=next((t for t in topics if t.name == desired.names.main), None),
         topics=topics,
         consumers=_consumers(desired, observed),
+        relays=relay_statuses(desired, observed),
         lag=_lag(desired, observed),
         dead_letter=_dead_letters(desired, observed),
         plan=tuple(lines[:_PLAN_LINES]),

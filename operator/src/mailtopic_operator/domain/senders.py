@@ -12,6 +12,7 @@ from mailtopic_operator.domain.actions import (
     target,
 )
 from mailtopic_operator.domain.children.family import deployment_ref, is_ours, wanted_children
+from mailtopic_operator.domain.children.reply_rules import rules_problem
 from mailtopic_operator.domain.children.scaling import has_keda, wants_keda
 from mailtopic_operator.domain.credentials import judge_credentials
 from mailtopic_operator.domain.desired import Desired
@@ -26,7 +27,11 @@ Live = Mapping[str, Any]
 
 def can_run(desired: Desired, observed: Observed) -> bool:
     """Whether senders may be started or changed: they would find all that they need."""
-    return topics_exist(desired, observed) and judge_credentials(desired, observed).status == "True"
+    return (
+        topics_exist(desired, observed)
+        and judge_credentials(desired, observed).status == "True"
+        and rules_problem(desired) is None
+    )
 
 
 def topics_exist(desired: Desired, observed: Observed) -> bool:
@@ -79,6 +84,7 @@ def judge_senders(desired: Desired, observed: Observed, actions: Sequence[Action
     live = observed.children.get(deployment_ref(desired))
     return (
         _waiting(desired, observed, live)
+        or _unusable(desired)
         or _in_the_way(desired, observed)
         or _refused(observed, actions)
         or _unscaled(desired, observed)
@@ -89,11 +95,17 @@ def judge_senders(desired: Desired, observed: Observed, actions: Sequence[Action
 def _waiting(desired: Desired, observed: Observed, live: Live | None) -> Finding | None:
     if not topics_exist(desired, observed):
         return pending("WaitingForTopics", "senders start, and change, once all topics exist")
-    if live is None and not can_run(desired, observed):
-        return Finding(
-            "False", "WaitingForCredentials", judge_credentials(desired, observed).message
-        )
+    credentials = judge_credentials(desired, observed)
+    if live is None and credentials.status != "True":
+        return Finding("False", "WaitingForCredentials", credentials.message)
     return None
+
+
+def _unusable(desired: Desired) -> Finding | None:
+    problem = rules_problem(desired)
+    if problem is None:
+        return None
+    return stalled("InvalidReplyRule", f"{problem}; until that is mended, senders stay as they are")
 
 
 def _in_the_way(desired: Desired, observed: Observed) -> Finding | None:

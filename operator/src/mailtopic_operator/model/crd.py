@@ -49,6 +49,7 @@ _MAILTOPIC_COLUMNS = [
     _column("Reason", _condition("Ready", "reason")),
     _AGE,
     _column("Message", _condition("Ready", "message"), priority=1),
+    _column("Relays", _condition("RelayHealthy", "message"), priority=1),
 ]
 _MAILREPLAY_COLUMNS = [
     _column("MailTopic", ".spec.mailTopicRef.name"),

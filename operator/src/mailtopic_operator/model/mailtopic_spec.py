@@ -8,6 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from mailtopic_operator.model.base import Duration, Model, checked, rule
 from mailtopic_operator.model.references import ConfigMapRef, KeysRef
 from mailtopic_operator.model.relays import Relay
+from mailtopic_operator.model.replies import Replies
 from mailtopic_operator.model.signing import Dkim
 from mailtopic_operator.model.topic_rules import SPEC_RULES, TIER_RULES, TOPIC_RULES
 
@@ -221,7 +222,7 @@ class Autoscaling(Model):
         int | None, _bounded(1, 1000, "write 1 to 1000, at most topic.partitions, or leave it out")
     ] = None
     """Senders that run at most. Unset: one for each partition, or fewer where the relays' rate
-    limits keep more from being of use.
+    limits, set or learned, keep more from being of use.
     """
 
     target_lag_seconds: Annotated[
@@ -233,7 +234,7 @@ class Autoscaling(Model):
         int, _bounded(1, 10_000, "write 1 to 10000 mails a second; the default is 50")
     ] = 50
     """What one sender is taken to deliver in a second: it turns mails that wait into seconds, and
-    the relays' rate limits into a number of senders that is of use.
+    the relays' rate limits, set or learned, into a number of senders that is of use.
     """
 
 
@@ -310,6 +311,9 @@ class MailTopicSpec(Model):
 
     dead_letter: DeadLetter = Field(default_factory=DeadLetter)
     """Mails that no attempt can deliver: they wait in the DLQ for a person."""
+
+    replies: Replies = Field(default_factory=Replies)
+    """What relays' replies mean, where that isn't known."""
 
     sealing: Sealing | None = None
     """How sealed codes are opened. Unset: sealed mails go to the DLQ."""

@@ -1,5 +1,6 @@
 """What the operator reports of a MailTopic."""
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
@@ -68,6 +69,28 @@ class DeadLetterStatus(Model):
     """Records in the DLQ."""
 
 
+class Source(StrEnum):
+    """Where a relay's rate is from."""
+
+    LEARNED = "Learned"
+    """The senders met it."""
+    RATE_LIMIT = "RateLimit"
+    """The spec says it."""
+
+
+class RelayStatus(Model):
+    """How many mails a relay takes. Written when it changes much, not each time it changes."""
+
+    name: Annotated[str, Field(max_length=63)]
+    """The relay's name."""
+
+    mails_per_second: float
+    """Mails a second that all senders together hand to it at most, to two digits."""
+
+    source: Source
+    """Learned: that was found out. RateLimit: rateLimit says so, and the relay takes as much."""
+
+
 class MailTopicStatus(Model):
     """What the operator found."""
 
@@ -91,6 +114,18 @@ class MailTopicStatus(Model):
 
     consumers: ConsumersStatus | None = None
     """The senders as they are."""
+
+    relays: Annotated[
+        tuple[RelayStatus, ...],
+        Field(
+            max_length=8,
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["name"],
+            },
+        ),
+    ] = ()
+    """The relays whose pace is known; one that takes all that comes is missing."""
 
     lag: LagStatus | None = None
     """Mails that wait."""

@@ -225,5 +225,6 @@ class Relay(Model):
 
     rate_limit: Rate | None = None
     """Mails that all senders together hand to the relay in a time, such as 14/s, 600/m or 50000/h.
-    It also bounds the autoscaler, because more senders wouldn't send more. Unset: no limit.
+    It also bounds the autoscaler, because more senders wouldn't send more. Unset: what the senders
+    learn does both.
     """

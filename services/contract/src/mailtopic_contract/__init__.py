@@ -27,6 +27,7 @@ from mailtopic_contract.record import (
     open_variables,
     to_ms,
 )
+from mailtopic_contract.reply_patterns import MAX_RULE_TEXT, PatternError, compile_pattern
 from mailtopic_contract.sealing import KeyRing, Sealed
 from mailtopic_contract.tags import signup_tag
 from mailtopic_contract.topic_configs import HEADER_ROOM_BYTES, MAX_RECORD_BYTES, topic_config
@@ -39,6 +40,7 @@ __all__ = [
     "HEADER_ROOM_BYTES",
     "MAX_ADDRESS_OCTETS",
     "MAX_RECORD_BYTES",
+    "MAX_RULE_TEXT",
     "MAX_VALUE_BYTES",
     "UNSPECIFIED_PURPOSE",
     "Address",
@@ -52,6 +54,7 @@ __all__ = [
     "MailHeaders",
     "MailRecord",
     "Outcome",
+    "PatternError",
     "RecordError",
     "RecordOrigin",
     "RetryTier",
@@ -61,6 +64,7 @@ __all__ = [
     "TopicNames",
     "TraceContext",
     "Unread",
+    "compile_pattern",
     "decode_headers",
     "decode_record",
     "decode_status",

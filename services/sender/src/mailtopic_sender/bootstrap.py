@@ -38,6 +38,7 @@ from mailtopic_sender.engine.endings import DeliveryPolicy
 from mailtopic_sender.engine.flood_gate import FloodGate
 from mailtopic_sender.engine.lanes import Slots
 from mailtopic_sender.engine.ledger import Ledger
+from mailtopic_sender.engine.pace_carrier import PaceCarrier
 from mailtopic_sender.engine.progress import Progress, ProgressLimits, Watchdog, Workload
 from mailtopic_sender.engine.pump import Pump, PumpSettings
 from mailtopic_sender.engine.recorder import Recorder
@@ -76,8 +77,15 @@ class Sender:
         self._kwargs = settings.kafka.client_kwargs()
         self._clock: Clock = SystemClock()
         self._keyring = _keyring(settings.sealing.keys_file)
-        mailer = RelayMailer(map(SmtpRelay, settings.open_relays()), open_composer(settings))
+        relays = settings.open_relays()
+        mailer = RelayMailer(map(SmtpRelay, relays), open_composer(settings))
         self._mailer: Mailer = mailer
+        accounts = {relay.name: relay.account for relay in relays}
+        self._paces = {
+            # Partitions of the main topic carry all of it: a limit can't be summed up twice.
+            "main": PaceCarrier(mailer, accounts, self._clock),
+            "retry": PaceCarrier(mailer, {}, self._clock),
+        }
         self._tracer = open_tracer(
             settings.tracing, service="mailtopic-sender", version=version("mailtopic-sender")
         )
@@ -191,6 +199,7 @@ class Sender:
                 metrics=self._metrics,
                 clock=self._clock,
                 share=shares.of(name),
+                pace=self._paces[name],
             )
             for name, topics, role, gate in (
                 ("main", (names.main,), _ROLES[0], OpenGate()),

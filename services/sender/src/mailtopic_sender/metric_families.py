@@ -215,6 +215,13 @@ LEARNED_RATE: Final = Family(
     use="What a relay allows that names no limit; summed, what the senders get out of it.",
     labels=(TOPIC, RELAY),
 )
+LEARNED_CONNECTIONS: Final = Family(
+    name="mailtopic_relay_learned_connections",
+    kind=Kind.GAUGE,
+    help="Connections that the relay was found to allow this process; absent if no limit.",
+    use="Whether the relay or max_connections bounds them; summed, what the account is allowed.",
+    labels=(TOPIC, RELAY),
+)
 LEARNED_MAILS: Final = Family(
     name="mailtopic_relay_learned_mails_per_connection",
     kind=Kind.GAUGE,
@@ -264,6 +271,7 @@ FAMILIES: Final = (
     BREAKER_OPEN,
     RATE_LIMIT,
     LEARNED_RATE,
+    LEARNED_CONNECTIONS,
     LEARNED_MAILS,
     RELAY_WAITING,
 )

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from mailtopic_operator.domain.children import reply_rules
 from mailtopic_operator.domain.children.common import (
     KAFKA_CLIENT,
     OWNER_LABEL,
@@ -11,6 +12,7 @@ from mailtopic_operator.domain.children.common import (
 )
 from mailtopic_operator.domain.children.merge import merge
 from mailtopic_operator.domain.children.relay_files import DIRECTORY, relay_volume
+from mailtopic_operator.domain.children.reply_rules import rules_annotation, rules_volume
 from mailtopic_operator.domain.children.settings_env import (
     DKIM_DIRECTORY,
     DRAIN_TIMEOUT_S,
@@ -64,6 +66,7 @@ def _metadata(desired: Desired, checksum: str) -> dict[str, Any]:
         "prometheus.io/scrape": "true",
         "prometheus.io/port": str(METRICS_PORT),
         "prometheus.io/path": "/metrics",
+        **rules_annotation(desired),
     }
     return {"labels": _pod_labels(desired), "annotations": annotations}
 
@@ -147,7 +150,7 @@ def _probe(path: str, *, period_s: int, timeout_s: int, failures: int) -> dict[s
 
 
 def _volumes(desired: Desired) -> list[dict[str, Any]]:
-    volumes = [kafka_volume(desired), relay_volume(desired)]
+    volumes = [kafka_volume(desired), relay_volume(desired), rules_volume(desired)]
     if desired.spec.sealing is not None:
         keys = desired.spec.sealing.keys_secret_ref
         items = [{"key": keys.key, "path": "keys.json"}]
@@ -190,6 +193,7 @@ def _mounts(desired: Desired) -> list[dict[str, Any]]:
     paths = {
         "kafka-access": KAFKA_DIRECTORY,
         "relays": DIRECTORY,
+        reply_rules.VOLUME: reply_rules.DIRECTORY,
         "sealing-keys": SEALING_DIRECTORY,
         "dkim-keys": DKIM_DIRECTORY,
         "templates": TEMPLATE_DIRECTORY,

@@ -17,6 +17,8 @@ _SASL: Final = {
     "SCRAM-SHA-256": "scram_sha256",
     "SCRAM-SHA-512": "scram_sha512",
 }
+_ROOM: Final = 1.1
+"""What was learned may be a little more in truth."""
 _WAKES_ONE: Final = 1_000_000
 """A lag threshold so large that the trigger starts one sender and never asks for a second."""
 
@@ -32,7 +34,10 @@ def has_keda(desired: Desired, observed: Observed) -> bool:
 
 
 def most_senders(desired: Desired) -> int:
-    """Return how many senders are of use: partitions, the user's bound, the relays' allowance."""
+    """Return how many senders are of use: partitions, the user's bound, the relays' allowance.
+
+    An allowance that was learned bounds nothing below minReplicas.
+    """
     scaling = desired.spec.consumers.autoscaling
     bounds = [desired.spec.topic.partitions]
     if scaling.max_replicas is not None:
@@ -40,14 +45,31 @@ def most_senders(desired: Desired) -> int:
     quota = relay_quota(desired)
     if quota is not None:
         bounds.append(math.ceil(quota / scaling.mails_per_second_per_sender))
+    elif (learned := _learned_quota(desired)) is not None:
+        useful = math.ceil(learned * _ROOM / scaling.mails_per_second_per_sender)
+        bounds.append(max(scaling.min_replicas, useful))
     return max(1, min(bounds))
 
 
 def relay_quota(desired: Desired) -> float | None:
-    """Return the mails a second that all relays take together; None if one has no limit."""
+    """Return the mails a second that all relays may get together; None if one has no limit."""
     limits = [relay.rate_limit for relay in desired.spec.relays]
     given = [limit for limit in limits if limit is not None]
     return sum(map(rate_per_s, given)) if len(given) == len(limits) else None
+
+
+def _learned_quota(desired: Desired) -> float | None:
+    """Return the same by what was learned where no limit is set; None if one isn't known.
+
+    The status has it: what is written there is at rest.
+    """
+    known = {relay.name: relay.mails_per_second for relay in desired.status.relays}
+    limits = [
+        known.get(relay.name) if relay.rate_limit is None else rate_per_s(relay.rate_limit)
+        for relay in desired.spec.relays
+    ]
+    given = [limit for limit in limits if limit is not None]
+    return sum(given) if len(given) == len(limits) else None
 
 
 def fixed_replicas(desired: Desired, observed: Observed) -> int | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from mailtopic_operator.domain.children.relay_files import relays_setting
+from mailtopic_operator.domain.children.reply_rules import RULES_FILE
 from mailtopic_operator.domain.desired import Desired
 from mailtopic_operator.model.base import duration_s
 
@@ -76,6 +77,8 @@ def _mails(desired: Desired) -> Mapping[str, str]:
         settings["FROM__NAME"] = spec.from_.name
     if spec.template.config_map_ref is not None:
         settings["TEMPLATE__DIRECTORY"] = TEMPLATE_DIRECTORY
+    if spec.replies.rules:
+        settings["REPLIES__RULES_FILE"] = RULES_FILE
     if spec.sealing is not None:
         settings["SEALING__KEYS_FILE"] = f"{SEALING_DIRECTORY}/keys.json"
     return settings

@@ -37,7 +37,7 @@ from mailtopic_sender.ports import (
 
 _CONNECT_RETRY_S = 1.0
 _WELL_S = 3.0
-_OURS = re.compile(r"(v[0-9]+\|[^|]*\|[0-9]+)\|([A-Za-z0-9_-]{22})")
+_OURS = re.compile(r"(v[0-9]+\|[^|]*\|[0-9]+(?:\|[^|]*)?)\|([A-Za-z0-9_-]{22})")
 _STOP_S = 4.0
 _FETCH_MAX_WAIT_MS = 200
 _METADATA_MAX_AGE_MS = 5_000

@@ -26,6 +26,7 @@ class RelayMetrics(Collector):
         breakers = _gauge(families.BREAKER_OPEN)
         rates = _gauge(families.RATE_LIMIT)
         learned_rates = _gauge(families.LEARNED_RATE)
+        learned_connections = _gauge(families.LEARNED_CONNECTIONS)
         learned_mails = _gauge(families.LEARNED_MAILS)
         waiting = _gauge(families.RELAY_WAITING)
         replies = CounterMetricFamily(
@@ -43,12 +44,14 @@ class RelayMetrics(Collector):
                 rates.add_metric(labels, state.rate_per_s)
             if state.learned.rate_per_s is not None:
                 learned_rates.add_metric(labels, state.learned.rate_per_s)
+            if state.learned.connections is not None:
+                learned_connections.add_metric(labels, state.learned.connections)
             if state.learned.mails_per_connection is not None:
                 learned_mails.add_metric(labels, state.learned.mails_per_connection)
             waiting.add_metric(labels, state.waiting)
             for kind, count in state.replies.items():
                 replies.add_metric((*labels, kind.value), count)
-        learned = (learned_rates, learned_mails, waiting)
+        learned = (learned_rates, learned_connections, learned_mails, waiting)
         return connections, limits, breakers, rates, *learned, replies
 
 

@@ -1,9 +1,11 @@
 """What is known about a relay before it is first tried."""
 
 import ssl
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 from pathlib import Path
 
 from mailtopic_runtime import SettingError
@@ -135,6 +137,12 @@ class RelaySettings:
     ehlo_name: str | None = None
     timeouts: SmtpTimeouts = SmtpTimeouts()
     reply_rules: tuple[ReplyRule, ...] = ()
+
+    @property
+    def account(self) -> str:
+        """A key of 8 characters for what a provider's limits hold for: its host and the login."""
+        account = f"{self.host.lower()}\n{self.port}\n{self.username or ''}".encode()
+        return urlsafe_b64encode(sha256(account).digest()[:6]).decode()
 
     @property
     def credential_files(self) -> tuple[Path, ...]:

@@ -31,6 +31,11 @@ class Partition:
         return cls(place, OffsetTracker(committed), committed)
 
     @property
+    def carries(self) -> str:
+        """What the group has of the relays' limits with it."""
+        return self.committed.pace if self.committed is not None else ""
+
+    @property
     def needs_first_commit(self) -> bool:
         """Whether records were received of which the group knows nothing at all."""
         return self.committed is None and self.tracker.watermark is not None

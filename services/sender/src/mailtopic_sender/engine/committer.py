@@ -8,6 +8,7 @@ from mailtopic_runtime import Logger
 from mailtopic_sender.engine.assignment import Assignment, Partition
 from mailtopic_sender.engine.lease import Abandoned
 from mailtopic_sender.engine.ledger import Ledger
+from mailtopic_sender.engine.pace_carrier import PaceCarrier
 from mailtopic_sender.engine.watermark import Snapshot, encode_snapshot
 from mailtopic_sender.metrics import SenderMetrics
 from mailtopic_sender.ports import CommitRejected, RecordSource
@@ -22,9 +23,16 @@ class Committer:
     """
 
     def __init__(
-        self, source: RecordSource, ledger: Ledger, *, metrics: SenderMetrics, log: Logger
+        self,
+        source: RecordSource,
+        ledger: Ledger,
+        *,
+        pace: PaceCarrier,
+        metrics: SenderMetrics,
+        log: Logger,
     ) -> None:
         self._source = source
+        self._pace = pace
         self._ledger = ledger
         self._metrics = metrics
         self._log = log
@@ -75,11 +83,14 @@ class Committer:
 
     def _progress_of(self, assignment: Assignment) -> list[tuple[Partition, Snapshot]]:
         progress: list[tuple[Partition, Snapshot]] = []
-        for partition in assignment.partitions.values():
-            if not partition.is_dirty:
+        partitions = assignment.partitions.values()
+        pace = self._pace.text(sum(each.tracker.watermark is not None for each in partitions))
+        for partition in partitions:
+            if not partition.is_dirty and partition.carries == pace:
                 continue
             partition.is_dirty = False
-            new = partition.tracker.snapshot(self._ledger.position(partition.place.partition))
+            position = self._ledger.position(partition.place.partition)
+            new = partition.tracker.snapshot(position, pace)
             if new is not None and new != partition.committed:
                 progress.append((partition, new))
         return progress

@@ -15,6 +15,7 @@ from mailtopic_sender.engine.jobs import JobRunner
 from mailtopic_sender.engine.lag import LagMeter
 from mailtopic_sender.engine.lanes import Slots
 from mailtopic_sender.engine.ledger import Ledger
+from mailtopic_sender.engine.pace_carrier import PaceCarrier
 from mailtopic_sender.engine.preparing import Preparer
 from mailtopic_sender.engine.progress import Progress
 from mailtopic_sender.engine.tiers import Gate
@@ -82,6 +83,7 @@ class Pump:
         metrics: SenderMetrics,
         clock: Clock,
         share: Callable[[float], None],
+        pace: PaceCarrier,
     ) -> None:
         self._source = source
         self._delivery = delivery
@@ -94,6 +96,7 @@ class Pump:
         self._clock = clock
         self._lag = LagMeter(metrics, clock)
         self._share = share
+        self._pace = pace
         self._assignment: Assignment | None = None
         self._paused: set[TopicPartition] = set()
         self._held_records = 0
@@ -102,7 +105,7 @@ class Pump:
         self._has_room = asyncio.Event()
         self._crash: asyncio.Future[None] | None = None
         self._log = get_logger(__name__).bind(consumer=settings.name)
-        self._committer = Committer(source, ledger, metrics=metrics, log=self._log)
+        self._committer = Committer(source, ledger, pace=pace, metrics=metrics, log=self._log)
         self._preparer = Preparer(
             source,
             ledger,
@@ -232,9 +235,7 @@ class Pump:
                 await asyncio.sleep(_RETRY_S)
 
     async def _step(self) -> None:
-        assignment = self._assignment
-        if assignment is not None and not assignment.is_prepared:
-            await self._preparer.prepare(assignment)
+        await self._prepare()
         await self._wait_for_room()
         self._apply_pauses()
         room = self._settings.max_held_records - self._held_records
@@ -244,9 +245,7 @@ class Pump:
         )
         self._progress.beat(self._settings.name)
         # A rebalance during the poll: what came belongs to the new assignment.
-        assignment = self._assignment
-        if assignment is not None and not assignment.is_prepared:
-            await self._preparer.prepare(assignment)
+        assignment = await self._prepare()
         if assignment is None or assignment.lease.is_over:
             return
         assignment.keep(records)
@@ -256,6 +255,14 @@ class Pump:
             self._dispatch(assignment, record)
             if number % SLICE == 0:
                 await asyncio.sleep(0)
+
+    async def _prepare(self) -> Assignment | None:
+        """Return the assignment, which has begun unless its lease is over."""
+        assignment = self._assignment
+        if assignment is not None and not assignment.is_prepared:
+            await self._preparer.prepare(assignment)
+            self._pace.begun(each.carries for each in assignment.partitions.values())
+        return assignment
 
     def _receive(self, assignment: Assignment, records: Iterable[ConsumedRecord]) -> None:
         now_ms = self._clock.now_ms()

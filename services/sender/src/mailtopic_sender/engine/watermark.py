@@ -18,6 +18,7 @@ MAX_METADATA_BYTES = 4_096
 """The broker's default limit (offset.metadata.max.bytes)."""
 
 _VERSION = "v1"
+_PARTS = (3, 4)
 
 
 class MetadataError(ValueError):
@@ -31,11 +32,13 @@ class Snapshot(NamedTuple):
         offset: the watermark: everything below it is completed.
         completed: completed offsets above it.
         ledger_position: the offset in N.status from which outcomes of incomplete records follow.
+        pace: what the partition carries of the relays' limits; see `domain.pace.carried`.
     """
 
     offset: int
     completed: frozenset[int]
     ledger_position: int
+    pace: str = ""
 
 
 class _Received(NamedTuple):
@@ -52,7 +55,8 @@ def encode_snapshot(snapshot: Snapshot) -> Committed:
     for distance in distances:
         bits[distance // 8] |= 1 << distance % 8
     bitset = base64.b64encode(bits).decode()
-    return Committed(snapshot.offset, f"{_VERSION}|{bitset}|{snapshot.ledger_position}")
+    metadata = f"{_VERSION}|{bitset}|{snapshot.ledger_position}"
+    return Committed(snapshot.offset, f"{metadata}|{snapshot.pace}" if snapshot.pace else metadata)
 
 
 def decode_snapshot(committed: Committed) -> Snapshot:
@@ -64,7 +68,8 @@ def decode_snapshot(committed: Committed) -> Snapshot:
     if not committed.metadata:
         return Snapshot(committed.offset, frozenset(), 0)
     parts = committed.metadata.split("|")
-    if len(parts) != 3 or parts[0] != _VERSION or len(committed.metadata) > MAX_METADATA_BYTES:  # noqa: PLR2004
+    is_ours = parts[0] == _VERSION and len(parts) in _PARTS
+    if not is_ours or len(committed.metadata) > MAX_METADATA_BYTES:
         raise MetadataError("the commit metadata is not of version 1")
     if not parts[2].isascii() or not parts[2].isdigit():
         raise MetadataError("the ledger position in the commit metadata is not a number")
@@ -77,7 +82,7 @@ def decode_snapshot(committed: Committed) -> Snapshot:
         for distance in range(len(bits) * 8)
         if bits[distance // 8] >> distance % 8 & 1
     )
-    return Snapshot(committed.offset, completed, int(parts[2]))
+    return Snapshot(committed.offset, completed, int(parts[2]), "".join(parts[3:]))
 
 
 class OffsetTracker:
@@ -156,16 +161,17 @@ class OffsetTracker:
             self._done.discard(self._received.popleft().offset)
         self._watermark = self._received[0].offset if self._received else self._next
 
-    def snapshot(self, ledger_position: int) -> Snapshot | None:
+    def snapshot(self, ledger_position: int, pace: str = "") -> Snapshot | None:
         """Return what may be committed; None while there is nothing.
 
         Args:
             ledger_position: the end of N.status as it is known now; it is what counts while no
                 record is incomplete.
+            pace: what the partition is to carry of the relays' limits.
         """
         if self._watermark is None:
             return None
         if self._received:
             ledger_position = self._received[0].ledger_position
         above = {offset for offset in self._restored if offset >= (self._next or 0)}
-        return Snapshot(self._watermark, frozenset(self._done | above), ledger_position)
+        return Snapshot(self._watermark, frozenset(self._done | above), ledger_position, pace)

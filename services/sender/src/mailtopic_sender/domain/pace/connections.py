@@ -12,12 +12,18 @@ shares the relay may have none."""
 class ConnectionLimit:
     """The most connections at once: what was open when one more was refused, looked past seldom."""
 
-    def __init__(self, bound: int, learned: int | None) -> None:
+    def __init__(self, bound: int) -> None:
         self._bound = max(1, bound)
-        self.learned = learned
+        self.learned: int | None = None
         self._look_s = _FIRST_LOOK_S
         self._look_at_s = 0.0
         self._room_until_s = 0.0
+
+    def adopt(self, limit: int, now_s: float) -> None:
+        """Go on from a limit that was met elsewhere."""
+        self.learned = max(1, limit)
+        self._look_s = _FIRST_LOOK_S
+        self._look_at_s = now_s + _FIRST_LOOK_S
 
     def allowed(self, now_s: float) -> int:
         """How many may be open now."""
@@ -61,11 +67,17 @@ class MailsPerConnection:
     more than a second.
     """
 
-    def __init__(self, bound: int, learned: int | None) -> None:
+    def __init__(self, bound: int) -> None:
         self._bound = max(1, bound)
-        self.learned = learned
+        self.learned: int | None = None
         self._learned_at_s: float | None = None
         self._closings: deque[tuple[float, int]] = deque(maxlen=_CLOSINGS)
+
+    def adopt(self, limit: int, now_s: float) -> None:
+        """Go on from a limit that was met elsewhere."""
+        self._forget()
+        self.learned = max(1, limit)
+        self._learned_at_s = now_s
 
     def allowed(self, now_s: float) -> int:
         """After how many mails a connection should be closed now."""

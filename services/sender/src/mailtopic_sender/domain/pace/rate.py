@@ -78,11 +78,11 @@ class LearnedRate:
     windows shows itself by that: what it took between the ends of two such spells is its limit.
     """
 
-    def __init__(self, now_s: float, learned: float | None) -> None:
+    def __init__(self, now_s: float) -> None:
         self.limit: float | None = None
         self._recent = RecentRate()
         self._suspicion = Suspicion()
-        self._is_alert = learned is not None
+        self._is_alert = False
         self._slowed_at_s = -math.inf
         self._grown_s = 0.0
         self._window_s = 0.0
@@ -113,8 +113,13 @@ class LearnedRate:
         self._rate_before = 0.0
         self._is_noise = False
         self._asked_pause_s = 0.0
-        if learned is not None:
-            self._hold(learned, now_s)
+
+    def adopt(self, limit: float, now_s: float, *, is_hint: bool) -> None:
+        """Go on from a limit that was met elsewhere; from a hint, double it until it is refused."""
+        self._suspicion.clear()
+        self._trial = None
+        self._is_alert = True
+        self._hold(limit, now_s, is_measured=not is_hint)
 
     # The rate
 

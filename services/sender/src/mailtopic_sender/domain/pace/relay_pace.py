@@ -31,16 +31,15 @@ class RelayPace:
     a clock: times are monotonic seconds, never going back. Every answer is O(1).
     """
 
-    def __init__(self, bounds: PaceBounds, *, now_s: float, learned: Learned | None = None) -> None:
-        """Start with what was learned before, if anything."""
-        before = learned or Learned()
+    def __init__(self, bounds: PaceBounds, *, now_s: float) -> None:
+        """Start without a limit, but for the bounds."""
         self._bound = bounds.rate_per_s
         self._share = 1.0
         self._now_s = now_s
-        self._rate = LearnedRate(now_s, before.rate_per_s)
+        self._rate = LearnedRate(now_s)
         self._spacing = Spacing(now_s)
-        self._connections = ConnectionLimit(bounds.max_connections, before.connections)
-        self._mails = MailsPerConnection(bounds.mails_per_connection, before.mails_per_connection)
+        self._connections = ConnectionLimit(bounds.max_connections)
+        self._mails = MailsPerConnection(bounds.mails_per_connection)
         self._taken_at_s = now_s
         self._is_pressed = False
         self._accepted = 0
@@ -91,8 +90,24 @@ class RelayPace:
 
     @property
     def learned(self) -> Learned:
-        """The limits met so far, for `__init__` of a later process."""
+        """The limits met so far, for `adopt` of a later process."""
         return Learned(self._rate.limit, self._connections.learned, self._mails.learned)
+
+    def adopt(self, learned: Learned, now_s: float, *, is_hint: bool) -> None:
+        """Go on from limits that were met elsewhere, or earlier; None leaves one as it is.
+
+        A hint is where to begin to look: the rate is doubled until it is refused, and the rest is
+        of no use.
+        """
+        self._now_s = now_s
+        if learned.rate_per_s is not None:
+            self._rate.adopt(learned.rate_per_s, now_s, is_hint=is_hint)
+        if is_hint:
+            return
+        if learned.connections is not None:
+            self._connections.adopt(learned.connections, now_s)
+        if learned.mails_per_connection is not None:
+            self._mails.adopt(learned.mails_per_connection, now_s)
 
     def set_share(self, share: float, now_s: float) -> None:
         """Set this process's part of the rate in the bounds, 0 to 1."""

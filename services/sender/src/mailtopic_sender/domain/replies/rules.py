@@ -1,8 +1,4 @@
-"""Rules of an operator's own: a pattern in a reply's text → its class, as data. Pure.
-
-A pattern is a regular expression of a small kind: its repetitions are bounded together, so that no
-text, which is a stranger's, can make it run for long.
-"""
+"""Rules of an operator's own: a pattern in a reply's text → its class, as data. Pure."""
 
 import json
 import re
@@ -10,15 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mailtopic_contract import MAX_RULE_TEXT, PatternError, compile_pattern
 from mailtopic_sender.domain.replies.classes import SESSION_PHASES, ReplyClass
 
 MAX_RULES = 200
-MAX_PATTERN = 200
-"""Characters of a pattern."""
-MAX_STEPS = 10_000
-"""Product of a pattern's repetitions."""
-MAX_RULE_TEXT = 1000
-"""Characters of a reply that rules look at."""
 
 PHASES = (*sorted(SESSION_PHASES), "mail", "rcpt", "data", "body")
 CLASSES = (
@@ -38,7 +29,6 @@ CLASSES = (
 
 _KEYS = ("match", "class", "code", "phase")
 _IN_SESSION = {ReplyClass.QUOTA, ReplyClass.AUTH}
-_COUNT = re.compile(r"\{(\d{1,4})(,(\d{0,4}))?\}")
 
 
 class RuleError(ValueError):
@@ -127,60 +117,7 @@ def _pattern(entry: str, item: Mapping[str, Any]) -> re.Pattern[str]:
     pattern = item.get("match")
     if not isinstance(pattern, str) or not pattern:
         raise RuleError(f"{entry}: match must be a regular expression")
-    if len(pattern) > MAX_PATTERN:
-        raise RuleError(f"{entry}: match has more than {MAX_PATTERN} characters")
     try:
-        compiled = re.compile(pattern, re.IGNORECASE)
-    except (re.error, OverflowError, RecursionError):
-        raise RuleError(f"{entry}: match is not a regular expression") from None
-    if compiled.search("") is not None:
-        raise RuleError(f"{entry}: match must not match a text of nothing")
-    if _steps(pattern) > MAX_STEPS:
-        raise RuleError(
-            f"{entry}: match repeats too much; write .{{0,40}} for .*, and repeat no groups"
-        )
-    return compiled
-
-
-def _steps(pattern: str) -> int:
-    """How many ways a pattern may have to try from one place; far too many for a repeated group."""
-    steps, place, after_group = 1, 0, False
-    while place < len(pattern):
-        char = pattern[place]
-        size, times = _repetition(pattern, place)
-        if times:
-            steps *= times if times == 2 or not after_group else MAX_STEPS + 1  # noqa: PLR2004
-            place += size
-            continue
-        after_group = char == ")"
-        place += _atom_size(pattern, place)
-    return steps
-
-
-def _repetition(pattern: str, place: int) -> tuple[int, int]:
-    """Size and most repetitions of a quantifier that stands here; (0, 0) if none does."""
-    char = pattern[place]
-    if char == "?":
-        is_group_syntax = place > 0 and pattern[place - 1] == "("
-        return (0, 0) if is_group_syntax else (1, 2)
-    if char in "*+":
-        return 1, MAX_RULE_TEXT
-    count = _COUNT.match(pattern, place)
-    if count is None:
-        return 0, 0
-    most = int(count[3] or MAX_RULE_TEXT) if count[2] else int(count[1])
-    return len(count[0]), max(most, 1)
-
-
-def _atom_size(pattern: str, place: int) -> int:
-    char = pattern[place]
-    if char == "\\":
-        return 2
-    if char != "[":
-        return 1
-    end = place + 1
-    end += pattern[end : end + 1] == "^"
-    end += pattern[end : end + 1] == "]"
-    while end < len(pattern) and pattern[end] != "]":
-        end += 2 if pattern[end] == "\\" else 1
-    return end - place + 1
+        return compile_pattern(pattern)
+    except PatternError as error:
+        raise RuleError(f"{entry}: match {error}") from None

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from mailtopic_runtime import Clock, StateLog, get_logger
 from mailtopic_sender.domain.pace import (
+    Learned,
     PaceBounds,
     Refusal,
     RefusalKind,
@@ -133,6 +134,11 @@ class Channel:
         """Set this process's part of the relay's rate, 0 to 1."""
         self._queue.set_share(share)
         self._breaker.set_share(share)
+
+    def adopt(self, learned: Learned, *, is_hint: bool) -> None:
+        """Go on from what was learned of the relay elsewhere; see `RelayPace.adopt`."""
+        self._pace.adopt(learned, self._clock.monotonic_s(), is_hint=is_hint)
+        self._follow_pace()
 
     async def check(self) -> None:
         """Probe, so that a relay that can't be used is known before the first mail."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from mailtopic_runtime import Clock, SystemClock
 from mailtopic_runtime.tracing import current_span
 from mailtopic_sender.domain.message import MessageComposer
+from mailtopic_sender.domain.pace import Learned
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.engine.relays.backoff import Backoff
 from mailtopic_sender.engine.relays.channel import Channel
@@ -92,6 +93,12 @@ class RelayMailer:
         """Set this process's part of every relay's rate, 0 to 1."""
         for channel in self._channels:
             channel.set_share(share)
+
+    def adopt(self, relay: str, learned: Learned, *, is_hint: bool) -> None:
+        """Go on from what was learned of a relay elsewhere; see `RelayPace.adopt`."""
+        for channel in self._channels:
+            if channel.name == relay:
+                channel.adopt(learned, is_hint=is_hint)
 
     def offer(self, mail: OutgoingMail, ticket: Ticket, *, is_fresh: bool = True) -> None:
         """See `mailtopic_sender.mail_ports.Mailer.offer`."""

@@ -1,0 +1,80 @@
+"""What relays' replies mean, where the senders' own table isn't enough."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from mailtopic_operator.model.base import Model, checked, rule
+
+
+class ReplyClass(StrEnum):
+    """What a rule may make of a refusal."""
+
+    TRANSIENT = "transient"
+    GREYLISTED = "greylisted"
+    THROTTLED = "throttled"
+    QUOTA = "quota"
+    MAILBOX_FULL = "mailbox_full"
+    HARD_BOUNCE = "hard_bounce"
+    PROVIDER_SUPPRESSED = "provider_suppressed"
+    CONTENT = "content"
+    SENDER = "sender"
+    REPUTATION = "reputation"
+    AUTH = "auth"
+
+
+class Phase(StrEnum):
+    """What a relay refused."""
+
+    CONNECT = "connect"
+    EHLO = "ehlo"
+    TLS = "tls"
+    AUTH = "auth"
+    MAIL = "mail"
+    RCPT = "rcpt"
+    DATA = "data"
+    BODY = "body"
+
+
+Code = Annotated[
+    int,
+    Field(
+        ge=400,
+        le=599,
+        json_schema_extra=checked(
+            rule("self >= 400 && self <= 599", "write a basic reply code from 400 to 599")
+        ),
+    ),
+]
+
+
+class ReplyRule(Model):
+    """A refusal whose text has this pattern is of this class."""
+
+    match: Annotated[str, Field(min_length=1, max_length=200)]
+    """A regular expression (Python's), searched for in any case of letters in the enhanced code and
+    the text. One .*, or some .{0,40}, and no repeated group; with another one the senders stay as
+    they are (InvalidReplyRule).
+    """
+
+    class_: Annotated[ReplyClass, Field(alias="class")]
+    """What the refusal means."""
+
+    code: Code | None = None
+    """Only with this basic code, such as 550."""
+
+    phase: Phase | None = None
+    """Only where this was refused."""
+
+
+class Replies(Model):
+    """What relays' replies mean."""
+
+    rules: Annotated[
+        tuple[ReplyRule, ...],
+        Field(max_length=200, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = ()
+    """Rules of your own; the first that matches a refusal decides before the senders' own table. A
+    change rolls the senders.
+    """

@@ -42,19 +42,31 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM HUP
 
-# secret NAME TYPE FILE…: a Secret with a key for each file.
+# secret NAME TYPE FILE…: a Secret with a key for each file; its label lets MailTopics use it.
 secret() {
-  name=$1 type=$2
+  name=$1 type=$2 made=$work/secret.yaml
   shift 2
   for file; do
     set -- "$@" "--from-file=$file"
     shift
   done
+  "$kubectl" create secret generic "$name" --namespace "$namespace" --type "$type" "$@" \
+    --dry-run=client --output=yaml >"$made"
+  case $name in
+    *-sealing-keys) use=sealing ;;
+    *-inbox-tls) use=ca ;;
+    *) use= ;;
+  esac
+  if [ -n "$use" ]; then
+    "$kubectl" label --local --filename "$made" "mailtopic.dev/use=$use" --output=yaml >"$made.new"
+    mv "$made.new" "$made"
+  fi
   if [ -n "$print" ]; then
     echo "---"
-    set -- "$@" --dry-run=client --output=yaml
+    cat "$made"
+  else
+    "$kubectl" create --namespace "$namespace" --filename "$made"
   fi
-  "$kubectl" create secret generic "$name" --namespace "$namespace" --type "$type" "$@"
 }
 
 # missing NAME: whether the Secret is to be made; starts an empty folder for it.

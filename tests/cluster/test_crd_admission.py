@@ -91,7 +91,7 @@ def test_the_smallest_mailtopic_gets_every_default(api_server: ApiServer) -> Non
     manifest = {**VALID, "metadata": {"name": "small", "namespace": "default"}, "spec": spec}
     api_server.apply(manifest)
     made = api_server.get("mailtopic", "small")["spec"]
-    assert made["topic"] == {"partitions": 6, "retention": "168h"}
+    assert made["topic"] == {"adopt": False, "partitions": 6, "retention": "168h"}
     assert made["delivery"]["retryTiers"] == ["10s", "1m", "5m"]
     assert made["relays"][0] | {"port": 587, "maxConnections": 10} == made["relays"][0]
     assert made["deletionPolicy"] == "Retain"

@@ -9,6 +9,7 @@ import pytest
 from mailtopic_operator.domain.children import is_ours, wanted_children
 from mailtopic_operator.domain.children.common import MANAGER
 from mailtopic_operator.domain.defaults import (
+    Border,
     KafkaAccess,
     OperatorDefaults,
     SecretKey,
@@ -31,6 +32,7 @@ DEFAULTS = OperatorDefaults(
         ca=SecretKey("kafka-ca", "ca.crt"),
     ),
     sender=SenderDefaults(image_pull_secrets=("registry",)),
+    border=Border(pod_fields=("*",)),
 )
 FULL = spec(
     topic={"partitions": 3, "replicationFactor": 1},

@@ -198,6 +198,7 @@ def _mailtopic_that_needs(
             return {}, lambda: _exists(operators, f"deployment/{name}-sender")
         case "secrets":
             operators.kubectl("create", "secret", "generic", name, "--from-literal=ca.crt=x")
+            operators.kubectl("label", "secret", name, "mailtopic.dev/use=ca")
             relay = mail_topic(name, "")["spec"]["relays"][0]
             return {"relays": [{**relay, "caSecretRef": {"name": name}}]}, has_credentials
         case "configmaps":

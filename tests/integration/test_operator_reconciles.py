@@ -187,16 +187,40 @@ async def test_more_partitions_are_given_to_every_topic(
     await mail_operators.is_ready(topic)
 
 
-async def test_an_existing_topic_is_adopted_with_its_records(
+def prefixes(operators: Operators) -> dict[str, str]:
+    """The setting by which topics that exist may be adopted in the namespace of a test."""
+    return {"topics__prefixes": json.dumps({operators.namespace: ["*"]})}
+
+
+async def test_an_existing_topic_is_adopted_with_its_records_if_both_sides_say_so(
     mail_operators: Operators, admin: ConfluentAdmin, topic: str
 ) -> None:
     assert await admin.create([NewTopic(topic, 3, -1, {"retention.ms": "5000"})]) == {topic: None}
-    await mail_operators.started()
+    await mail_operators.started(**prefixes(mail_operators))
     mail_operators.create(topic)
+    wanted = ("False", "TopicExists")
+    await until(lambda: mail_operators.condition(topic) == wanted, "it is told of")
+    assert await config(admin, topic, "retention.ms") == "5000"
+    mail_operators.create(topic, topic={"partitions": 3, "adopt": True})
     await mail_operators.is_ready(topic)
     assert await config(admin, topic, "retention.ms") == str(168 * 3600 * 1000)
     events = mail_operators.get("events")["items"]
     assert "TopicAdopted" in {event["reason"] for event in events}
+
+
+async def test_a_topic_of_somebody_else_is_left_alone_whatever_a_mailtopic_says(
+    mail_operators: Operators, admin: ConfluentAdmin, topic: str
+) -> None:
+    foreign = f"{topic}-payments"
+    assert await admin.create([NewTopic(foreign, 1, -1, {"retention.ms": "-1"})]) == {foreign: None}
+    before = (await admin.describe([foreign]))[foreign]
+    await mail_operators.started()
+    spec = {"name": foreign, "partitions": 3, "retention": "1h", "adopt": True}
+    mail_operators.create(topic, topic=spec, deletionPolicy="Delete")
+    wanted = ("False", "TopicExists")
+    await until(lambda: mail_operators.condition(topic) == wanted, "it is told of")
+    mail_operators.kubectl("delete", f"mailtopics.mailtopic.dev/{topic}", "--timeout=20s")
+    assert await admin.describe([foreign]) == {foreign: before}
 
 
 async def test_the_older_of_two_mailtopics_has_the_topic(
@@ -206,8 +230,8 @@ async def test_the_older_of_two_mailtopics_has_the_topic(
     # creationTimestamp has whole seconds.
     second = int(time.time())
     await until(lambda: int(time.time()) > second, "the next second")
-    mail_operators.create("later", topic={"name": topic, "partitions": 3})
-    await mail_operators.started()
+    mail_operators.create("later", topic={"name": topic, "partitions": 3, "adopt": True})
+    await mail_operators.started(**prefixes(mail_operators))
     await mail_operators.is_ready(topic)
     wanted = ("False", "TopicConflict")
     await until(lambda: mail_operators.condition("later") == wanted, "the later one says so")
@@ -271,20 +295,26 @@ async def test_a_dry_run_says_what_would_be_done_and_does_nothing(
     assert not isinstance(states[topic], TopicState)
 
 
-async def test_a_secret_that_was_missing_a_moment_ago_is_looked_for_again(
+async def test_a_secret_that_was_missing_or_not_released_is_looked_for_again(
     mail_operators: Operators, topic: str
 ) -> None:
     await mail_operators.started(reconcile__resync_s="3600")
     relay = mail_topic(topic, "")["spec"]["relays"][0]
     mail_operators.create(topic, relays=[{**relay, "caSecretRef": {"name": "authority"}}])
 
-    def judged_as(status: str) -> bool:
-        return mail_operators.condition(topic, "CredentialsValid")[0] == status
+    async def is_judged(reason: str) -> None:
+        def is_so() -> bool:
+            return mail_operators.condition(topic, "CredentialsValid")[1] == reason
 
-    await until(lambda: judged_as("False"), "the Secret is missed")
+        await until(is_so, reason, timeout_s=15)
+
+    await is_judged("SecretNotFound")
     mail_operators.kubectl("create", "secret", "generic", "authority", "--from-literal=ca.crt=x")
     mail_operators.kubectl("annotate", f"mailtopic/{topic}", "tests/nudge=1")
-    await until(lambda: judged_as("True"), "the Secret is found", timeout_s=15)
+    await is_judged("SecretNotAllowed")
+    mail_operators.kubectl("label", "secret", "authority", "mailtopic.dev/use=ca")
+    mail_operators.kubectl("annotate", f"mailtopic/{topic}", "tests/nudge=2", "--overwrite")
+    await is_judged("Found")
 
 
 async def test_with_retain_a_deleted_mailtopic_is_gone_at_once_and_its_topics_stay(

@@ -3,7 +3,7 @@
 import copy
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ from mailtopic_operator.domain.actions import (
     AddFinalizer,
     AlterConfig,
     ApplyChild,
+    ClaimTopics,
     CreateTopic,
     DeleteChild,
     DeleteTopic,
@@ -21,7 +22,7 @@ from mailtopic_operator.domain.actions import (
     PruneChild,
     RemoveFinalizer,
 )
-from mailtopic_operator.domain.defaults import KafkaAccess, OperatorDefaults
+from mailtopic_operator.domain.defaults import Border, KafkaAccess, OperatorDefaults
 from mailtopic_operator.domain.desired import Desired
 from mailtopic_operator.domain.kafka import KafkaProblem, TopicState
 from mailtopic_operator.domain.observed import (
@@ -46,6 +47,13 @@ BROKERS_COPIES = 3
 def spec(**changes: Any) -> dict[str, Any]:
     """Return a spec: the minimal one with other fields beside."""
     return {**copy.deepcopy(dict(MINIMAL)), **changes}
+
+
+ADOPTING: Mapping[str, Any] = {
+    "spec": spec(topic={"adopt": True}),
+    "defaults": replace(DEFAULTS, border=Border(topic_prefixes={"shop": ("mails",)})),
+}
+"""Arguments of a World whose existing topics are taken over."""
 
 
 @dataclass
@@ -128,7 +136,11 @@ class World:
         for action in made.actions[:actions]:
             self.do(action)
         if actions is None and made.status is not None and not self.is_gone:
-            self.status = merged(self.status, made.status.patch["status"])
+            patch = dict(made.status.patch["status"])
+            if any(isinstance(action, ClaimTopics) for action in made.actions):
+                # The engine plans once more before it reports.
+                patch.pop("topics", None)
+            self.status = merged(self.status, patch)
             self.events += made.status.events
         self.run_controllers()
         return made
@@ -151,6 +163,8 @@ class World:
             case RemoveFinalizer():
                 self.finalizers = [name for name in self.finalizers if name != FINALIZER]
                 self.is_gone = self.deleting_since is not None and not self.finalizers
+            case ClaimTopics():
+                self.status = merged(self.status, action.patch["status"])
             case CreateTopic() | IncreasePartitions() | AlterConfig() | DeleteTopic():
                 self._do_in_kafka(action)
             case ApplyChild() | PruneChild() | DeleteChild():

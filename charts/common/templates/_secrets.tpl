@@ -30,7 +30,7 @@ Takes "context". Prints the plain value.
 common.keptSecret: a Secret "name" whose values are made at the first install and kept over
 upgrades. "values" maps each key to its first value; "" means 32 random letters and digits.
 "keep": true keeps it over an uninstall, too, beside the volumes that it belongs to.
-"generation": raise it to have new values made.
+"generation": raise it to have new values made. "use": what MailTopics may use it for.
 Takes "context" and "component".
 */}}
 {{- define "common.keptSecret" -}}
@@ -41,6 +41,9 @@ metadata:
   namespace: {{ .context.Release.Namespace }}
   labels:
     {{- include "common.labels" . | nindent 4 }}
+    {{- with .use }}
+    mailtopic.dev/use: {{ . }}
+    {{- end }}
   {{- if or .keep .generation }}
   annotations:
     {{- if .keep }}

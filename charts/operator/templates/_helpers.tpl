@@ -73,6 +73,18 @@ operator.env: the operator's settings as env entries, as text for common.env.
 {{- include "common.settingsEnv" (dict "values" $values.lease "prefix" "MAILTOPIC_OPERATOR__LEASE__") }}
 {{- include "common.settingsEnv" (dict "values" $values.reconcile "prefix" "MAILTOPIC_OPERATOR__RECONCILE__") }}
 {{- include "common.settingsEnv" (dict "values" $values.deletion "prefix" "MAILTOPIC_OPERATOR__DELETION__") }}
+{{- with $values.topics.prefixes }}
+- name: MAILTOPIC_OPERATOR__TOPICS__PREFIXES
+  value: {{ toJson . | quote }}
+{{- end }}
+{{- with $values.secrets.allowed }}
+- name: MAILTOPIC_OPERATOR__SECRETS__ALLOWED
+  value: {{ join "," . | quote }}
+{{- end }}
+{{- with $values.sender.podTemplateFields }}
+- name: MAILTOPIC_OPERATOR__SENDER__POD_TEMPLATE_FIELDS
+  value: {{ join "," . | quote }}
+{{- end }}
 - name: MAILTOPIC_OPERATOR__SENDER__IMAGE
   value: {{ include "common.image" (dict "context" .context "image" $values.sender.image) | quote }}
 - name: MAILTOPIC_OPERATOR__SENDER__IMAGE_PULL_POLICY

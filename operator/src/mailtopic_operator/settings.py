@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from mailtopic_operator.domain.defaults import (
+    Border,
     KafkaAccess,
     OperatorDefaults,
     SecretKey,
@@ -14,6 +15,8 @@ from mailtopic_operator.domain.defaults import (
 from mailtopic_operator.engine.assembly import Limits
 from mailtopic_runtime import LogSettings, MailTopicSettings, MetricsSettings, SettingsGroup
 
+_PREFIX = re.compile(r"\*|(?!__)([A-Za-z0-9._-]|\{namespace\}){1,200}")
+_FIELD = re.compile(r"\*|(metadata|spec)(\.[A-Za-z]+)*")
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
@@ -128,11 +131,55 @@ class SenderSettings(SettingsGroup):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe lines that senders write."""
 
+    pod_template_fields: tuple[str, ...] = ()
+    """Fields that a podTemplate may set beside labels, annotations, resources, scheduling and
+    security contexts that don't widen, such as spec.volumes; * for all of them."""
+
     network_policy: bool = True
     """Whether each MailTopic gets a NetworkPolicy for its senders."""
 
     tracing: SenderTracingSettings = Field(default_factory=SenderTracingSettings)
     kafka: SenderKafkaSettings = Field(default_factory=SenderKafkaSettings)
+
+    @field_validator("pod_template_fields")
+    @classmethod
+    def _are_fields(cls, fields: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(_FIELD.fullmatch(each) for each in fields):
+            raise ValueError("must be fields such as spec.volumes, separated by commas, or *")
+        return fields
+
+
+class TopicSettings(SettingsGroup):
+    """Which topics are touched; below MAILTOPIC_OPERATOR__TOPICS__."""
+
+    prefixes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """What topics' names begin with, by namespace, as JSON: {"shop": ["shop-"]}. "*" stands for all
+    other namespaces, {namespace} for the namespace's name, the prefix * for any name. Topics
+    that exist are adopted in a namespace with an entry only. Without one, topics may be created:
+    under any name where one namespace is watched, else named after their namespace."""
+
+    @field_validator("prefixes")
+    @classmethod
+    def _are_prefixes(cls, prefixes: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        if not all(each == "*" or _NAME.fullmatch(each) for each in prefixes):
+            raise ValueError("must be named by namespaces, or *")
+        if not all(_PREFIX.fullmatch(each) for some in prefixes.values() for each in some):
+            raise ValueError("must list what topics' names begin with, not with '__'; * is any")
+        return prefixes
+
+
+class SecretsSettings(SettingsGroup):
+    """Which Secrets MailTopics may refer to; below MAILTOPIC_OPERATOR__SECRETS__."""
+
+    allowed: tuple[str, ...] = ()
+    """Names of Secrets that need no label mailtopic.dev/use; * for all of them."""
+
+    @field_validator("allowed")
+    @classmethod
+    def _are_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(each == "*" or _NAME.fullmatch(each) for each in names):
+            raise ValueError("must be names of Secrets, separated by commas, or *")
+        return names
 
 
 class ReplaySettings(SettingsGroup):
@@ -219,6 +266,8 @@ class OperatorGroup(SettingsGroup):
     watch_stale_s: float = Field(default=180.0, ge=10, le=3600)
     """Seconds without an event or a bookmark after which a watch counts as dead, and so do we."""
 
+    topics: TopicSettings = Field(default_factory=TopicSettings)
+    secrets: SecretsSettings = Field(default_factory=SecretsSettings)
     sender: SenderSettings = Field(default_factory=SenderSettings)
     replay: ReplaySettings = Field(default_factory=ReplaySettings)
     deletion: DeletionSettings = Field(default_factory=DeletionSettings)
@@ -276,6 +325,12 @@ class OperatorSettings(MailTopicSettings):
                 tracing_endpoint=sender.tracing.endpoint,
                 tracing_sample_ratio=sender.tracing.sample_ratio,
                 replay_image=self.operator.replay.image,
+            ),
+            border=Border(
+                topic_prefixes=self.operator.topics.prefixes,
+                is_shared=len(self.operator.watch_namespaces) != 1,
+                secrets=self.operator.secrets.allowed,
+                pod_fields=sender.pod_template_fields,
             ),
             drain_timeout_s=deletion.drain_timeout_s,
             give_up_s=deletion.give_up_s,

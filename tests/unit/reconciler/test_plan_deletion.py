@@ -25,7 +25,11 @@ def _deleted(policy: str = "Delete") -> World:
 
 def test_the_finalizer_comes_before_the_topics_and_only_with_delete() -> None:
     world = World(spec=spec(deletionPolicy="Delete"))
-    assert kinds(world.plan().actions)[:2] == ["AddFinalizer", "CreateTopic"]
+    assert kinds(world.plan().actions)[:3] == [
+        "AddFinalizer",
+        "ClaimTopics",
+        "CreateTopic",
+    ]
     assert "AddFinalizer" not in kinds(World().plan().actions)
 
 

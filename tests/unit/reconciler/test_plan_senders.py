@@ -1,13 +1,14 @@
 """What is planned for the senders, and what is said of them."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from mailtopic_operator.domain.actions import ApplyChild, DeleteChild
-from mailtopic_operator.domain.defaults import KafkaAccess, OperatorDefaults, SecretKey
+from mailtopic_operator.domain.defaults import Border, KafkaAccess, OperatorDefaults, SecretKey
 from mailtopic_operator.domain.observed import (
     Claimant,
     DataObject,
@@ -16,9 +17,9 @@ from mailtopic_operator.domain.observed import (
     Lag,
     RelayHealth,
 )
-from support.mailtopic_world import RELAY, START, World, kinds, merged, spec
+from support.mailtopic_world import ADOPTING, DEFAULTS, RELAY, START, World, kinds, merged, spec
 
-LOGIN = DataObject("1", frozenset({"username", "password"}))
+LOGIN = DataObject("1", frozenset({"username", "password"}), "relay")
 KEDA = frozenset({"ScaledObject"})
 
 
@@ -73,7 +74,9 @@ def test_without_a_secret_no_sender_starts_and_the_field_is_named() -> None:
 
 
 def test_a_secret_without_the_key_is_told_of() -> None:
-    world = World(spec=_with_login(), secrets={"login": DataObject("1", frozenset({"user"}))})
+    world = World(
+        spec=_with_login(), secrets={"login": DataObject("1", frozenset({"user"}), "relay")}
+    )
     world.settle()
     assert world.condition("CredentialsValid") == ("False", "SecretKeyNotFound")
     assert "has no key username" in world.message("CredentialsValid")
@@ -94,7 +97,7 @@ def test_a_secret_that_changes_rolls_the_senders() -> None:
     world = World(spec=_with_login(), secrets={"login": LOGIN})
     world.settle()
     world.done.clear()
-    world.secrets["login"] = DataObject("2", LOGIN.keys)
+    world.secrets["login"] = DataObject("2", LOGIN.keys, "relay")
     world.settle()
     assert kinds(world.done) == ["ApplyChild"]
 
@@ -238,7 +241,8 @@ def test_a_pod_template_is_merged_by_name() -> None:
             ],
         },
     }
-    world = World(spec=spec(consumers={"podTemplate": template}))
+    defaults = replace(DEFAULTS, border=Border(pod_fields=("spec.containers",)))
+    world = World(spec=spec(consumers={"podTemplate": template}), defaults=defaults)
     world.settle()
     pod = world.deployment["spec"]["template"]
     assert pod["metadata"]["labels"]["team"] == "shop"
@@ -324,11 +328,12 @@ def test_an_unmanaged_mailtopic_is_looked_at_and_left_alone(settled: World) -> N
 
 
 def test_a_dry_run_writes_its_plan_and_does_nothing() -> None:
-    world = World(annotations={"mailtopic.dev/dry-run": "true"})
+    world = World(annotations={"mailtopic.dev/dry-run": "true"}, **ADOPTING)
     world.put_topic("mails", 6)
     world.settle()
     assert world.done == []
-    assert world.status["plan"][0].startswith("configure topic mails: max.message.bytes=")
+    assert world.status["plan"][0] == "note in the status that it creates 5 topics"
+    assert world.status["plan"][1].startswith("configure topic mails: max.message.bytes=")
     assert "create topic mails.dlq with 6 partitions" in world.status["plan"]
     world.annotations.clear()
     world.settle()
@@ -439,12 +444,12 @@ def test_a_reply_rule_that_senders_cannot_use_leaves_them_as_they_are(
 def test_senders_sign_once_every_key_is_there() -> None:
     dkim = {"keysSecretRef": {"name": "dkim"}, "selectors": ["2026a", "2026e"]}
     world = World(spec=spec(dkim=dkim))
-    world.secrets["dkim"] = DataObject("1", frozenset({"2026a.pem"}))
+    world.secrets["dkim"] = DataObject("1", frozenset({"2026a.pem"}), "dkim")
     world.settle()
     assert world.message("CredentialsValid") == (
         "dkim.keysSecretRef: Secret dkim has no key 2026e.pem"
     )
-    world.secrets["dkim"] = DataObject("2", frozenset({"2026a.pem", "2026e.pem"}))
+    world.secrets["dkim"] = DataObject("2", frozenset({"2026a.pem", "2026e.pem"}), "dkim")
     world.settle()
     env = _env(world)
     assert env["MAILTOPIC_DKIM__SELECTORS"] == "2026a,2026e"
@@ -455,9 +460,9 @@ def test_senders_sign_once_every_key_is_there() -> None:
 def test_sealing_keys_and_authorities_are_needed() -> None:
     relay = {**RELAY, "caSecretRef": {"name": "ca"}}
     world = World(spec=spec(relays=[relay], sealing={"keysSecretRef": {"name": "keys"}}))
-    world.secrets["ca"] = DataObject("1", frozenset({"ca.crt"}))
+    world.secrets["ca"] = DataObject("1", frozenset({"ca.crt"}), "ca")
     world.settle()
     assert "sealing.keysSecretRef: Secret keys is not" in world.message("CredentialsValid")
-    world.secrets["keys"] = DataObject("1", frozenset({"keys.json"}))
+    world.secrets["keys"] = DataObject("1", frozenset({"keys.json"}), "sealing")
     world.settle()
     assert _env(world)["MAILTOPIC_SEALING__KEYS_FILE"] == "/etc/mailtopic/sealing/keys.json"

@@ -7,7 +7,7 @@ import pytest
 from mailtopic_operator.domain.actions import AlterConfig, CreateTopic
 from mailtopic_operator.domain.kafka import KafkaProblem, ProblemKind
 from mailtopic_operator.domain.observed import Failure
-from support.mailtopic_world import World, kinds, spec
+from support.mailtopic_world import ADOPTING, World, kinds, spec
 
 ALL = (
     "mails",
@@ -35,7 +35,7 @@ def settled() -> World:
 
 def test_a_new_mailtopic_gets_all_topics_and_then_its_senders(world: World) -> None:
     first = world.round()
-    assert kinds(first.actions) == ["CreateTopic"] * 6
+    assert kinds(first.actions) == ["ClaimTopics"] + ["CreateTopic"] * 6
     assert tuple(a.topic.name for a in first.actions if isinstance(a, CreateTopic)) == ALL
     assert world.condition("Ready") == ("False", "TopicsMissing")
     assert world.condition("Reconciling") == ("True", "TopicsMissing")
@@ -110,16 +110,21 @@ def test_more_partitions_are_given_to_every_topic(settled: World) -> None:
     assert {settled.topic(name).partitions for name in ALL} == {9}
 
 
-def test_an_existing_topic_is_adopted(world: World) -> None:
+def test_an_existing_topic_is_adopted_if_the_spec_and_the_operator_say_so() -> None:
+    world = World(**ADOPTING)
     world.put_topic("mails", 3, 3, {"retention.ms": "1000"})
     world.settle()
     assert world.topic("mails").partitions == 6
     assert world.topic("mails").topic_id == "id-1"
     assert "TopicAdopted" in world.reasons()
     assert world.condition("Ready")[0] == "True"
+    assert {t["name"]: t["origin"] for t in world.status["topics"]} == {
+        name: "Adopted" if name == "mails" else "Created" for name in ALL
+    }
 
 
-def test_a_topic_with_more_partitions_is_left_and_the_others_follow_it(world: World) -> None:
+def test_a_topic_with_more_partitions_is_left_and_the_others_follow_it() -> None:
+    world = World(**ADOPTING)
     world.put_topic("mails", 12)
     world.settle()
     assert {world.topic(name).partitions for name in ALL} == {12}
@@ -129,8 +134,9 @@ def test_a_topic_with_more_partitions_is_left_and_the_others_follow_it(world: Wo
     assert world.condition("SendersReady") == ("True", "Running")
 
 
-def test_a_topic_with_another_number_of_copies_is_told_of(world: World) -> None:
-    world.spec = spec(topic={"replicationFactor": 2})
+def test_a_topic_with_another_number_of_copies_is_told_of() -> None:
+    world = World(**ADOPTING)
+    world.spec = spec(topic={"replicationFactor": 2, "adopt": True})
     world.put_topic("mails", 6, 3)
     world.settle()
     assert world.condition("TopicsReady") == ("False", "ReplicationFactorMismatch")

@@ -39,6 +39,19 @@ class RemoveFinalizer:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimTopics:
+    """Note in the status that topics are about to be created; they aren't, where this fails.
+
+    Attributes:
+        patch: the JSON merge patch of the status subresource.
+    """
+
+    names: tuple[str, ...]
+    patch: Mapping[str, Any]
+    event: Event | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CreateTopic:
     """Create a topic. That it exists already is a success: the next plan compares it."""
 
@@ -126,6 +139,7 @@ class DeleteChild:
 Action = (
     AddFinalizer
     | RemoveFinalizer
+    | ClaimTopics
     | CreateTopic
     | IncreasePartitions
     | AlterConfig
@@ -150,10 +164,12 @@ def side(action: Action) -> Side:
 
 
 def target(action: Action) -> str:
-    """Return what a Failure of an action is about: a topic's name, a child or the finalizer."""
+    """Return what a Failure of an action is about: a topic, a child, the finalizer, the claim."""
     match action:
         case AddFinalizer() | RemoveFinalizer():
             return "finalizer"
+        case ClaimTopics():
+            return "claim"
         case CreateTopic():
             return action.topic.name
         case AlterConfig():

@@ -72,6 +72,33 @@ class SenderDefaults:
 
 
 @dataclass(frozen=True, slots=True)
+class Border:
+    """How far the author of a MailTopic reaches; what isn't allowed here can't be had by a spec.
+
+    Attributes:
+        topic_prefixes: by namespace ("*": all that aren't named), what names of topics begin with
+            ("*": any name; "{namespace}" stands for the namespace). Topics that exist are adopted
+            in such a namespace only.
+        is_shared: whether MailTopics of several namespaces are reconciled. Where no prefix is
+            named, topics are then named after their namespace.
+        secrets: names of Secrets that MailTopics may refer to without a label; "*": all.
+        pod_fields: fields of podTemplate beside those that are always allowed; "*": all.
+    """
+
+    topic_prefixes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    is_shared: bool = False
+    secrets: tuple[str, ...] = ()
+    pod_fields: tuple[str, ...] = ()
+
+    def prefixes(self, namespace: str) -> tuple[str, ...] | None:
+        """Return what the operator's settings name for a namespace; None if they name nothing."""
+        named = self.topic_prefixes.get(namespace, self.topic_prefixes.get("*"))
+        if named is None:
+            return None
+        return tuple(each.replace("{namespace}", namespace) for each in named)
+
+
+@dataclass(frozen=True, slots=True)
 class OperatorDefaults:
     """What the operator's settings say about all MailTopics.
 
@@ -84,6 +111,7 @@ class OperatorDefaults:
 
     kafka: KafkaAccess
     sender: SenderDefaults = field(default_factory=SenderDefaults)
+    border: Border = field(default_factory=Border)
     drain_timeout_s: float = 300.0
     give_up_s: float = 300.0
     resync_s: float = 120.0

@@ -16,11 +16,13 @@ from mailtopic_operator.domain.children.family import child_refs, deployment_ref
 from mailtopic_operator.domain.children.scaling import SCALED_OBJECT
 from mailtopic_operator.domain.conflict import rival, shared_topics
 from mailtopic_operator.domain.desired import Desired
-from mailtopic_operator.domain.findings import Finding, pending
+from mailtopic_operator.domain.findings import Finding, listing, pending
 from mailtopic_operator.domain.kafka import KafkaProblem, ProblemKind
+from mailtopic_operator.domain.naming import name_problem
 from mailtopic_operator.domain.observed import Observed
 from mailtopic_operator.domain.reporting import report
 from mailtopic_operator.domain.senders import wanted_replicas
+from mailtopic_operator.domain.topic_statuses import created_topics
 from mailtopic_operator.domain.topics import is_missing
 from mailtopic_operator.model.mailtopic import FINALIZER
 from mailtopic_operator.model.mailtopic_spec import DeletionPolicy
@@ -62,7 +64,7 @@ def _plan_end_of_namespace(desired: Desired, observed: Observed) -> Plan:
     done = _reason_to_keep(desired, observed)
     left = _topics_left(desired, observed)
     if done is None and not left:
-        done = _deleted(desired)
+        done = _deleted(desired, observed)
     if done is None and _problem(desired, observed) is not None:
         done = Event("Warning", "TopicsLeft", "Kafka did not delete the topics at once; they stay")
     if done is not None:
@@ -70,14 +72,23 @@ def _plan_end_of_namespace(desired: Desired, observed: Observed) -> Plan:
     return Plan(tuple(DeleteTopic(name) for name in left), requeue_after_s=POLL_S)
 
 
-def _deleted(desired: Desired) -> Event:
-    return Event("Normal", "TopicsDeleted", f"the topics of {desired.names.main} are gone")
+def _deleted(desired: Desired, observed: Observed) -> Event:
+    made = created_topics(desired, observed)
+    kept = [
+        name
+        for name in desired.topics
+        if name not in made and not is_missing(observed.topics.get(name))
+    ]
+    if not kept:
+        return Event("Normal", "TopicsDeleted", f"the topics of {desired.names.main} are gone")
+    message = f"not known to be made by the operator, so they stay: {listing(kept)}"
+    return Event("Normal", "TopicsRetained", message)
 
 
 def _outcome(desired: Desired, observed: Observed, now: datetime) -> Event | None:
     """Return how the deletion of the topics ended; None if it goes on."""
     if not _topics_left(desired, observed):
-        return _deleted(desired)
+        return _deleted(desired, observed)
     if _age_s(desired, now) > _patience_s(desired):
         return Event("Warning", "TopicsLeft", "Kafka did not delete the topics in time; they stay")
     return None
@@ -91,6 +102,8 @@ def _reason_to_keep(desired: Desired, observed: Observed) -> Event | None:
         return Event("Normal", "TopicsRetained", "an annotation forbids changes: the topics stay")
     if rival(desired, observed) is not None:
         return Event("Normal", "TopicsRetained", "the topics belong to another MailTopic")
+    if name_problem(desired) is not None:
+        return Event("Normal", "TopicsRetained", "operator.topics.prefixes forbids these topics")
     if any(failure.kind is ProblemKind.NOT_SUPPORTED for failure in observed.failures):
         message = "the brokers don't delete topics (delete.topic.enable=false): they stay"
         return Event("Warning", "TopicsRetained", message)
@@ -98,12 +111,15 @@ def _reason_to_keep(desired: Desired, observed: Observed) -> Event | None:
 
 
 def _topics_left(desired: Desired, observed: Observed) -> tuple[str, ...]:
-    """Return the topics that are still there, or may be; without those others use as well."""
-    shared = shared_topics(desired, observed)
+    """Return the topics to delete that are there, or may be.
+
+    Those that the operator made for this MailTopic and that no other one uses.
+    """
+    made = created_topics(desired, observed) - shared_topics(desired, observed)
     return tuple(
         name
         for name in desired.topics
-        if name not in shared and not is_missing(observed.topics.get(name))
+        if name in made and not is_missing(observed.topics.get(name))
     )
 
 

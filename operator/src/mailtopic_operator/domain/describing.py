@@ -5,6 +5,7 @@ from mailtopic_operator.domain.actions import (
     AddFinalizer,
     AlterConfig,
     ApplyChild,
+    ClaimTopics,
     CreateTopic,
     DeleteChild,
     DeleteTopic,
@@ -17,10 +18,11 @@ from mailtopic_operator.domain.actions import (
 def describe(action: Action) -> str:
     """Return what an action does, in one line."""
     match action:
-        case AddFinalizer():
-            words = "add the finalizer"
-        case RemoveFinalizer():
-            words = "remove the finalizer"
+        case AddFinalizer() | RemoveFinalizer():
+            verb = "add" if isinstance(action, AddFinalizer) else "remove"
+            words = f"{verb} the finalizer"
+        case ClaimTopics(names):
+            words = f"note in the status that it creates {len(names)} topics"
         case CreateTopic(topic):
             words = f"create topic {topic.name} with {topic.partitions} partitions"
         case IncreasePartitions(name, total):

@@ -79,6 +79,11 @@ class Desired:
         return tuple(t.name for t in self.status.topics if t.name not in current)
 
     @property
+    def held_topics(self) -> frozenset[str]:
+        """Topics that the status has with their ids: they have been this MailTopic's."""
+        return frozenset(topic.name for topic in self.status.topics if topic.id)
+
+    @property
     def topics(self) -> tuple[str, ...]:
         """Every topic to describe: the current ones, then the former ones."""
         return (*self.names.all, *self.former_topics)

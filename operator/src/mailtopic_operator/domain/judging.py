@@ -5,7 +5,7 @@ from datetime import datetime
 
 from mailtopic_operator.domain import conditions as kinds
 from mailtopic_operator.domain.actions import Action
-from mailtopic_operator.domain.conflict import rival, taken
+from mailtopic_operator.domain.border import obstacle
 from mailtopic_operator.domain.credentials import judge_credentials
 from mailtopic_operator.domain.desired import Desired
 from mailtopic_operator.domain.findings import Finding, good, listing, pending
@@ -19,10 +19,9 @@ def judge(
     desired: Desired, observed: Observed, due: Sequence[Action], now: datetime
 ) -> Mapping[str, Finding]:
     """Return what was found, by the type of the condition, in the order in which it is shown."""
-    other = rival(desired, observed)
-    if other is not None:
-        topics = taken(desired, other)
-        senders = pending("WaitingForTopics", "senders of the other MailTopic deliver")
+    topics = obstacle(desired, observed)
+    if topics is not None:
+        senders = pending("WaitingForTopics", "senders start, and change, once the topics are ours")
     else:
         topics = judge_topics(desired, observed, due, now)
         senders = judge_senders(desired, observed, due)

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from mailtopic_operator.domain.kafka import KafkaProblem, ProblemKind, TopicState
+
+USE_LABEL: Final = "mailtopic.dev/use"
+"""Label of Secrets that MailTopics may refer to; its value says for what."""
 
 
 class KubeProblemKind(StrEnum):
@@ -60,10 +63,12 @@ class DataObject:
     Attributes:
         version: a digest that changes when the data does, and with nothing else.
         keys: the keys of the data.
+        use: what the label mailtopic.dev/use lets MailTopics use a Secret for.
     """
 
     version: str
     keys: frozenset[str]
+    use: str = ""
 
 
 def data_object(kind: str, item: Mapping[str, Any]) -> DataObject:
@@ -78,7 +83,8 @@ def data_object(kind: str, item: Mapping[str, Any]) -> DataObject:
     text = json.dumps(data, sort_keys=True).encode()
     key = item["metadata"]["uid"].encode() if kind == "Secret" else b""
     version = hmac.new(key, text, "sha256").hexdigest()[:32]
-    return DataObject(version, frozenset(data))
+    use = (item["metadata"].get("labels") or {}).get(USE_LABEL, "")
+    return DataObject(version, frozenset(data), use)
 
 
 @dataclass(frozen=True, slots=True)

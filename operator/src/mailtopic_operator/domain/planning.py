@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from mailtopic_operator.domain.actions import Action, AddFinalizer, Event, Plan, RemoveFinalizer
+from mailtopic_operator.domain.border import obstacle, without_numbers
 from mailtopic_operator.domain.conditions import (
     READY,
     RECONCILING,
@@ -12,7 +13,6 @@ from mailtopic_operator.domain.conditions import (
     to_conditions,
     transitions,
 )
-from mailtopic_operator.domain.conflict import rival
 from mailtopic_operator.domain.deletion import plan_deletion
 from mailtopic_operator.domain.desired import Desired, Meta
 from mailtopic_operator.domain.findings import Finding, stalled
@@ -34,13 +34,17 @@ RETRY_S: Final = 10.0
 def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
     """Return what to do about a MailTopic. Pure: the same arguments give the same plan.
 
-    What it promises: it plans nothing where nothing is to be changed; it never plans to shrink a
-    topic, and to delete one only for a MailTopic with deletionPolicy Delete that goes, or whose
-    namespace does; whatever part of a plan was carried out, the next plan goes on from there.
+    What it promises: it plans nothing where nothing is to be changed, and nothing about topics that
+    aren't the MailTopic's; it never plans to shrink a topic, and to delete one only that was made
+    for a MailTopic with deletionPolicy Delete that goes, or whose namespace does; whatever part of
+    a plan was carried out, the next plan goes on from there.
     """
     if desired.meta.deleting_since is not None or observed.is_namespace_terminating:
         return plan_deletion(desired, observed, now)
-    due = () if rival(desired, observed) else tuple(_actions(desired, observed))
+    hindrance = obstacle(desired, observed)
+    if hindrance is not None:
+        observed = without_numbers(observed)
+    due = () if hindrance else tuple(_actions(desired, observed))
     findings = judge(desired, observed, due, now)
     status = report(desired, observed, findings, due=due, now=now)
     is_acting = desired.is_managed and not desired.is_dry_run

@@ -12,12 +12,13 @@ from mailtopic_operator.domain.actions import (
     target,
 )
 from mailtopic_operator.domain.children.family import deployment_ref, is_ours, wanted_children
+from mailtopic_operator.domain.children.pod_fields import refused_fields
 from mailtopic_operator.domain.children.reply_rules import rules_problem
 from mailtopic_operator.domain.children.scaling import has_keda, wants_keda
 from mailtopic_operator.domain.credentials import judge_credentials
 from mailtopic_operator.domain.desired import Desired
 from mailtopic_operator.domain.drift import difference, removals
-from mailtopic_operator.domain.findings import Finding, good, pending, stalled
+from mailtopic_operator.domain.findings import Finding, good, listing, pending, stalled
 from mailtopic_operator.domain.kafka import TopicState
 from mailtopic_operator.domain.observed import ChildRef, KubeProblemKind, Observed
 from mailtopic_operator.domain.topics import is_missing
@@ -39,7 +40,7 @@ def topics_exist(desired: Desired, observed: Observed) -> bool:
 
     A sender that misses a topic would create it, with less knowledge than the operator has.
     """
-    known = {topic.name for topic in desired.status.topics}
+    known = desired.held_topics
     states = {name: observed.topics.get(name) for name in desired.names.all}
     return all(
         isinstance(state, TopicState) or (name in known and not is_missing(state))
@@ -49,7 +50,7 @@ def topics_exist(desired: Desired, observed: Observed) -> bool:
 
 def sender_actions(desired: Desired, observed: Observed) -> Iterator[Action]:
     """Yield what brings the children to what they should be."""
-    if not can_run(desired, observed):
+    if not can_run(desired, observed) or refused_fields(desired):
         return
     wanted = {ChildRef.of(manifest): manifest for manifest in wanted_children(desired, observed)}
     for ref, live in sorted(observed.children.items()):
@@ -83,12 +84,24 @@ def judge_senders(desired: Desired, observed: Observed, actions: Sequence[Action
     """Return what to report as SendersReady; actions are those that are about to be done."""
     live = observed.children.get(deployment_ref(desired))
     return (
-        _waiting(desired, observed, live)
+        _beyond_the_border(desired)
+        or _waiting(desired, observed, live)
         or _unusable(desired)
         or _in_the_way(desired, observed)
         or _refused(observed, actions)
         or _unscaled(desired, observed)
         or _rollout(desired, live, is_due=_is_due(desired, actions))
+    )
+
+
+def _beyond_the_border(desired: Desired) -> Finding | None:
+    fields = refused_fields(desired)
+    if not fields:
+        return None
+    return stalled(
+        "PodTemplateNotAllowed",
+        f"consumers.podTemplate may not set {listing(fields)} so: take it out, or name it in"
+        " operator.sender.podTemplateFields",
     )
 
 

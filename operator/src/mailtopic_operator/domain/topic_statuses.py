@@ -3,30 +3,86 @@
 from datetime import datetime
 
 from mailtopic_operator.domain.desired import Desired
-from mailtopic_operator.domain.kafka import TopicState
+from mailtopic_operator.domain.kafka import NewTopic, ProblemKind, TopicState
+from mailtopic_operator.domain.naming import may_adopt
 from mailtopic_operator.domain.observed import Observed
 from mailtopic_operator.domain.times import timestamp
-from mailtopic_operator.domain.topics import is_missing
-from mailtopic_operator.model.mailtopic_status import MAX_TOPICS, TopicStatus
+from mailtopic_operator.domain.topics import is_missing, wanted_topics
+from mailtopic_operator.model.mailtopic_status import MAX_TOPICS, TopicOrigin, TopicStatus
 
 
 def topic_statuses(desired: Desired, observed: Observed, now: datetime) -> tuple[TopicStatus, ...]:
-    """Return the topics, current and former; one that comes back with another id is noticed."""
+    """Return the topics, current and former; one that comes back with another id is noticed.
+
+    A topic that exists and is neither remembered nor adopted is somebody else's: it is left out.
+    """
     old = {topic.name: topic for topic in desired.status.topics}
-    current = set(desired.names.all)
+    wanted = {topic.name: topic for topic in wanted_topics(desired, observed)}
     found = []
     for name in desired.topics:
         state, was = observed.topics.get(name), old.get(name)
         if isinstance(state, TopicState):
-            found.append(_topic(state, was, now))
-        elif was is not None and (name in current or not is_missing(state)):
+            if _is_ours(desired, wanted.get(name), state, was):
+                found.append(_topic(wanted.get(name), state, was, now))
+        elif was is not None and is_missing(state):
+            left = _without_topic(was, observed) if name in wanted else None
+            found += [left] if left is not None else []
+        elif was is not None:
             found.append(was)
     return tuple(found[:MAX_TOPICS])
 
 
-def _topic(state: TopicState, was: TopicStatus | None, now: datetime) -> TopicStatus:
+def foreign_topics(desired: Desired, observed: Observed) -> tuple[str, ...]:
+    """Return those of the current topics that exist and aren't this MailTopic's."""
+    old = {topic.name: topic for topic in desired.status.topics}
+    return tuple(
+        topic.name
+        for topic in wanted_topics(desired, observed)
+        if isinstance(state := observed.topics.get(topic.name), TopicState)
+        and not _is_ours(desired, topic, state, old.get(topic.name))
+    )
+
+
+def created_topics(desired: Desired, observed: Observed) -> frozenset[str]:
+    """Return the topics that the operator made for this MailTopic; no other may be deleted."""
+    wanted = {topic.name: topic for topic in wanted_topics(desired, observed)}
+    found = set()
+    for was in desired.status.topics:
+        state, origin = observed.topics.get(was.name), was.origin
+        if isinstance(state, TopicState):
+            is_ours = _is_ours(desired, wanted.get(was.name), state, was)
+            origin = _origin(wanted.get(was.name), state, was) if is_ours else None
+        if origin in {TopicOrigin.CREATED, TopicOrigin.CREATING}:
+            found.add(was.name)
+    return frozenset(found)
+
+
+def _is_ours(
+    desired: Desired, wanted: NewTopic | None, state: TopicState, was: TopicStatus | None
+) -> bool:
+    if was is not None and (was.id or _is_as_asked(wanted, state)):
+        return True
+    return may_adopt(desired)
+
+
+def _is_as_asked(wanted: NewTopic | None, state: TopicState) -> bool:
+    """Whether a topic is what the operator asked for.
+
+    After a crash nothing else tells its topic from one that was made by somebody else meanwhile.
+    """
+    return (
+        wanted is not None
+        and state.partitions == wanted.partitions
+        and all(state.config.get(key) == value for key, value in wanted.config.items())
+    )
+
+
+def _topic(
+    wanted: NewTopic | None, state: TopicState, was: TopicStatus | None, now: datetime
+) -> TopicStatus:
     recreated_at = was.recreated_at if was else None
-    if was is not None and was.id != state.topic_id:
+    is_other = was is not None and was.id not in {"", state.topic_id}
+    if is_other:
         recreated_at = timestamp(now)
     return TopicStatus(
         name=state.name,
@@ -34,4 +90,36 @@ def _topic(state: TopicState, was: TopicStatus | None, now: datetime) -> TopicSt
         partitions=state.partitions,
         replication_factor=state.replication_factor,
         recreated_at=recreated_at,
+        origin=_origin(wanted, state, was),
+    )
+
+
+def _origin(
+    wanted: NewTopic | None, state: TopicState, was: TopicStatus | None
+) -> TopicOrigin | None:
+    if was is None:
+        return TopicOrigin.ADOPTED
+    if was.origin is TopicOrigin.CREATING:
+        # With the old id it was there all the time, only not to be seen.
+        is_made = was.id != state.topic_id and _is_as_asked(wanted, state)
+        return TopicOrigin.CREATED if is_made else TopicOrigin.ADOPTED
+    return was.origin if was.id == state.topic_id else TopicOrigin.ADOPTED
+
+
+def _without_topic(was: TopicStatus, observed: Observed) -> TopicStatus | None:
+    """Return what is remembered of a topic that is missing.
+
+    Where Kafka has refused to create it, whatever comes under its name isn't the operator's.
+    """
+    if was.origin is not TopicOrigin.CREATING or not _was_refused(was.name, observed):
+        return was
+    return was.model_copy(update={"origin": TopicOrigin.ADOPTED}) if was.id else None
+
+
+def _was_refused(name: str, observed: Observed) -> bool:
+    return any(
+        failure.target == name
+        and isinstance(failure.kind, ProblemKind)
+        and failure.kind not in {ProblemKind.UNAVAILABLE, ProblemKind.EXISTS}
+        for failure in observed.failures
     )

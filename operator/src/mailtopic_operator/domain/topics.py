@@ -1,11 +1,12 @@
 """The topics of a MailTopic: what they should be, and what brings them there."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from mailtopic_contract import MAX_RECORD_BYTES, topic_config
 from mailtopic_operator.domain.actions import (
     Action,
     AlterConfig,
+    ClaimTopics,
     CreateTopic,
     Event,
     IncreasePartitions,
@@ -15,6 +16,7 @@ from mailtopic_operator.domain.kafka import ConfigChange, KafkaProblem, NewTopic
 from mailtopic_operator.domain.kafka import ProblemKind as Kind
 from mailtopic_operator.domain.observed import Observed
 from mailtopic_operator.model.base import duration_s
+from mailtopic_operator.model.mailtopic_status import MAX_TOPICS, TopicOrigin, TopicStatus
 from mailtopic_operator.model.topic_rules import THROTTLES
 
 _MAX_BYTES = "max.message.bytes"
@@ -69,13 +71,42 @@ def is_missing(state: TopicState | KafkaProblem | None) -> bool:
 
 def topic_actions(desired: Desired, observed: Observed) -> Iterator[Action]:
     """Yield what brings the topics to what they should be; nothing about those Kafka won't show."""
-    known = {topic.name for topic in desired.status.topics}
-    for topic in wanted_topics(desired, observed):
+    known = desired.held_topics
+    wanted = wanted_topics(desired, observed)
+    missing = [topic for topic in wanted if is_missing(observed.topics.get(topic.name))]
+    yield from _claim(desired, missing)
+    for topic in wanted:
         state = observed.topics.get(topic.name)
         if is_missing(state):
             yield CreateTopic(topic, _created(topic, was_known=topic.name in known))
         elif isinstance(state, TopicState):
             yield from _corrections(desired, topic, state, is_known=topic.name in known)
+
+
+def _claim(desired: Desired, missing: Sequence[NewTopic]) -> Iterator[ClaimTopics]:
+    """Yield what puts topics into the status before they are created.
+
+    After a crash in between, the next plan knows by it which topic is the operator's own.
+    """
+    entries = {topic.name: topic for topic in desired.status.topics}
+    new = [
+        topic
+        for topic in missing
+        if topic.name not in entries or entries[topic.name].origin is not TopicOrigin.CREATING
+    ]
+    for topic in new:
+        was = entries.get(topic.name)
+        claim = TopicStatus(
+            name=topic.name,
+            id="",
+            partitions=topic.partitions,
+            replication_factor=topic.replication_factor,
+        )
+        entries[topic.name] = (was or claim).model_copy(update={"origin": TopicOrigin.CREATING})
+    if new:
+        ordered = [entries[name] for name in desired.topics if name in entries]
+        topics = [entry.to_object() for entry in ordered[:MAX_TOPICS]]
+        yield ClaimTopics(tuple(topic.name for topic in new), {"status": {"topics": topics}})
 
 
 def _corrections(

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from mailtopic_contract import ContractError
 from mailtopic_operator.domain.defaults import OperatorDefaults
 from mailtopic_operator.domain.desired import Desired
+from mailtopic_operator.domain.naming import name_problem
 from mailtopic_operator.domain.observed import Claimant
 from mailtopic_operator.engine.store import Key
 
@@ -25,6 +26,9 @@ class Claims:
             desired = Desired.parse(body, defaults)
             topics = frozenset(desired.names.all)
         except (ValidationError, ContractError):
+            return self.drop(key)
+        if name_problem(desired) is not None:
+            # What it may not have can't be kept from others.
             return self.drop(key)
         meta = desired.meta
         claim = Claimant(meta.namespace, meta.name, meta.uid, meta.created_at, topics)

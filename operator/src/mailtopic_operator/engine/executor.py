@@ -9,6 +9,7 @@ from mailtopic_operator.domain.actions import (
     AddFinalizer,
     AlterConfig,
     ApplyChild,
+    ClaimTopics,
     CreateTopic,
     DeleteChild,
     DeleteTopic,
@@ -41,6 +42,7 @@ Guard = Callable[[], None]
 
 _ORDER: Final[Sequence[type[Action]]] = (
     AddFinalizer,
+    ClaimTopics,
     CreateTopic,
     IncreasePartitions,
     AlterConfig,
@@ -146,6 +148,10 @@ class Executor:
         match action:
             case AddFinalizer() | RemoveFinalizer():
                 await self._set_finalizer(work, there=isinstance(action, AddFinalizer))
+            case ClaimTopics():
+                patched = await self._resources.patch_status(work.key, dict(action.patch))
+                self._store.put(work.key.kind, patched)
+                work.body = patched
             case ApplyChild():
                 await self._apply(work, action)
             case PruneChild():

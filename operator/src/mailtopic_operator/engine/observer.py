@@ -21,8 +21,8 @@ from mailtopic_runtime import Clock
 _FRESH_S: Final = 5.0
 """For so long a Secret or ConfigMap that several MailTopics name isn't read again.
 
-One that was absent or not readable is read again for each batch: a MailTopic that waits for it
-is looked at because it may be there now.
+One that was absent, not readable or without a label is read again for each batch: a MailTopic that
+waits for it is looked at because it may be there now.
 """
 _APIS_S: Final = 60.0
 
@@ -156,7 +156,8 @@ class Observer:
             # What may not be read is as good as absent: the condition names it.
             return None
         found = data_object(kind, item)
-        self._fresh[reference] = (self._clock.monotonic_s(), found)
+        if found.use or kind != "Secret":
+            self._fresh[reference] = (self._clock.monotonic_s(), found)
         return found
 
 

@@ -2,12 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from mailtopic_operator.domain.actions import Action, AddFinalizer, Plan, side, target
+from mailtopic_operator.domain.actions import (
+    Action,
+    AddFinalizer,
+    ClaimTopics,
+    Plan,
+    side,
+    target,
+)
 from mailtopic_operator.domain.desired import Desired
 from mailtopic_operator.domain.replays import DesiredReplay
 from mailtopic_operator.engine.store import Key
+
+_FIRST: Final = (AddFinalizer, ClaimTopics)
+"""Nothing else of a plan is done where one of these fails."""
 
 Wanted = Desired | DesiredReplay
 """What one of the operator's own resources asks for."""
@@ -39,7 +49,7 @@ class Work:
         self.plan = plan
         self.todo = [action for action in plan.actions if target(action) not in self.failed]
         self.done = []
-        if any(isinstance(a, AddFinalizer) and target(a) in self.failed for a in plan.actions):
+        if any(isinstance(a, _FIRST) and target(a) in self.failed for a in plan.actions):
             self.todo = []
 
     def take_run(self, kind: type[Action]) -> list[Action]:
@@ -58,7 +68,7 @@ class Work:
         """Note that an action was not, and drop what can't be tried after it."""
         name, where = target(action), side(action)
         self.failed.add(name)
-        if isinstance(action, AddFinalizer):
+        if isinstance(action, _FIRST):
             # Nothing may come to be that nobody would take away again.
             self.todo.clear()
             return

@@ -104,6 +104,11 @@ class Topic(Model):
     ] = None
     """Copies of every partition. Unset: the brokers' default. Can't be changed."""
 
+    adopt: bool = False
+    """Take over topics that exist already under these names: their configuration is changed as
+    specified, and they are never deleted. The operator must allow the name for this namespace.
+    """
+
     retention: Duration = "168h"
     """How long records stay, read or not. Not less than delivery.maxAge."""
 
@@ -254,7 +259,8 @@ class Consumers(Model):
 
     pod_template: dict[str, Any] | None = None
     """What to add to the senders' pods: metadata and spec as in a Deployment's template, merged
-    into the operator's by name. The container is called sender.
+    into the operator's by name. The container is called sender. Labels, annotations, resources,
+    scheduling and security contexts that don't widen; more only where the operator allows it.
     """
 
 

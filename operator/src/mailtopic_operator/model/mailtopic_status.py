@@ -14,6 +14,15 @@ MAX_TOPICS = 32
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
+class TopicOrigin(StrEnum):
+    """Where a topic comes from."""
+
+    CREATING = "Creating"
+    """Written before the operator asks Kafka to create it."""
+    CREATED = "Created"
+    ADOPTED = "Adopted"
+
+
 class TopicStatus(Model):
     """A topic as Kafka has it."""
 
@@ -21,7 +30,9 @@ class TopicStatus(Model):
     """The topic's name."""
 
     id: Annotated[str, Field(max_length=64)]
-    """Kafka's id of it: another one means that it was deleted and made again."""
+    """Kafka's id of it: another one means that it was deleted and made again. Empty: not known yet,
+    because the topic is about to be created.
+    """
 
     partitions: int
     """Its partitions."""
@@ -31,6 +42,12 @@ class TopicStatus(Model):
 
     recreated_at: Moment | None = None
     """When it was noticed that the topic had been made again, without what was in it before."""
+
+    origin: TopicOrigin | None = None
+    """Creating and Created: by the operator, for this MailTopic; only such a topic is ever deleted.
+    Adopted: it existed before, or something else made it again. Unset: from the time before the
+    origin was recorded; such a topic is managed, and not deleted.
+    """
 
 
 class ConsumersStatus(Model):

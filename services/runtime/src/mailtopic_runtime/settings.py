@@ -1,5 +1,6 @@
 """Settings from the environment: MAILTOPIC_ in front, ``__`` between levels, a file for secrets."""
 
+import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -239,4 +240,21 @@ def _first_required(cls: type[MailTopicSettings], name: str) -> str:
 
 def _unparsed_setting(cls: type[MailTopicSettings], error: SettingsError) -> str:
     named = [name for name in cls.model_fields if f'"{name}"' in str(error)]
-    return PREFIX + (named[0].upper() if named else "*")
+    group = PREFIX + (named[0].upper() if named else "*")
+    # The error names the group; the setting in it is the one that can't be read.
+    below = [
+        setting.name
+        for setting in walk_settings(cls)
+        if setting.name.startswith(group + DELIMITER)
+        and get_origin(setting.field.annotation) is dict
+        and not _is_json(os.environ.get(setting.name, "{}"))
+    ]
+    return (below or [group])[0]
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

@@ -44,7 +44,8 @@ def pod_template(desired: Desired, checksum: str) -> dict[str, Any]:
     ours = {"metadata": _metadata(desired, checksum), "spec": _spec(desired)}
     merged: dict[str, Any] = merge(ours, desired.spec.consumers.pod_template or {})
     # What selects the pods is not the user's to change.
-    merged["metadata"]["labels"] = {**merged["metadata"]["labels"], **_pod_labels(desired)}
+    labels = merged["metadata"].get("labels") or {}
+    merged["metadata"]["labels"] = {**labels, **_pod_labels(desired)}
     return merged
 
 

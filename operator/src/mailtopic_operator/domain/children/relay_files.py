@@ -82,19 +82,20 @@ def _sources(relay: Relay) -> list[dict[str, Any]]:
     sources = []
     login, ca = relay.credentials_secret_ref, relay.ca_secret_ref
     if login is not None:
-        items = {login.username_key: "username", login.password_key: "password"}
-        sources.append(_secret(login.name, relay.name, items))
+        # Both may lie under one key.
+        items = [(login.username_key, "username"), (login.password_key, "password")]
+        sources.append(_secret(login.name, relay.name, *items))
     if ca is not None:
-        sources.append(_secret(ca.name, relay.name, {ca.key: "ca.crt"}))
+        sources.append(_secret(ca.name, relay.name, (ca.key, "ca.crt")))
     if relay.oauth is not None:
         for field, ref in relay.oauth.secret_refs.items():
-            sources.append(_secret(ref.name, relay.name, {ref.key: _OAUTH_FILES[field][1]}))
+            sources.append(_secret(ref.name, relay.name, (ref.key, _OAUTH_FILES[field][1])))
         if relay.oauth.ca_secret_ref is not None:
             authority = relay.oauth.ca_secret_ref
-            sources.append(_secret(authority.name, relay.name, {authority.key: _OAUTH_CA}))
+            sources.append(_secret(authority.name, relay.name, (authority.key, _OAUTH_CA)))
     return sources
 
 
-def _secret(name: str, folder: str, items: Mapping[str, str]) -> dict[str, Any]:
-    paths = [{"key": key, "path": f"{folder}/{path}"} for key, path in items.items()]
+def _secret(name: str, folder: str, *items: tuple[str, str]) -> dict[str, Any]:
+    paths = [{"key": key, "path": f"{folder}/{path}"} for key, path in items]
     return {"secret": {"name": name, "items": paths}}

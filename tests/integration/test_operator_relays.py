@@ -158,3 +158,28 @@ async def test_a_sender_that_never_answers_holds_nothing_up(
             lambda: mail_operators.get(budget)["spec"] == wanted, "it is put back", timeout_s=2.5
         )
         await health(mail_operators, topic, "False", "RelayUnavailable")
+
+
+async def test_reply_rules_reach_the_senders_and_are_no_drift(
+    mail_operators: Operators, topic: str
+) -> None:
+    await mail_operators.started(reconcile__resync_s="1")
+    rules = [{"match": "no credit left", "class": "quota", "code": 550}]
+    mail_operators.create(topic, replies={"rules": rules})
+    what = f"deployment/{topic}-sender"
+    await until(
+        lambda: mail_operators.kubectl("get", what, "--ignore-not-found", "-o", "name"),
+        "there is a Deployment",
+    )
+    template = mail_operators.get(what)["spec"]["template"]
+    assert json.loads(template["metadata"]["annotations"]["mailtopic.dev/reply-rules"]) == rules
+    bad = {"spec": {"replies": {"rules": [{"match": "(", "class": "quota"}]}}}
+    mail_operators.kubectl("patch", f"mailtopic/{topic}", "--type=merge", "-p", json.dumps(bad))
+    await until(
+        lambda: mail_operators.condition(topic, "SendersReady") == ("False", "InvalidReplyRule"),
+        "the rule is refused",
+    )
+    assert mail_operators.get(what)["spec"]["template"] == template
+    assert mail_operators.get(what)["metadata"]["generation"] == 1
+    reasons = [event["reason"] for event in mail_operators.get("events")["items"]]
+    assert "DriftCorrected" not in reasons

@@ -104,7 +104,8 @@ async def test_a_limit_that_was_learned_is_kept_when_the_sender_is_killed(
     figure(f"{senders} senders, {MEASURED_S} s: {taken} taken, {refused} refused")
     assert "pace.resumed" in bench.log()
     assert "metadata.ignored" not in bench.log()
-    assert taken >= 0.9 * LIMIT_PER_S * MEASURED_S
+    # Three begin a twentieth below, and what one of them leaves is found by the others later.
+    assert taken >= (0.9 if senders == 1 else 0.8) * LIMIT_PER_S * MEASURED_S
     assert refused <= 0.1 * taken
 
 

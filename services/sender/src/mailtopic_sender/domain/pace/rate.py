@@ -120,6 +120,7 @@ class LearnedRate:
         self._trial = None
         self._is_alert = True
         self._hold(limit, now_s, is_measured=not is_hint)
+        self._known = None if is_hint else self.limit
 
     # The rate
 
@@ -141,8 +142,7 @@ class LearnedRate:
         if not self._is_measured:
             rate = limit * 2 ** min(20.0, self._grown_s / max(1.0, 4 / limit))
         else:
-            flat_s = self._flat_s
-            rate = limit * (1 + _BELOW * (self._grown_s / flat_s - 1) ** 3)
+            rate = limit * (1 + _BELOW * (self._grown_s / self._flat_s - 1) ** 3)
         if rate > max(limit * _GONE, _GONE_PER_S):
             self.limit = None
         return rate
@@ -392,11 +392,8 @@ class LearnedRate:
 
     def _restore(self, now_s: float) -> None:
         """Go as fast as before the refusals, which have another cause."""
-        peak, self._peak = self._peak, None
-        self._mark = None
-        if self.limit is None or peak is None:
-            return
-        if math.isinf(peak):
+        peak, self._peak, self._mark = self._peak, None, None
+        if peak is not None and math.isinf(peak):
             self.limit = None
-        else:
+        elif peak is not None and self.limit is not None:
             self._hold(max(self.limit, peak), now_s)

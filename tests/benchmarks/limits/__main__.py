@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -108,7 +109,11 @@ async def _all(chosen: Sequence[Trial], kinds: Sequence[Kind], report: Report) -
     async def one(trial: Trial, kind: Kind, place: Place) -> None:
         async with room.of(trial.scenario.offered_per_s):
             place.directory.mkdir()
-            done = await run(trial, kind, place, starting)
+            try:
+                done = await run(trial, kind, place, starting)
+            except Exception as error:  # noqa: BLE001 - the other runs go on
+                report(f"{trial.name}: {kind.title}: failed: {error!r}; see {place.directory}")
+                return
         if done is not None:
             runs.append(done)
             report(
@@ -116,6 +121,10 @@ async def _all(chosen: Sequence[Trial], kinds: Sequence[Kind], report: Report) -
                 f"{done.found.refusals:.3f} refusals a mail"
             )
 
+    # What was started ends also if this process is told to.
+    everything = asyncio.current_task()
+    assert everything is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, everything.cancel)
     pairs = [(trial, kind) for trial in ordered(chosen) for kind in kinds]
     async with (
         _services(kinds, report) as (topics, redis_port, node_program),

@@ -21,7 +21,6 @@ from benchmarks.pace.models import Connection, Model, Offered
 from mailtopic_cli.children import Child
 from support.conditions import until
 from support.mail_servers.postfix import Postfix
-from support.mail_servers.server import Limits
 from support.ports import free_port
 from support.smtp_relay import Fault, ReceivedMail, SmtpRelay, server_context_in
 from support.smtp_relay_process import TESTS
@@ -41,8 +40,12 @@ class Relay(Protocol):
         """Return when it listens."""
         ...
 
-    async def stop(self) -> Journal:
-        """End it and return what happened."""
+    async def kill(self) -> None:
+        """End it, if it runs."""
+        ...
+
+    def journal(self) -> Journal:
+        """Return what happened, after its end."""
         ...
 
 
@@ -63,6 +66,7 @@ class OurRelay:
         self._log = directory / "relay.log"
         self._directory = directory
         self._trial = trial
+        self._process: Child | None = None
 
     async def start(self) -> None:
         """Return when it listens."""
@@ -77,9 +81,13 @@ class OurRelay:
         )
         await until(lambda: "listening" in self._log.read_text(), "the relay listens")
 
-    async def stop(self) -> Journal:
-        """End it and return what happened."""
-        await self._process.end(grace_s=10)
+    async def kill(self) -> None:
+        """End it, if it runs."""
+        if self._process is not None:
+            await self._process.end(grace_s=10)
+
+    def journal(self) -> Journal:
+        """Return what happened, after its end."""
         with self._journal.open() as lines:
             return Journal.of(lines)
 
@@ -87,12 +95,8 @@ class OurRelay:
 class PostfixRelay(Postfix):
     """Debian's Postfix with limits on its clients; it delivers to a mailbox."""
 
-    def __init__(self, directory: Path, limits: Limits) -> None:
-        super().__init__(directory, limits)
-
-    async def stop(self) -> Journal:
-        """End it and return what happened: mailbox and log tell."""
-        await self.kill()
+    def journal(self) -> Journal:
+        """Return what happened: mailbox and log tell."""
         taken = [
             Taken.of(recipient, path.stat().st_mtime)
             for path in self.inside.mails.glob("new/*")

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 
 from benchmarks.limits.journal import Found, address
@@ -42,16 +42,16 @@ async def run(trial: Trial, kind: Kind, place: Place, starting: asyncio.Lock) ->
     sender = kind.makes(place, relay, trial)
     if sender is None:
         return None
-    try:
+    async with AsyncExitStack() as stack:
         async with starting:
+            stack.push_async_callback(relay.kill)
             await relay.start()
+            stack.push_async_callback(sender.kill)
             await sender.start()
+        await asyncio.sleep(trial.quiet_s)
         began_s = time.time()
         given = await _feed(sender, trial)
-    finally:
-        await sender.stop()
-        journal = await relay.stop()
-    found = journal.found(
+    found = relay.journal().found(
         began_s=began_s + trial.learning_s,
         until_s=began_s + trial.lasts_s,
         limit_per_s=trial.scenario.limit_per_s,
@@ -62,7 +62,7 @@ async def run(trial: Trial, kind: Kind, place: Place, starting: asyncio.Lock) ->
 
 
 async def _feed(sender: Sender, trial: Trial) -> int:
-    """Give mails at an even rate for as long as the trial lasts; return how many were taken."""
+    """Give mails at an even rate until the trial ends; return how many the sender took."""
     began_s = time.monotonic()
     begun = given = 0
 
@@ -71,14 +71,19 @@ async def _feed(sender: Sender, trial: Trial) -> int:
         await sender.give(recipient)
         given += 1
 
+    giving: set[asyncio.Task[None]] = set()
     async with asyncio.TaskGroup() as tasks:
         while (passed_s := time.monotonic() - began_s) < trial.lasts_s:
             due = int(passed_s * trial.scenario.offered_per_s) + 1
             now_s = time.time()
             for number in range(begun, due):
-                tasks.create_task(give(address(number, now_s)))
+                task = tasks.create_task(give(address(number, now_s)))
+                giving.add(task)
+                task.add_done_callback(giving.discard)
             begun = due
             await asyncio.sleep(_TICK_S)
+        for task in giving:
+            task.cancel()
     return given
 
 

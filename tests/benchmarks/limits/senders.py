@@ -41,8 +41,8 @@ class Sender(Protocol):
         """Hand a mail over."""
         ...
 
-    async def stop(self) -> None:
-        """End it at once; what is unsent stays so."""
+    async def kill(self) -> None:
+        """End it at once, if it runs; what is unsent stays so."""
         ...
 
 
@@ -122,7 +122,7 @@ class Ours:
         self._topics.send(self._topic, record, record.value)
         self._topics.producer.poll(0)
 
-    async def stop(self) -> None:
+    async def kill(self) -> None:
         """Kill them."""
         await self._group.__aexit__()
 
@@ -132,37 +132,25 @@ class LocalPostfix:
 
     def __init__(self, place: Place, relay: Relay) -> None:
         self._server = _RelayingPostfix(place.directory / "local", relay.port)
-        self._waiting: asyncio.Queue[str] = asyncio.Queue()
-        self._submitting: list[asyncio.Task[None]] = []
+        self._idle: asyncio.Queue[SMTP] = asyncio.Queue()
 
     async def start(self) -> None:
-        """Return when it greets."""
+        """Return when mails can be submitted."""
         await self._server.start()
-        self._submitting = [asyncio.create_task(self._submit()) for _ in range(_SUBMITTERS)]
+        for _ in range(_SUBMITTERS):
+            session = SMTP(hostname=_HOST, port=self._server.port, start_tls=False)
+            await session.connect()
+            self._idle.put_nowait(session)
 
     async def give(self, recipient: str) -> None:
-        """Leave a mail to the connections that submit.
+        """Submit a mail; raises SMTPException if it isn't taken."""
+        session = await self._idle.get()
+        await session.sendmail("noreply@mailtopic.test", recipient, _MAIL)
+        self._idle.put_nowait(session)
 
-        Raises:
-            SMTPException: one of them came to an end.
-        """
-        for task in self._submitting:
-            if task.done():
-                task.result()
-        self._waiting.put_nowait(recipient)
-
-    async def stop(self) -> None:
+    async def kill(self) -> None:
         """Kill it."""
-        for task in self._submitting:
-            task.cancel()
-        await asyncio.gather(*self._submitting, return_exceptions=True)
         await self._server.kill()
-
-    async def _submit(self) -> None:
-        async with SMTP(hostname=_HOST, port=self._server.port, start_tls=False) as session:
-            while True:
-                recipient = await self._waiting.get()
-                await session.sendmail("noreply@mailtopic.test", recipient, _MAIL)
 
 
 class _RelayingPostfix(DebianServer):
@@ -197,6 +185,7 @@ class BullMq:
 
     def __init__(self, place: Place, relay: Relay, limiter: float | None) -> None:
         assert place.node is not None
+        self._process: asyncio.subprocess.Process | None = None
         self._log = place.directory / "bullmq.log"
         self._command = (str(place.node), str(PEERS_MADE / "bullmq.js"))
         self._environment = {
@@ -222,14 +211,16 @@ class BullMq:
 
     async def give(self, recipient: str) -> None:
         """Write a mail to the process that queues it."""
+        assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(f"{recipient}\n".encode())
         await self._process.stdin.drain()
 
-    async def stop(self) -> None:
+    async def kill(self) -> None:
         """Kill it."""
-        self._process.kill()
-        await self._process.wait()
+        if self._process is not None:
+            self._process.kill()
+            await self._process.wait()
 
     @property
     def given_up(self) -> int:

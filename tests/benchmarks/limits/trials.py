@@ -33,6 +33,8 @@ class Trial:
     Attributes:
         limiter: mails a second that a sender's own limiter is set to; None: no such limit.
         limits: of a Postfix that takes the place of the scenario's models.
+        quiet_s: before the load begins: Postfix counts by minutes from a client's first
+            connection on, so that the minutes that are measured are its own.
     """
 
     scenario: Scenario
@@ -40,6 +42,7 @@ class Trial:
     measured_s: int
     limiter: float | None = None
     limits: Limits | None = None
+    quiet_s: int = 0
 
     @property
     def name(self) -> str:
@@ -64,7 +67,7 @@ def trials(learning_s: int, measured_s: int) -> list[Trial]:
 
     return [
         *(trial(_PURE[name], _PURE[name].limit_per_s) for name in _RATES),
-        trial(_halving(learning_s, measured_s), 14),
+        Trial(_halving(learning_s, 3 * measured_s), learning_s, 3 * measured_s, 14),
         *(trial(_PURE[name]) for name in _NOT_RATES),
         *(trial(scenario) for scenario in _others(learning_s, measured_s)),
         *_of_postfix(measured_s),
@@ -104,7 +107,7 @@ def _of_postfix(measured_s: int) -> Sequence[Trial]:
         name: str, limits: Limits, limit: float, offered: float, limiter: float | None = None
     ) -> Trial:
         scenario = Scenario(f"Postfix: {name}", list, limit, offered)
-        return Trial(scenario, _MINUTE_S, whole_s, limiter, limits)
+        return Trial(scenario, _MINUTE_S, whole_s, limiter, limits, _MINUTE_S + 1)
 
     return (
         trial("840 mails a minute", Limits(mails_per_minute=840), 14, 21, 14),

@@ -94,8 +94,9 @@ test-kind: setup ## Try kind itself, where Docker or Podman runs (ten minutes)
 	$(BIN)/python -m pytest -m kind tests/cluster/test_kind.py
 
 .PHONY: bench
-bench: setup ## Measure ours beside others (half an hour; BENCH_ARGS=--quick: minutes)
+bench: setup ## Measure ours beside others (an hour; BENCH_ARGS=--quick: minutes)
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.pace $(filter --quick,$(BENCH_ARGS))
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.limits $(filter --quick,$(BENCH_ARGS))
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.sender_throughput
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.side_by_side $(filter-out --million,$(BENCH_ARGS))
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.side_by_side.curves $(filter --quick --million,$(BENCH_ARGS))

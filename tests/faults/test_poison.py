@@ -1,6 +1,5 @@
 """Records that nobody can make a mail of: all in the DLQ byte for byte, and nobody waits."""
 
-import json
 from collections import Counter
 from collections.abc import Callable
 
@@ -8,22 +7,8 @@ import pytest
 
 from mailtopic_contract import Outcome
 from support.conditions import until
-from support.fault_bench import FaultBench, addresses
+from support.fault_bench import FaultBench, addresses, poison
 from support.senders import PARTITIONS
-
-
-def poison(number: int) -> bytes:
-    """A value that is no mail, never the same one twice."""
-    kinds = [
-        b"\x00\xff garbage %d" % number,
-        b'{"v":1,"n":%d' % number,
-        b'{"v":99,"n":%d}' % number,
-        b'{"v":1,"id":"%d","email":"a@b.example"}' % number,
-        json.dumps({"email": f"nobody-{number}", "code": "1"}).encode(),
-        b"[%d]" % number,
-        b'{"pad":"%s","n":%d}' % (b"x" * 300_000, number) if number % 97 == 6 else b"%d" % number,
-    ]
-    return kinds[number % len(kinds)]
 
 
 @pytest.mark.timeout(900)

@@ -1,6 +1,7 @@
 """Senders between a broker and a relay that outlive them, and what must hold afterwards."""
 
 import asyncio
+import json
 import os
 import signal
 import time
@@ -200,3 +201,17 @@ class FaultBench(Senders):
 
 def addresses(count: int, name: str = "user") -> list[str]:
     return [f"{name}{number}@example.com" for number in range(count)]
+
+
+def poison(number: int) -> bytes:
+    """A value that is no mail, never the same one twice."""
+    kinds = [
+        b"\x00\xff garbage %d" % number,
+        b'{"v":1,"n":%d' % number,
+        b'{"v":99,"n":%d}' % number,
+        b'{"v":1,"id":"%d","email":"a@b.example"}' % number,
+        json.dumps({"email": f"nobody-{number}", "code": "1"}).encode(),
+        b"[%d]" % number,
+        b'{"pad":"%s","n":%d}' % (b"x" * 300_000, number) if number % 97 == 6 else b"%d" % number,
+    ]
+    return kinds[number % len(kinds)]

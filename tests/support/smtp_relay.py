@@ -191,8 +191,8 @@ class SmtpRelay:
         for link in tuple(self.links):
             link.cut(farewell)
 
-    def due_fault(self, phase: str, recipients: list[str]) -> Fault | None:
-        """The fault to commit now, if any."""
+    def due_fault(self, phase: str, recipients: list[str], _connection: int) -> Fault | None:
+        """The fault to commit now, if any, on the connection of this number."""
         for fault in self._faults:
             if fault.phase != phase or fault.times == 0:
                 continue
@@ -280,7 +280,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _server_context(directory: Path) -> ssl.SSLContext:
+def server_context_in(directory: Path) -> ssl.SSLContext:
     """The context of this directory's certificate; made if there is none yet."""
     directory.mkdir(parents=True, exist_ok=True)
     server = directory / "server.pem"
@@ -310,7 +310,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
     relay = SmtpRelay(
         host=arguments.host,
         port=arguments.port,
-        tls=_server_context(arguments.cert_dir) if arguments.cert_dir else None,
+        tls=server_context_in(arguments.cert_dir) if arguments.cert_dir else None,
         users=dict(user.split(":", 1) for user in arguments.user) or None,
         pipelining=not arguments.no_pipelining,
         smtputf8=not arguments.no_smtputf8,

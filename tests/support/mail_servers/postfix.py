@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from support.mail_servers.namespace import VMAIL
+from support.mail_servers.namespace import VMAIL, Namespace
 from support.mail_servers.server import DOMAIN, FORBIDDEN, IDN_DOMAIN, UNKNOWN, DebianServer
 
-_MAIN = """
+PLACES = """
 compatibility_level = 3.6
 config_directory = /etc/postfix
 queue_directory = /srv/spool
@@ -17,12 +17,15 @@ maillog_file = /srv/log/postfix
 maillog_file_prefixes = /srv
 mail_owner = postfix
 setgid_group = postdrop
-myhostname = postfix.test
 mydestination =
-mynetworks =
 alias_maps =
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
+"""
+"""Where its files lie and it listens: nothing that changes how it delivers."""
+_MAIN = """
+myhostname = postfix.test
+mynetworks =
 smtpd_peername_lookup = no
 smtpd_tls_security_level = encrypt
 smtpd_tls_chain_files = /srv/key.pem
@@ -42,7 +45,7 @@ smtpd_error_sleep_time = 0
 in_flow_delay = 0
 {more}
 """
-_MASTER = """
+MASTER = """
 127.0.0.1:{port} inet n - n - - smtpd
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -58,6 +61,7 @@ virtual unix - n n - - virtual
 anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
 """
+COMMAND = ("/usr/lib/postfix/sbin/master", "-s", "-c", "/etc/postfix")
 _QUEUES = """
 active bounce corrupt defer deferred flush hold incoming private saved trace
 """
@@ -71,30 +75,34 @@ class Postfix(DebianServer):
     def configure(self) -> Sequence[str]:
         inside, limits = self.inside, self.limits
         more = []
+        if limits.mails_per_minute is not None:
+            more.append(f"smtpd_client_message_rate_limit = {limits.mails_per_minute}")
+        if limits.connections_per_minute is not None:
+            more.append(f"smtpd_client_connection_rate_limit = {limits.connections_per_minute}")
         if not limits.pipelining:
             more.append("smtpd_discard_ehlo_keywords = pipelining")
         if limits.max_connections is not None:
             more.append(f"smtpd_client_connection_count_limit = {limits.max_connections}")
-        main = _MAIN.format(
+        main = PLACES + _MAIN.format(
             domains=f"{DOMAIN}, {IDN_DOMAIN}",
             uid=VMAIL,
             max_octets=limits.max_octets,
             more="\n".join(more),
         )
         inside.etc_file("postfix/main.cf", main)
-        inside.etc_file("postfix/master.cf", _MASTER.format(port=self.port))
+        inside.etc_file("postfix/master.cf", MASTER.format(port=self.port))
         inside.etc_file("postfix/mailboxes", f"!/^{UNKNOWN}/ mails/\n")
         inside.etc_file("postfix/headers", f"/^Subject: {FORBIDDEN}$/ REJECT 5.6.0 forbidden\n")
         inside.srv_file("key.pem", self.pem, mode=0o600)
-        self._make_queues()
-        return ("/usr/lib/postfix/sbin/master", "-s", "-c", "/etc/postfix")
+        make_queues(inside)
+        return COMMAND
 
-    def _make_queues(self) -> None:
-        """What the package's script makes: the server itself only checks it."""
-        inside = self.inside
-        for name in ("log", "spool/pid"):
-            (inside.srv / name).mkdir(parents=True)
-        for name in ("data", *(f"spool/{queue}" for queue in _QUEUES.split())):
-            inside.own_directory(name, "postfix")
-        inside.own_directory("spool/public", "postfix", group="postdrop", mode=0o710)
-        inside.own_directory("spool/maildrop", "postfix", group="postdrop", mode=0o730)
+
+def make_queues(inside: Namespace) -> None:
+    """Make what the package's script makes: the server itself only checks it."""
+    for name in ("log", "spool/pid"):
+        (inside.srv / name).mkdir(parents=True)
+    for name in ("data", *(f"spool/{queue}" for queue in _QUEUES.split())):
+        inside.own_directory(name, "postfix")
+    inside.own_directory("spool/public", "postfix", group="postdrop", mode=0o710)
+    inside.own_directory("spool/maildrop", "postfix", group="postdrop", mode=0o730)

@@ -33,6 +33,8 @@ class Limits:
         max_octets: the largest message, octets.
         max_connections: at the same time; None for the server's default.
         mails_per_connection: None for the server's default.
+        mails_per_minute: of one client; likewise.
+        connections_per_minute: that one client makes; likewise.
         needs_login: take mails of `USER` only.
     """
 
@@ -40,6 +42,8 @@ class Limits:
     max_octets: int = 10_000_000
     max_connections: int | None = None
     mails_per_connection: int | None = None
+    mails_per_minute: int | None = None
+    connections_per_minute: int | None = None
     needs_login: bool = False
 
 

@@ -14,7 +14,7 @@ def test_connections_that_end_together_count_once() -> None:
     with capture_logs() as lines:
         for _ in range(10):
             streams.ended(ends_before=1)
-    assert not streams.is_allowed
+    assert [streams.is_allowed] == [False]
     assert [line["event"] for line in lines] == ["relay.streams_off"]
     assert lines[0]["relay"] == "a"
 

@@ -379,7 +379,7 @@ def test_what_widens_nothing_is_merged() -> None:
 
 
 def test_senders_that_run_go_on_where_their_template_is_not_allowed_any_more() -> None:
-    template = {"spec": {"hostAliases": []}}
+    template: dict[str, Any] = {"spec": {"hostAliases": []}}
     world = _world(Border(pod_fields=("*",)), consumers={"podTemplate": template})
     world.settle()
     before = dict(world.children)

@@ -20,7 +20,7 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from mailtopic_client import BrokerUnavailable
 from mailtopic_client.adapters.kafka_consumer import SafeConsumer
 from mailtopic_client.adapters.kafka_partition import DEFAULT_MAX_RECORD_BYTES, FetchedRecord
-from mailtopic_client.adapters.kafka_words import describe_refusal
+from mailtopic_client.adapters.kafka_words import describe_refusal, describe_unreadable
 from mailtopic_contract import RecordError, Unread
 from mailtopic_runtime import StateLog, get_logger
 from mailtopic_sender.adapters.kafka_retention import RetentionWatch
@@ -37,6 +37,9 @@ from mailtopic_sender.ports import (
 
 _CONNECT_RETRY_S = 1.0
 _WELL_S = 3.0
+_LASTING_S = 3.0
+"""What a broker answers for a partition for a shorter time is an election, or a restart."""
+
 _OURS = re.compile(r"(v[0-9]+\|[^|]*\|[0-9]+(?:\|[^|]*)?)\|([A-Za-z0-9_-]{22})")
 _STOP_S = 4.0
 _FETCH_MAX_WAIT_MS = 200
@@ -103,13 +106,17 @@ class KafkaSource:
     @property
     def problem(self) -> str | None:
         """See `RecordSource.problem`."""
-        return self._state.reason
+        consumer = self._consumer
+        if self._state.reason is not None or consumer is None:
+            return self._state.reason
+        return describe_unreadable(consumer.lasting_errors(_LASTING_S))
 
     async def start(self, listener: AssignmentListener) -> None:
         """See `RecordSource.start`."""
         while True:
             consumer = SafeConsumer(
                 max_record_bytes=self._max_record_bytes,
+                log=self._log,
                 **self._client_kwargs,
                 **self._timeouts,
                 group_id=self._group,

@@ -224,7 +224,7 @@ def plan_topic(data: bytes) -> None:
     assert desired.topics
     assert desired.consumer_groups
     assert desired.secrets is not None
-    judge_relays(desired, [])
+    judge_relays(desired, [], senders=0)
     _planned(plan(desired, _OBSERVED, START))
 
 

@@ -105,6 +105,10 @@ bench: setup ## Measure ours beside others (an hour; BENCH_ARGS=--quick: minutes
 guarantees: setup ## Repeat the large runs that the docs' figures come from (two hours)
 	$(BIN)/python -m pytest -m guarantees $(or $(TEST_ARGS),tests)
 
+.PHONY: hostile
+hostile: setup ## Print what becomes of each hostile record in Kafka, by topic and consumer
+	PYTHONPATH=tests $(BIN)/python -m support.hostile_bench
+
 .PHONY: clean
 clean: ## Drop what was built here; the demo's data stays
 	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis artefacts .cluster .mailservers

@@ -1,7 +1,8 @@
 """How signups fare beside clients that hold connections: `python -m benchmarks.signup_siege`.
 
 Prints p99 and errors of 20 signups a second, and the longest /livez, first in a quiet run and then
-beside each attack of support/http_siege.py, and the bytes of log that it cost.
+beside each attack of support/http_siege.py, the bytes of log that it cost, and the most memory
+that the service has had until then.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from support.hostile_bench import peak_kb
 from support.http_siege import ATTACKS, behave, besieged
 from support.signup_process import SignupProcess
 
@@ -51,7 +53,10 @@ async def _run(connections: int, seconds: float) -> None:
                     await asyncio.sleep(3)
                     good = await behave(process.port, signups_per_s=20, seconds=seconds)
                 written = process.log_file.stat().st_size - before
-                sys.stdout.write(f"{attack}: {good.told()}; {written} bytes of log" + "\n")
+                assert process.process is not None
+                peak_mib = peak_kb(process.process.pid) / 1024
+                told = f"{good.told()}; {written} bytes of log; {peak_mib:.0f} MiB at most"
+                sys.stdout.write(f"{attack}: {told}" + "\n")
         finally:
             await process.kill()
 

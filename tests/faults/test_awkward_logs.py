@@ -133,3 +133,31 @@ async def test_retention_that_passed_the_commit_is_told_and_survived(bench: Faul
     assert not verdict.lost
     assert not verdict.second_copies
     assert "Traceback" not in bench.log()
+
+
+@pytest.mark.parametrize("runs", [True, False], ids=["runs", "ended"])
+async def test_a_log_that_ends_before_the_commit_is_read_again_and_nothing_is_sent_twice(
+    bench: FaultBench,
+    runs: bool,  # noqa: FBT001 - a case
+) -> None:
+    """As after a broker's power failure, which takes the end of a log and leaves the commit."""
+    sender = await bench.start_ready()
+    await bench.publish(addresses(60))
+    await bench.settled()
+    ends = await bench.ends()
+    await until(lambda: bench.has_committed(ends), "all is committed")
+    assert await sender.end(grace_s=40) == 0
+    position = max((await bench.ends(f"{bench.topic}.status")).values())
+    await commit_everywhere(bench, 1_000, f"v1||{position}")
+    if runs:
+        await bench.start_ready()
+        await bench.publish(addresses(60, "later"))
+    else:
+        await bench.publish(addresses(60, "later"))
+        await bench.start_ready()
+    verdict = await bench.settled()
+    assert not verdict.second_copies
+    assert not verdict.lost
+    assert not verdict.decided_twice
+    assert bench.log().count("log.cut_off") == PARTITIONS
+    assert "Traceback" not in bench.log()

@@ -8,12 +8,9 @@ import pytest
 from mailtopic_cli.kafka_node import KafkaNode
 from mailtopic_client.adapters.kafka_partition import FetchedRecord
 from support.hostile_batches import DAMAGED, Laid, hostile
-from support.hostile_bench import Found, run
+from support.hostile_bench import MAX_PEAK_MIB, Found, run
 
-MAX_PEAK_MIB = 192
-"""The memory limit that the operator gives a sender."""
-
-MARKERS = ("control", "all attributes")
+MARKERS = ("control", "all attributes", "abort marker of no transaction")
 """Damage that makes a batch a transaction marker, which is no mail."""
 
 
@@ -32,6 +29,8 @@ async def test_no_record_stops_a_consumer_and_each_one_is_found_in_the_dlq(
     assert max(found.peak_kb.values()) < MAX_PEAK_MIB * 1024
     assert "Traceback" not in found.logs
     assert "consumer.restarts" not in found.logs
+    assert set(found.exit_codes.values()) == {0}
+    assert set(found.waiting.values()) == {0}
     assert {words: code for words, (code, _) in found.commands.items() if code not in {0, 1}} == {}
     check_letters(found)
 

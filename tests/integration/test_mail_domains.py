@@ -1,5 +1,6 @@
 """Asking the DNS whether a domain takes mail: a real resolver library, a server on loopback."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 
@@ -17,6 +18,7 @@ ZONE: Zone = {
     "mail.example.": {"MX": ["10 mx.mail.example."]},
     "implicit.example.": {"A": ["192.0.2.1"]},
     "implicit6.example.": {"AAAA": ["2001:db8::1"]},
+    "large.example.": {"MX": [f"{number} mx{number}." for number in range(2_000)]},
     "null.example.": {"MX": ["0 ."], "A": ["192.0.2.1"]},
     "empty.example.": {"TXT": ['"nothing else"']},
     "broken.example.": dns.rcode.SERVFAIL,
@@ -82,6 +84,24 @@ async def test_an_answer_is_remembered(domains: MailDomains, server: DnsServer) 
     for _ in range(3):
         assert await domains.takes_mail("mail.example") is True
     assert server.asked == ["mail.example. MX"]
+
+
+async def test_an_answer_beyond_a_datagram_is_not_read_and_lets_in(
+    domains: MailDomains, server: DnsServer
+) -> None:
+    connections = 0
+
+    async def connected(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        writer.close()
+
+    async with await asyncio.start_server(connected, "127.0.0.1", server.port):
+        began_s = time.monotonic()
+        assert await domains.takes_mail("large.example") is True
+        assert time.monotonic() - began_s < TIMEOUT_S
+    assert server.asked == ["large.example. MX"]
+    assert connections == 0
 
 
 async def test_an_address_is_refused_by_its_field_without_being_quoted(

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import aiokafka
@@ -220,3 +221,40 @@ async def test_what_is_forbidden_while_it_runs_is_named_and_waited_for(
     await until(bench.is_ready, "it goes on by itself", timeout_s=60)
     await publish(bench, "a@example.com", 0)
     await bench.delivered(["a@example.com"])
+
+
+async def test_a_partition_that_the_broker_cannot_read_is_named_and_the_others_go_on(
+    own_kafka: KafkaNode, topic: str, tmp_path: Path
+) -> None:
+    async with Bench(tmp_path, own_kafka.bootstrap_servers, topic) as bench:
+        await Topics(bench.servers).create(*TopicNames(topic).all, partitions=FEW)
+        await publish(bench, "here@example.com", 0)
+        segment = tmp_path / "kafka" / "records" / f"{topic}-0" / f"{0:020}.log"
+        with _magic(segment, 1):
+            bench.start()
+            await publish(bench, "there@example.com", 1)
+            await bench.delivered(["there@example.com"])
+            await until(
+                lambda: _says(bench, f"partition 0 of {topic} can't be read"), "readiness says so"
+            )
+            assert "here@example.com" not in bench.deliveries()
+        await bench.delivered(["here@example.com"])
+        await until(bench.is_ready, "the sender is ready")
+        assert len(lines(bench, "partition.unreadable")) == 1
+        assert "Traceback" not in bench.log()
+
+
+@contextmanager
+def _magic(segment: Path, value: int) -> Iterator[None]:
+    """Give the first batch of a stored partition another format's number for a while."""
+
+    def write(number: int) -> None:
+        with segment.open("r+b") as file:
+            file.seek(16)
+            file.write(bytes([number]))
+
+    write(value)
+    try:
+        yield
+    finally:
+        write(2)

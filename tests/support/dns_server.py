@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import dns.exception
 import dns.flags
 import dns.message
 import dns.rcode
@@ -14,6 +15,9 @@ import dns.rrset
 
 SILENT = "silent"
 """In place of records: a name about which nothing is ever answered."""
+
+_DATAGRAM_BYTES = 512
+"""Without EDNS (RFC 1035 §2.3.4)."""
 
 Zone = Mapping[str, Mapping[str, list[str]] | str | dns.rcode.Rcode]
 
@@ -45,7 +49,13 @@ class DnsServer(asyncio.DatagramProtocol):
             answer.set_rcode(known)
         elif isinstance(known, Mapping) and kind in known:
             answer.answer.append(dns.rrset.from_text(name, 300, "IN", kind, *known[kind]))
-        self.transport.sendto(answer.to_wire(), addr)
+        try:
+            wire = answer.to_wire(max_size=_DATAGRAM_BYTES)
+        except dns.exception.TooBig:
+            answer.answer.clear()
+            answer.flags |= dns.flags.TC
+            wire = answer.to_wire()
+        self.transport.sendto(wire, addr)
 
 
 @asynccontextmanager

@@ -32,10 +32,14 @@ class FaultBench(Senders):
         published: the recipient of each mail, by its id.
         sent_at: when each recipient's mail was published, epoch seconds.
         ttl_s: how long mails are valid.
+        partitions: how many the topics have when they are looked at.
+        is_hostile: whether the test writes records that are no outcomes into N.status.
     """
 
     needs_login: bool = False
     ttl_s: float = 3600.0
+    partitions: int = PARTITIONS
+    is_hostile: bool = False
     published: dict[UUID, str] = field(default_factory=dict)
     sent_at: dict[str, float] = field(default_factory=dict)
 
@@ -150,7 +154,12 @@ class FaultBench(Senders):
     async def status(self) -> StatusReader:
         """N.status until now; a sender has made the topic."""
         if self._status is None:
-            self._status = StatusReader(self.servers, self.topic, partitions=PARTITIONS)
+            self._status = StatusReader(
+                self.servers,
+                self.topic,
+                partitions=self.partitions,
+                takes_foreign=self.is_hostile,
+            )
             await self._status.start()
             self._stack.push_async_callback(self._status.stop)
         await self._status.read()

@@ -2,15 +2,26 @@
 
 The corpus of a target is its seeds and the files in `tests/unit/fuzz/corpus/TARGET`, in hex. What
 broke something belongs there, so that it is tried first for ever.
+
+MAILTOPIC_TEST_FUZZ_S says for how many seconds each file of targets is fuzzed: the targets share
+them. MAILTOPIC_TEST_FUZZ_SEED repeats a run.
 """
 
+import os
 import random
 import struct
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 CORPUS = Path(__file__).parent.parent / "unit" / "fuzz" / "corpus"
+FUZZ_S = float(os.environ.get("MAILTOPIC_TEST_FUZZ_S", "5"))
+SEED = int(os.environ.get("MAILTOPIC_TEST_FUZZ_SEED", "0")) or random.SystemRandom().randrange(
+    2**32
+)
+Targets = Mapping[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]]
+"""By name: what checks an input, and what makes the seeds."""
+
 _NUMBERS = (0, 1, -1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 2**31 - 1, -(2**31), 2**63 - 1, -(2**63))
 _MOST_BYTES = 20_000
 _MOST_STEPS = 6
@@ -20,6 +31,13 @@ def corpus(target: str, seeds: Iterable[bytes]) -> list[bytes]:
     """What to start from, what was found first."""
     found = [bytes.fromhex(path.read_text()) for path in sorted((CORPUS / target).glob("*.hex"))]
     return [*found, *seeds]
+
+
+def fuzz_target(targets: Targets, target: str) -> str:
+    """Fuzz one of a file's targets for its share of the time; return how much was tried."""
+    check, seeds = targets[target]
+    count = fuzz(check, corpus(target, seeds()), seconds=FUZZ_S / len(targets), seed=SEED)
+    return f"{count:,} inputs with seed {SEED}"
 
 
 def fuzz(check: Callable[[bytes], None], inputs: list[bytes], *, seconds: float, seed: int) -> int:

@@ -65,6 +65,54 @@ def _many(count: int, value: bytes) -> bytes:
     return b"".join(record(delta, key=b"k", value=value) for delta in range(count))
 
 
+def _odd_batches() -> Mapping[str, bytes]:
+    """Fields of a batch, and frames of its compression, that contradict what is in it."""
+    one, same = record(key=b"k"), record(0, key=b"k")
+    lz4_sized = lz4.frame.compress(one, block_linked=False, store_size=True)
+    known_size = zstd.compress(one)
+    return {
+        "key of 900 kB": _one(key=b"k" * 900_000),
+        "key of 900 kB, null value": _one(key=b"k" * 900_000, value=None),
+        "the same header 4,000 times": _one(headers=[(b"mt-id", b"\xff")] * 4_000),
+        "offsets jump by a billion": batch(record(0), record(10**9), last_delta=10**9),
+        "fewer offsets than records": batch(*[one] * 3, last_delta=0),
+        "more offsets than records": batch(one, last_delta=1_000),
+        "one offset for three records": batch(same, same, same),
+        "offsets that go down": batch(record(2), record(1), record(0)),
+        "unknown attribute bits": batch(one, attributes=0x7F80),
+        "log append time": batch(one, attributes=0x08),
+        "a delete horizon": batch(one, attributes=0x40),
+        "max time before the first": batch(one, first_ms=NOW_MS, max_ms=0),
+        "time delta out of range": batch(record(key=b"k", time_delta=2**62)),
+        "producer id without an epoch": batch(one, producer_id=7),
+        "abort marker of version 7": _marker(b"\x00\x07\x00\x00", b"\x00\x07\x00\x00\x00\x00"),
+        "marker of type 9": _marker(b"\x00\x00\x00\x09", b""),
+        "marker with a short key": _marker(b"\x00", None),
+        "lz4 that states its size": _packed(LZ4, lz4_sized),
+        "lz4, a wrong size stated": _packed(LZ4, lz4_sized[:6] + b"\xff" * 8 + lz4_sized[14:]),
+        "lz4 cut in the middle": _packed(LZ4, lz4_sized[:-9]),
+        "zstd, a wrong size stated": _packed(ZSTD, known_size[:5] + b"\xff" + known_size[6:]),
+        "zstd in two frames": _packed(ZSTD, zstd.compress(one) + zstd.compress(record(1)), 2),
+        "zstd, a frame to skip": _packed(
+            ZSTD, b"\x50\x2a\x4d\x18\x04\x00\x00\x00skip" + known_size
+        ),
+        "zstd with a dictionary": _packed(ZSTD, b"\x28\xb5\x2f\xfd\x23\x07\x00\x00\x00\x10"),
+        "snappy, a size of 4 GB": _packed(SNAPPY, b"\xff\xff\xff\xff\x0f" + b"\x00" * 20),
+        "snappy, xerial of version 9": _packed(
+            SNAPPY, b"\x82SNAPPY\x00" + struct.pack(">ii", 9, 9) + bytes(snappy_encode(one))[16:]
+        ),
+        "snappy, a block of 2 GB": _packed(
+            SNAPPY, b"\x82SNAPPY\x00" + struct.pack(">iii", 1, 1, 2**31 - 1) + bytes(20)
+        ),
+        "gzip cut in the middle": _packed(GZIP, gzip.compress(one)[:-12]),
+        "gzip with a wrong length": _packed(GZIP, gzip.compress(one)[:-4] + b"\xff" * 4),
+    }
+
+
+def _marker(key: bytes, value: bytes | None) -> bytes:
+    return batch(record(key=key, value=value), attributes=CONTROL | TRANSACTIONAL, producer_id=7)
+
+
 @functools.cache
 def hostile() -> Mapping[str, bytes]:
     """Batches of one offset or several, by what is odd about them."""
@@ -160,6 +208,7 @@ def hostile() -> Mapping[str, bytes]:
         "header count absurd": batch(record(header_count=2**31 - 1)),
         "bytes behind the headers": batch(record(tail=b"more")),
         "number of 11 bytes": batch(b"\xff" * 11 + record()),
+        **_odd_batches(),
         "nothing": b"",
         "not a batch": b"GET / HTTP/1.1\r\nHost: kafka\r\n\r\n" + bytes(100),
     }
@@ -185,6 +234,11 @@ DAMAGED: Mapping[str, Damage] = {
     "magic 3": Damage(16, b"\x03"),
     "magic 127": Damage(16, b"\x7f"),
     **{f"compression type {codec}": Damage(21, bytes([0, codec]), True) for codec in range(1, 8)},
+    "abort marker of no transaction": Damage(21, b"\x00\x30", is_signed=True),
+    "producer id 7, epoch 9": Damage(43, struct.pack(">qhi", 7, 9, 3), is_signed=True),
+    "unknown attributes": Damage(21, b"\x7f\x80", is_signed=True),
+    "leader epoch of the future": Damage(12, b"\x7f\xff\xff\xff"),
+    "max time negative": Damage(35, b"\x80" + bytes(7), is_signed=True),
     "control": Damage(21, b"\x00\x20", is_signed=True),
     "all attributes": Damage(21, b"\xff\xf8", is_signed=True),
     "last offset delta -1": Damage(23, b"\xff\xff\xff\xff", is_signed=True),

@@ -1,8 +1,10 @@
 """Every consumer among records that no producer should write, and what became of each of them.
 
-    PYTHONPATH=tests python -m support.hostile_bench
+    make hostile
 
-starts a Kafka, a relay, a sender, a signup service and the `mailtopic` tools, and prints the table.
+starts a Kafka, a relay, a sender (which reads main and retry topics, and N.status for its ledger),
+a signup service (which reads N.status) and the `mailtopic` tools (the DLQ and N.status), and prints
+the table. The operator reads no record: it counts offsets.
 """
 
 import asyncio
@@ -11,25 +13,36 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiokafka
 from aiokafka.admin import AIOKafkaAdminClient
+from prometheus_client import CollectorRegistry
 
 from mailtopic_cli.kafka_node import KafkaNode
 from mailtopic_client import KafkaSettings
 from mailtopic_client.adapters.kafka_consumer import SafeConsumer
 from mailtopic_client.adapters.kafka_partition import FetchedRecord
 from mailtopic_contract import TopicNames, parse_tier
+from mailtopic_operator.adapters.kafka_backlog import ConfluentBacklog
+from mailtopic_operator.adapters.kafka_client import KafkaClient
+from mailtopic_operator.domain.kafka import KafkaProblem
+from mailtopic_operator.metrics import OperatorMetrics
 from mailtopic_sender.adapters.kafka_topics import KafkaTopics
 from support.brokers import running_node
 from support.conditions import until
 from support.hostile_batches import DAMAGED, Laid, damage, hostile, lay, sound_batch
 from support.senders import PARTITIONS, Bench
 from support.signup_process import SignupProcess
+from support.smtp_relay import Fault
 
+MAX_PEAK_MIB = 192
+"""The memory limit that the operator gives a sender."""
 _TIERS = "1s,2s"
+_LONG_REPLY = "451-4.3.0 " + "\r\n451-4.3.0 ".join(["Later" * 80] * 75) + "\r\n451 4.3.0 Later"
+"""Almost 32 KiB, the longest reply that is read."""
 _COMMANDS = (
     ("dlq", "list"),
     ("dlq", "list", "--json"),
@@ -48,7 +61,9 @@ class Found:
         laid: the hostile batches, by topic.
         letters: the DLQ at the end.
         committed: the next offset of each group and partition, and its end.
+        exit_codes: of each process that was asked to end.
         commands: exit code and standard error of each command.
+        waiting: how many records wait in each group, as the operator counts them.
         peak_kb: the most memory that each process took.
         logs: what sender and signup wrote.
         delivered_s: how long the honest mails took once a sender was ready.
@@ -58,7 +73,9 @@ class Found:
     laid: Mapping[str, Sequence[Laid]]
     letters: Sequence[FetchedRecord]
     committed: Mapping[tuple[str, aiokafka.TopicPartition], tuple[int, int]]
+    exit_codes: Mapping[str, int]
     commands: Mapping[str, tuple[int, str]]
+    waiting: Mapping[str, int | KafkaProblem]
     peak_kb: Mapping[str, int]
     logs: str
     delivered_s: float
@@ -80,6 +97,7 @@ async def run(directory: Path, node: KafkaNode, topic: str) -> Found:
     names = TopicNames(topic, tuple(parse_tier(tier) for tier in _TIERS.split(",")))
     settings = {"MAILTOPIC_DELIVERY__RETRY_TIERS": _TIERS}
     async with Bench(directory, node.bootstrap_servers, topic, settings) as bench:
+        bench.relay.fault(Fault("rcpt", reply=_LONG_REPLY, times=6))
         kwargs = KafkaSettings(bootstrap_servers=(node.bootstrap_servers,)).client_kwargs()
         await KafkaTopics(kwargs, names, partitions=PARTITIONS).ensure()
         read = (names.main, names.retries[0], names.status, names.dlq)
@@ -97,15 +115,43 @@ async def run(directory: Path, node: KafkaNode, topic: str) -> Found:
             groups[f"{topic}.signup"] = (names.status,)
             await until(lambda: _is_read(node, groups), "all is committed", timeout_s=120)
             committed = await _committed(node, groups)
-            commands = {" ".join(words): await _command(bench, *words) for words in _COMMANDS}
+            waiting = await _waiting(node, groups)
+            peaks: dict[str, int] = {}
+            commands = {
+                " ".join(words): await _command(bench, peaks, *words) for words in _COMMANDS
+            }
             sender = bench.senders["sender"]
             assert signup.process is not None
-            peaks = {"sender": _peak_kb(sender.pid), "signup": _peak_kb(signup.process.pid)}
+            peaks |= {"sender": peak_kb(sender.pid), "signup": peak_kb(signup.process.pid)}
             letters = await _read(node, names.dlq)
+            exit_codes = {"signup": await signup.stop(), "sender": await sender.end(grace_s=60)}
         finally:
             await signup.kill()
         logs = bench.log()
-    return Found(names, laid, letters, committed, commands, peaks, logs, delivered_s)
+    return Found(
+        names,
+        laid,
+        letters,
+        committed,
+        exit_codes,
+        commands,
+        waiting,
+        peaks,
+        logs,
+        delivered_s,
+    )
+
+
+async def _waiting(
+    node: KafkaNode, groups: Mapping[str, Sequence[str]]
+) -> Mapping[str, int | KafkaProblem]:
+    config = {"bootstrap.servers": node.bootstrap_servers}
+    client = KafkaClient(config, timeout_s=20, metrics=OperatorMetrics(CollectorRegistry()))
+    try:
+        topics = {group: dict.fromkeys(names, PARTITIONS) for group, names in groups.items()}
+        return await ConfluentBacklog(client).lags(topics)
+    finally:
+        await client.close()
 
 
 async def _lay(node: KafkaNode, directory: Path, topic: str) -> list[Laid]:
@@ -176,7 +222,7 @@ async def _is_read(node: KafkaNode, groups: Mapping[str, Sequence[str]]) -> bool
     return all(offset >= end for offset, end in (await _committed(node, groups)).values())
 
 
-async def _command(bench: Bench, *words: str) -> tuple[int, str]:
+async def _command(bench: Bench, peaks: dict[str, int], *words: str) -> tuple[int, str]:
     env = {
         "PATH": os.environ["PATH"],
         "HOME": str(bench.directory),
@@ -191,13 +237,22 @@ async def _command(bench: Bench, *words: str) -> tuple[int, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await process.communicate()
+    ended = asyncio.create_task(process.communicate())
+    while not ended.done():
+        with suppress(OSError, IndexError):
+            # It only ever grows; the last look before the end is near enough.
+            peaks[f"mailtopic {words[0]}"] = max(
+                peaks.get(f"mailtopic {words[0]}", 0), peak_kb(process.pid)
+            )
+        await asyncio.wait({ended}, timeout=0.02)
+    out, err = await ended
     assert b"Traceback" not in out + err, (words, err.decode())
     assert process.returncode is not None
     return process.returncode, err.decode()
 
 
-def _peak_kb(pid: int) -> int:
+def peak_kb(pid: int) -> int:
+    """The most memory that a process ever had, in KiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0])
 
@@ -225,7 +280,12 @@ def table(found: Found) -> str:
             cells.append(refused if laid[number].error else stepped)
         lines.append(f"| {place.name} | " + " | ".join(cells) + " |")
     lines += ["", f"Honest mails delivered {found.delivered_s:.1f} s after the sender was ready."]
-    lines += [f"Peak memory of {name}: {kb / 1024:.0f} MiB." for name, kb in found.peak_kb.items()]
+    lines += [
+        f"Peak memory of {name}: {kb / 1024:.0f} MiB of {MAX_PEAK_MIB}."
+        for name, kb in found.peak_kb.items()
+    ]
+    lines += [f"{name} ends with {code}." for name, code in found.exit_codes.items()]
+    lines += [f"By the operator, {count} wait in {name}." for name, count in found.waiting.items()]
     lines += [
         f"`mailtopic {name}` exits with {code}." for name, (code, _) in found.commands.items()
     ]

@@ -7,16 +7,24 @@ from uuid import UUID
 
 import aiokafka
 
-from mailtopic_contract import Outcome, StatusEvent, decode_status
+from mailtopic_client.adapters.kafka_consumer import SafeConsumer
+from mailtopic_contract import Outcome, RecordError, StatusEvent, decode_status
 from support.smtp_relay_process import Taken
 
 
 class StatusReader:
-    """Reads N.status as it grows."""
+    """Reads N.status as it grows.
 
-    def __init__(self, servers: str, topic: str, *, partitions: int) -> None:
+    Args:
+        takes_foreign: whether records that are no outcomes are passed by; a test writes them.
+    """
+
+    def __init__(
+        self, servers: str, topic: str, *, partitions: int, takes_foreign: bool = False
+    ) -> None:
+        self._takes_foreign = takes_foreign
         self._places = [aiokafka.TopicPartition(f"{topic}.status", n) for n in range(partitions)]
-        self._consumer = aiokafka.AIOKafkaConsumer(
+        self._consumer = SafeConsumer(
             bootstrap_servers=servers, enable_auto_commit=False, auto_offset_reset="earliest"
         )
         self.events: list[StatusEvent] = []
@@ -35,7 +43,11 @@ class StatusReader:
         while any([await self._consumer.position(place) < ends[place] for place in self._places]):
             for batch in (await self._consumer.getmany(timeout_ms=200)).values():
                 for record in batch:
-                    event = decode_status(record.value)
+                    try:
+                        event = decode_status(None if record.fault else record.value)
+                    except RecordError:
+                        assert self._takes_foreign
+                        continue
                     self.events.append(event)
                     if event.outcome.final:
                         self.decided.add(event.id)

@@ -136,7 +136,10 @@ async def test_an_error_for_one_partition_is_no_error_of_the_poll_and_asked_agai
     consumed.broker.errors[0] = errors.TopicAuthorizationFailedError
     consumed.broker.logs[1] = batch(record())
     await consumed.read(1)
-    assert consumed.fetcher.errors.names == {consumed.places[0]: "TopicAuthorizationFailedError"}
+    known = {consumed.places[0]: "TopicAuthorizationFailedError"}
+    assert consumed.fetcher.errors.names == known
+    assert consumed.fetcher.errors.lasting(60) == {}
+    assert consumed.fetcher.errors.lasting(0) == known
     asked = consumed.broker.asked.count(0)
     for _ in range(3):
         await consumed.poll()

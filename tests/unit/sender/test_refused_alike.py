@@ -101,6 +101,20 @@ async def test_a_correction_says_so_and_the_mail_goes_on_with_its_next_attempt(
     assert {each.mail_id for each in headers} == {each.id for each in corrections}
 
 
+async def test_a_corrected_mail_that_its_retry_topic_does_not_take_is_dead_and_stops_nothing(
+    engine: Engine, relay: Relay
+) -> None:
+    engine.kafka.max_record_bytes["mails.retry.10s"] = 10
+    relay.refuses = lambda _: refused(ReplyClass.HARD_BOUNCE)
+    for number in range(10):
+        await engine.publish(f"user{number}@example.com")
+    async with engine.running():
+        await until(lambda: final(engine)[Outcome.DEAD] == 9, "all is taken back, and dead")
+        await mended(engine, relay, 1)
+    assert len([event for event in engine.events() if event.taken_back]) == 9
+    assert len(engine.kafka.stored("mails.dlq")) == 9
+
+
 @pytest.mark.parametrize("kind", [ReplyClass.SENDER, ReplyClass.REPUTATION])
 async def test_what_is_about_the_sender_is_held_after_three(
     engine: Engine, relay: Relay, kind: ReplyClass

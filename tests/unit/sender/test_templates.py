@@ -5,6 +5,7 @@ import pytest
 from mailtopic_sender.domain.templates import (
     ANY_PURPOSE,
     BUILT_IN,
+    MAX_PART_BYTES,
     Template,
     TemplateError,
     TemplateSet,
@@ -92,3 +93,14 @@ def test_other_braces_are_text() -> None:
 def test_values_are_not_templates() -> None:
     template = TemplateSet().select("signup", "ru")
     assert decoded(template.text.fill({"code": "{code}"})) == "Ваш код: {code}"
+
+
+def test_a_template_that_multiplies_a_large_variable_is_refused_before_memory_is() -> None:
+    template = TemplateSet(
+        {(ANY_PURPOSE, "en"): Template("Code", "{code}" * 1_000, "{code}")}
+    ).select("signup", "en")
+    large = {"code": "Ж" * 400_000}
+    assert len(template.html.fill(large)) <= MAX_PART_BYTES
+    with pytest.raises(TemplateError, match="too large"):
+        template.text.fill(large)
+    assert len(template.text.fill({"code": "123456"})) < 10_000

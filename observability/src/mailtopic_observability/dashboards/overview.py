@@ -322,6 +322,7 @@ _FAILING: Final = Row(
                 "Commits that failed, revocations that came before mails were done, records "
                 "completed after their partition was gone: they are sent again. And what is lost "
                 "or near it: offsets deleted before they were read, record times in seconds.",
+                ("MailTopicRecordsGone",),
             ),
             *(
                 Query(or_zero(rate(f"mailtopic_{name}_total", TOPIC)), text)

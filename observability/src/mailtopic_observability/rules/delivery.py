@@ -8,6 +8,7 @@ from mailtopic_observability.rules.parameters import LAG_LIMIT, THRESHOLD
 LAG: Final = "mailtopic:lag_seconds:max_by_topic"
 SENDERS: Final = "mailtopic:senders:count"
 DEAD: Final = "mailtopic:dead_letters:increase1h"
+GONE: Final = "mailtopic:records_gone:increase1h"
 
 # What waits in a retry topic waits for its time.
 _RETRY: Final = ".+[.]retry[.][0-9]+[smh]"
@@ -43,15 +44,25 @@ def _recordings() -> tuple[Rule, ...]:
         ),
         Recording(
             DEAD,
-            # A counter that is born with its first letter never increases from 0, so of those
-            # that were not there before, what they show counts.
-            "sum by (namespace, topic, reason) (\n"
-            "  (mailtopic_dead_letters_total"
-            " unless last_over_time(mailtopic_dead_letters_total[6h] offset 1h))\n"
-            "  or increase(mailtopic_dead_letters_total[1h])\n"
-            ")",
+            _of_last_hour("mailtopic_dead_letters_total", by="namespace, topic, reason"),
             "Dead letters of the last hour, by reason.",
         ),
+        Recording(
+            GONE,
+            _of_last_hour("mailtopic_records_gone_total", by="namespace, topic"),
+            "Offsets that were found deleted, within the last hour, before they were read.",
+        ),
+    )
+
+
+def _of_last_hour(counter: str, *, by: str) -> str:
+    # A counter that is born with its first event never increases from 0, so of those that were
+    # not there before, what they show counts.
+    return (
+        f"sum by ({by}) (\n"
+        f"  ({counter} unless last_over_time({counter}[6h] offset 1h))\n"
+        f"  or increase({counter}[1h])\n"
+        ")"
     )
 
 
@@ -148,6 +159,20 @@ def _dead() -> tuple[Rule, ...]:
                 " within an hour, reason {{ $labels.reason }}."
             ),
             expected_when="garbage was published by hand",
+        ),
+        Alert(
+            name="MailTopicRecordsGone",
+            expr=f"{GONE} > 0.5",
+            hold="0s",
+            hold_reason="what Kafka has deleted doesn't come back by waiting",
+            severity=Severity.TICKET,
+            component="delivery",
+            summary="Kafka deleted mails before a sender read them",
+            description=(
+                "About {{ $value | humanize }} offsets of topic {{ $labels.topic }} were found"
+                " deleted within an hour: mails among them are lost."
+            ),
+            expected_when="records were deleted by hand (kafka-delete-records)",
         ),
         Alert(
             name="MailTopicDeadLetterFlood",

@@ -6,7 +6,10 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Self
 
-from mailtopic_contract import TopicNames, parse_tier
+from pydantic import ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from mailtopic_contract import ContractError, TopicNames, parse_tier
 from mailtopic_operator.domain.defaults import OperatorDefaults
 from mailtopic_operator.model.mailtopic import DRY_RUN, MANAGED, MailTopic
 from mailtopic_operator.model.mailtopic_spec import MailTopicSpec
@@ -65,7 +68,15 @@ class Desired:
                 `planning.plan_invalid`.
         """
         resource = MailTopic.parse(body)
-        return cls(Meta.parse(body), resource.spec, resource.status, defaults)
+        made = cls(Meta.parse(body), resource.spec, resource.status, defaults)
+        try:
+            _ = made.names
+        except ContractError as error:
+            problem = InitErrorDetails(
+                type=PydanticCustomError("topics", str(error)), loc=("spec", "topic"), input=None
+            )
+            raise ValidationError.from_exception_data("MailTopic", [problem]) from None
+        return made
 
     @property
     def names(self) -> TopicNames:

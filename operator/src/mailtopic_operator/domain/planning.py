@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from mailtopic_operator.domain.actions import Action, AddFinalizer, Event, Plan, RemoveFinalizer
 from mailtopic_operator.domain.border import obstacle, without_numbers
 from mailtopic_operator.domain.conditions import (
@@ -66,7 +68,7 @@ def _requeue_after_s(desired: Desired, observed: Observed, now: datetime) -> flo
     if observed.failures:
         return RETRY_S
     shown = [
-        datetime.fromisoformat(topic.recreated_at) + RECREATION_SHOWN - now
+        RECREATION_SHOWN - (now - datetime.fromisoformat(topic.recreated_at))
         for topic in topic_statuses(desired, observed, now)
         if topic.recreated_at is not None
     ]
@@ -78,7 +80,8 @@ def plan_invalid(body: Mapping[str, Any], problem: str, now: datetime) -> Plan:
     """Return what to do about a MailTopic that can't be understood: nothing, and say so.
 
     An API server with our CRD takes no such thing; one with an older CRD may. What it made before
-    stays as it is, and its deletion goes through: nobody knows what policy it has.
+    stays as it is, and its deletion goes through: nobody knows what policy it has. A status that
+    can't be understood is left as it is.
 
     Args:
         body: the object as the API server has it.
@@ -89,7 +92,11 @@ def plan_invalid(body: Mapping[str, Any], problem: str, now: datetime) -> Plan:
     if meta.deleting_since is not None:
         event = Event("Warning", "TopicsRetained", "the spec can't be understood; topics stay")
         return Plan((RemoveFinalizer(event),) if FINALIZER in meta.finalizers else ())
-    old = MailTopicStatus.model_validate(body.get("status") or {})
+    try:
+        old = MailTopicStatus.model_validate(body.get("status") or {})
+    except ValidationError:
+        # A report into a status that can't be understood would be made again without an end.
+        return Plan()
     message = f"{problem}: correct it, and install the CRDs of this operator's version"
     findings = {
         READY: stalled("InvalidSpec", message),

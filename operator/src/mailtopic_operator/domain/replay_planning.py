@@ -50,7 +50,10 @@ def plan_invalid_replay(body: Mapping[str, Any], problem: str, now: datetime) ->
         problem: what is wrong, without what was written.
         now: the time.
     """
-    old = MailReplayStatus.model_validate(body.get("status") or {})
+    try:
+        old = MailReplayStatus.model_validate(body.get("status") or {})
+    except ValidationError:
+        return Plan()  # whether it has ended can't be known; its status is left as it is
     if has_ended(old):
         return Plan()
     advice = "make a correct one, and install the CRDs of this operator's version"

@@ -1,5 +1,6 @@
 """The topics of a MailTopic: what they should be, and what brings them there."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from mailtopic_contract import MAX_RECORD_BYTES, topic_config
@@ -21,6 +22,8 @@ from mailtopic_operator.model.topic_rules import THROTTLES
 
 _MAX_BYTES = "max.message.bytes"
 _RETENTION = "retention.ms"
+_SIZE = re.compile("[0-9]{1,10}")
+"""What Kafka may take; it says itself what is wrong with anything else."""
 
 
 def wanted_topics(desired: Desired, observed: Observed) -> tuple[NewTopic, ...]:
@@ -43,7 +46,7 @@ def _config(desired: Desired, name: str) -> dict[str, str]:
     own = dict(spec.topic.config)
     size = own.pop(_MAX_BYTES, "")
     room = topic_config(
-        names, name, max_record_bytes=int(size) if size.isdecimal() else MAX_RECORD_BYTES
+        names, name, max_record_bytes=int(size) if _SIZE.fullmatch(size) else MAX_RECORD_BYTES
     )
     config = own | room | {_RETENTION: str(_retention_ms(desired, name))}
     if name == names.main and size:

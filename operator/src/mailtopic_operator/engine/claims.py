@@ -5,7 +5,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mailtopic_contract import ContractError
 from mailtopic_operator.domain.defaults import OperatorDefaults
 from mailtopic_operator.domain.desired import Desired
 from mailtopic_operator.domain.naming import name_problem
@@ -24,13 +23,12 @@ class Claims:
         """Note a MailTopic; return the others that this makes a difference to."""
         try:
             desired = Desired.parse(body, defaults)
-            topics = frozenset(desired.names.all)
-        except (ValidationError, ContractError):
+        except ValidationError:
             return self.drop(key)
         if name_problem(desired) is not None:
             # What it may not have can't be kept from others.
             return self.drop(key)
-        meta = desired.meta
+        meta, topics = desired.meta, frozenset(desired.names.all)
         claim = Claimant(meta.namespace, meta.name, meta.uid, meta.created_at, topics)
         known = self._claims.get(key)
         if known == claim:

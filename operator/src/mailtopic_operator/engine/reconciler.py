@@ -113,7 +113,15 @@ class Reconciler:
         except ValidationError as error:
             problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
             where = ".".join(str(part) for part in problem["loc"])
-            work.begin(decider.plan_invalid(body, f"{where}: {problem['msg']}", self._now()))
+            reason = f"{where}: {problem['msg']}"
+            self._log.warning(
+                "resource.invalid",
+                kind=key.kind,
+                namespace=key.namespace,
+                name=key.name,
+                reason=reason,
+            )
+            work.begin(decider.plan_invalid(body, reason, self._now()))
         return work
 
     async def _work_off(self, batch: Sequence[Work], decider: Decider) -> None:

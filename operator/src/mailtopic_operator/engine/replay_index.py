@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from mailtopic_operator.engine.store import Key
 from mailtopic_operator.kinds import MAIL_TOPIC
+from mailtopic_operator.model.mailreplay import MailReplaySpec
 
 
 class ReplayIndex:
@@ -16,9 +19,8 @@ class ReplayIndex:
 
     def put(self, key: Key, body: Mapping[str, Any] | None) -> set[Key]:
         """Note a MailReplay as it is now, None: it is no more; return those beside it."""
-        ref = ((body or {}).get("spec") or {}).get("mailTopicRef") or {}
-        name = ref.get("name")
-        if name and key not in self._topics:
+        name = _named(body)
+        if name is not None and key not in self._topics:
             # What a MailReplay names never changes.
             topic = Key(MAIL_TOPIC.kind, key.namespace, name)
             self._topics[key] = topic
@@ -49,3 +51,11 @@ class ReplayIndex:
         named.discard(key)
         if not named:
             del self._replays[topic]
+
+
+def _named(body: Mapping[str, Any] | None) -> str | None:
+    """Return the MailTopic that a MailReplay names; None for one that never starts."""
+    try:
+        return MailReplaySpec.model_validate((body or {}).get("spec")).mail_topic_ref.name
+    except ValidationError:
+        return None

@@ -1,9 +1,10 @@
 """What the operator reports of a MailTopic."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from mailtopic_operator.model.base import Model
 from mailtopic_operator.model.conditions import Condition
@@ -11,7 +12,17 @@ from mailtopic_operator.model.conditions import Condition
 MAX_TOPICS = 32
 """Topics that a status tells of; of former retry tiers beyond that, the latest are let go of."""
 
-Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+def _is_moment(text: str) -> str:
+    # The API server refuses other texts by the format; plans must be able to rely on that.
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("a time has a zone, such as 2026-01-31T12:00:00Z")
+    return text
+
+
+Moment = Annotated[
+    str, Field(json_schema_extra={"format": "date-time"}), AfterValidator(_is_moment)
+]
 
 
 class TopicOrigin(StrEnum):

@@ -283,6 +283,8 @@ def parse_relays(text: str) -> tuple[RelayEntry, ...]:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise SettingError(RELAYS, f"is not valid JSON ({where})") from None
+    except (ValueError, RecursionError):
+        raise SettingError(RELAYS, "is JSON with numbers too long or lists too deep") from None
     if not isinstance(found, list) or not found:
         raise SettingError(RELAYS, "must be a JSON list of relays, at least one")
     entries = tuple(_entry(number, item) for number, item in enumerate(found, 1))
@@ -342,6 +344,8 @@ def _entry(number: int, item: object) -> RelayEntry:
     except ValidationError as error:
         first = error.errors(include_input=False, include_context=False, include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"])
+    if not _is_shown(key):
+        key = "a field"
     if first["type"] == "missing":
         problem = f"{key} is required"
     elif first["type"] == "extra_forbidden":
@@ -359,8 +363,12 @@ def _known(place: tuple[int | str, ...]) -> list[str]:
 
 
 def _which(number: int, name: object) -> str:
-    is_name = isinstance(name, str) and name.isprintable() and 0 < len(name) < 64  # noqa: PLR2004
-    return f"entry {number} ({name})" if is_name else f"entry {number}"
+    return f"entry {number} ({name})" if name and _is_shown(name) else f"entry {number}"
+
+
+def _is_shown(name: object) -> bool:
+    """Whether a name from a file may stand in a line: any text may be one."""
+    return isinstance(name, str) and name.isprintable() and len(name) < 64  # noqa: PLR2004
 
 
 def _line(path: Path, name: str) -> str:

@@ -9,6 +9,7 @@ here with other classes under the names by which it looks them up: docs/adr/0023
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from types import FunctionType
 from typing import Any
 
@@ -24,7 +25,7 @@ from mailtopic_client.adapters.kafka_partition import (
     Reading,
     StoredBytes,
 )
-from mailtopic_runtime import get_logger
+from mailtopic_runtime import Logger
 
 FETCH_MAX_BYTES = 2 * 1024 * 1024
 FETCH_MAX_PARTITION_BYTES = 256 * 1024
@@ -103,26 +104,37 @@ class _Client:
 class _PartitionErrors:
     """Which partitions the broker has errors for, and until when it isn't asked for them."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: Logger | None) -> None:
         self.names: dict[aiokafka.TopicPartition, str] = {}
+        self._since_s: dict[aiokafka.TopicPartition, float] = {}
         self._until_s: dict[aiokafka.TopicPartition, float] = {}
-        self._log = get_logger(__name__)
+        self._log = log
 
     def pass_by(self, topic: str, partition: int, code: int) -> bool:
         """Take note of what a broker said; whether aiokafka is to see it."""
         place = aiokafka.TopicPartition(topic, partition)
         error = errors.for_code(code)
         if not code or error in _HANDLED:
-            if not code and self.names.pop(place, ""):
+            if not code and self.names.pop(place, "") and self._log is not None:
                 self._log.info("partition.readable", topic=topic, partition=partition)
             return True
-        if self.names.get(place) != error.__name__:
+        if self.names.get(place) != error.__name__ and self._log is not None:
             self._log.warning(
                 "partition.unreadable", topic=topic, partition=partition, reason=error.__name__
             )
+        now_s = time.monotonic()
+        if place not in self.names:
+            self._since_s[place] = now_s
         self.names[place] = error.__name__
-        self._until_s[place] = time.monotonic() + _ERROR_PAUSE_S
+        self._until_s[place] = now_s + _ERROR_PAUSE_S
         return False
+
+    def lasting(self, least_s: float) -> dict[aiokafka.TopicPartition, str]:
+        """Return those that have lasted for so long. Any thread may ask."""
+        began_s = time.monotonic() - least_s
+        # Copied at once: the loop's thread goes on changing it.
+        found = dict(self.names)
+        return {place: name for place, name in found.items() if self._since_s[place] <= began_s}
 
     def wait(self, topic: str, partition: int) -> bool:
         """Whether it is too early to ask for the partition again."""
@@ -147,9 +159,16 @@ class _SafeFetcher(fetching.Fetcher):  # type: ignore[misc] # aiokafka has no ty
     _take = _with(fetching.Fetcher.fetched_records, FetchResult=_FetchResult)
     next_record = _with(fetching.Fetcher.next_record, FetchResult=_FetchResult)
 
-    def __init__(self, client: Any, *args: Any, **options: Any) -> None:
-        self.errors = _PartitionErrors()
-        self.reading = Reading(DEFAULT_MAX_RECORD_BYTES)
+    def __init__(
+        self,
+        client: Any,
+        *args: Any,
+        max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES,
+        log: Logger | None = None,
+        **options: Any,
+    ) -> None:
+        self.errors = _PartitionErrors(log)
+        self.reading = Reading(max_record_bytes)
         self._has_room = asyncio.Event()
         super().__init__(_Client(client, self.errors), *args, **options)
 
@@ -198,36 +217,45 @@ class _SafeFetcher(fetching.Fetcher):  # type: ignore[misc] # aiokafka has no ty
         return sum(unread.stored_bytes for _, unread in self._unread())
 
 
-_start = _with(aiokafka.AIOKafkaConsumer.start, Fetcher=_SafeFetcher)
-
-
 class SafeConsumer(aiokafka.AIOKafkaConsumer):  # type: ignore[misc] # aiokafka has no types
     """An AIOKafkaConsumer whose `getmany` returns `FetchedRecord` objects.
 
     It promises that `getmany` raises for nothing that lies in a topic: what can't be read is a
     record with a `Fault`, and the position is behind it. Transaction markers and aborted records
     are left out. A partition that the broker has an error for is asked for again each second, and
-    the others go on; one line says so when it begins and when it ends.
+    the others go on.
 
     Args:
         max_record_bytes: a larger record is too large; its value is left out.
+        log: gets a line when a partition can't be read any more, and when it can again; None for
+            a consumer that is made again and again, or says it in another way.
         options: as for AIOKafkaConsumer.
     """
 
-    def __init__(self, *, max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES,
+        log: Logger | None = None,
+        **options: Any,
+    ) -> None:
         bounds = {
             "fetch_max_bytes": FETCH_MAX_BYTES,
             "max_partition_fetch_bytes": FETCH_MAX_PARTITION_BYTES,
         }
         super().__init__(**{**bounds, **options})
-        self._max_record_bytes = max_record_bytes
+        fetcher = partial(_SafeFetcher, max_record_bytes=max_record_bytes, log=log)
+        self._start = _with(aiokafka.AIOKafkaConsumer.start, Fetcher=fetcher)
 
     async def start(self) -> None:
         """Connect, and join the group if there is one."""
-        await _start(self)
-        self._fetcher.reading.max_record_bytes = self._max_record_bytes
+        await self._start(self)
 
     @property
     def partition_errors(self) -> Mapping[aiokafka.TopicPartition, str]:
         """What the broker answers for partitions that can't be read just now, by error name."""
         return self._fetcher.errors.names if self._fetcher is not None else {}
+
+    def lasting_errors(self, least_s: float) -> Mapping[aiokafka.TopicPartition, str]:
+        """Return those of `partition_errors` that have lasted for so long. Any thread may ask."""
+        return self._fetcher.errors.lasting(least_s) if self._fetcher is not None else {}

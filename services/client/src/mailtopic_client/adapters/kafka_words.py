@@ -1,6 +1,8 @@
 """Kafka's errors in words: what is wrong, with which topic or group, and what mends it."""
 
-from aiokafka import errors
+from collections.abc import Mapping
+
+from aiokafka import TopicPartition, errors
 
 NO_BROKER = "no broker answers"
 
@@ -45,3 +47,18 @@ def describe_refusal(
         ),
     }
     return next((text for kind, text in words.items() if isinstance(error, kind)), None)
+
+
+def describe_unreadable(found: Mapping[TopicPartition, str]) -> str | None:
+    """Return in words which partitions a broker can't give out; None where there is none.
+
+    Args:
+        found: names of errors by partition.
+    """
+    if not found:
+        return None
+    place, name = min(found.items())
+    refusal = describe_refusal(getattr(errors, name)(), topic=place.topic)
+    others = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    reason = refusal or f"the broker answers {name}; its log says more"
+    return f"partition {place.partition} of {place.topic}{others} can't be read: {reason}"

@@ -7,7 +7,8 @@ from typing import Any
 import aiokafka
 from aiokafka import errors
 
-from mailtopic_runtime import get_logger
+from mailtopic_runtime import Logger, get_logger
+from mailtopic_sender.ports import Committed
 
 
 class RetentionWatch:
@@ -35,6 +36,17 @@ class RetentionWatch:
         """
         self._next = dict(committed)
         await self._compare(consumer, committed)
+
+    def forget(self) -> None:
+        """Begin with nothing: the partitions are given up."""
+        self._next = {}
+
+    def returned(self, batches: Mapping[aiokafka.TopicPartition, Sequence[Any]]) -> str | None:
+        """Return a partition that went back to offsets before those that were read, by name."""
+        for place, batch in batches.items():
+            if batch and batch[0].offset < self._next.get(place, 0):
+                return f"{place.topic}/{place.partition}"
+        return None
 
     async def follow(
         self,
@@ -67,3 +79,33 @@ class RetentionWatch:
                     offsets=gone,
                     reason="the topic's retention deleted them before they were read",
                 )
+
+
+async def begins_of_cut_off(
+    consumer: aiokafka.AIOKafkaConsumer,
+    committed: Mapping[aiokafka.TopicPartition, Committed],
+    *,
+    log: Logger,
+) -> Mapping[aiokafka.TopicPartition, Committed]:
+    """Return where to go on in logs that end before what was committed: at their begin.
+
+    A broker that lost its power may have lost the end of a log and kept the commit. Kafka's client
+    then reads from the start, where there is much that was sent long ago; without metadata, all
+    outcomes that there are will be read before.
+
+    Raises:
+        KafkaError: the broker can't be asked.
+    """
+    ends = await consumer.end_offsets(list(committed)) if committed else {}
+    cut_off = [place for place, each in committed.items() if each.offset > ends[place]]
+    for place in cut_off:
+        log.warning(
+            "log.cut_off",
+            topic=place.topic,
+            partition=place.partition,
+            committed=committed[place].offset,
+            end=ends[place],
+            reason="its log ends before the commit: it is read again, without what has an outcome",
+        )
+    begins = await consumer.beginning_offsets(cut_off) if cut_off else {}
+    return {place: Committed(begin, "") for place, begin in begins.items()}

@@ -20,10 +20,10 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from mailtopic_client import BrokerUnavailable
 from mailtopic_client.adapters.kafka_consumer import SafeConsumer
 from mailtopic_client.adapters.kafka_partition import DEFAULT_MAX_RECORD_BYTES, FetchedRecord
-from mailtopic_client.adapters.kafka_words import describe_refusal
+from mailtopic_client.adapters.kafka_words import describe_refusal, describe_unreadable
 from mailtopic_contract import RecordError, Unread
 from mailtopic_runtime import StateLog, get_logger
-from mailtopic_sender.adapters.kafka_retention import RetentionWatch
+from mailtopic_sender.adapters.kafka_retention import RetentionWatch, begins_of_cut_off
 from mailtopic_sender.adapters.topic_states import TopicStates
 from mailtopic_sender.ports import (
     AssignmentListener,
@@ -37,6 +37,9 @@ from mailtopic_sender.ports import (
 
 _CONNECT_RETRY_S = 1.0
 _WELL_S = 3.0
+_LASTING_S = 3.0
+"""What a broker answers for a partition for a shorter time is an election, or a restart."""
+
 _OURS = re.compile(r"(v[0-9]+\|[^|]*\|[0-9]+(?:\|[^|]*)?)\|([A-Za-z0-9_-]{22})")
 _STOP_S = 4.0
 _FETCH_MAX_WAIT_MS = 200
@@ -103,13 +106,17 @@ class KafkaSource:
     @property
     def problem(self) -> str | None:
         """See `RecordSource.problem`."""
-        return self._state.reason
+        consumer = self._consumer
+        if self._state.reason is not None or consumer is None:
+            return self._state.reason
+        return describe_unreadable(consumer.lasting_errors(_LASTING_S))
 
     async def start(self, listener: AssignmentListener) -> None:
         """See `RecordSource.start`."""
         while True:
             consumer = SafeConsumer(
                 max_record_bytes=self._max_record_bytes,
+                log=self._log,
                 **self._client_kwargs,
                 **self._timeouts,
                 group_id=self._group,
@@ -123,7 +130,10 @@ class KafkaSource:
             )
             self._turn = _Turn()
             total = partial(_count_partitions, consumer, self._topics)
-            consumer.subscribe(self._topics, listener=_Listener(listener, self._turn, total))
+            consumer.subscribe(
+                self._topics,
+                listener=_Listener(listener, self._turn, total, self._retention.forget),
+            )
             try:
                 await consumer.start()
             except errors.KafkaError as error:
@@ -154,6 +164,10 @@ class KafkaSource:
             return ()
         replaced = await self._start_over()
         batches = {place: batch for place, batch in batches.items() if place.topic not in replaced}
+        returned = self._retention.returned(batches)
+        if returned is not None:
+            # What comes again may have outcomes that were never read: only a start reads them.
+            raise SourceBroken(f"{returned} was cut off: its log ends before what was read")
         await self._retention.follow(self._running, batches)
         return [_record(fetched) for batch in batches.values() for fetched in batch]
 
@@ -179,6 +193,8 @@ class KafkaSource:
             )
             await self._states.ask(admin._client)  # noqa: SLF001 - it has no request for it
             found = await self._of_these_topics(stored)
+            found |= (begins := await begins_of_cut_off(self._running, found, log=self._log))
+            await self._read_from_start(list(begins))
             known = {place: committed.offset for place, committed in found.items()}
             await self._retention.resume(self._running, known)
         except (errors.KafkaError, OSError, AttributeError) as error:
@@ -248,6 +264,7 @@ class KafkaSource:
                 former.append(place)
             elif each.offset >= 0:
                 found[place] = Committed(each.offset, metadata)
+        self._tell_replaced({place.topic for place in former})
         await self._read_from_start(former)
         return found
 
@@ -263,18 +280,19 @@ class KafkaSource:
         for topic in replaced:
             self._topic_ids[topic] = self._states.current[topic].topic_id
         assigned = self._running.assignment()
+        self._tell_replaced(set(replaced))
         await self._read_from_start([place for place in assigned if place.topic in replaced])
         return replaced
 
+    def _tell_replaced(self, topics: Collection[str]) -> None:
+        for topic in sorted(topics):
+            reason = "it was deleted and made again: it is read from its start"
+            self._log.warning("topic.replaced", topic=topic, reason=reason)
+
     async def _read_from_start(self, places: Sequence[aiokafka.TopicPartition]) -> None:
         places = self._still_assigned([TopicPartition(*place) for place in places])
-        for topic in sorted({place.topic for place in places}):
-            self._log.warning(
-                "topic.replaced",
-                topic=topic,
-                reason="it was deleted and made again: it is read from its start",
-            )
         if places:
+            self._retention.forget()
             try:
                 await self._running.seek_to_beginning(*places)
             except errors.KafkaError as error:
@@ -320,14 +338,22 @@ class _Turn:
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
     """Passes a rebalance on. aiokafka swallows what is raised here."""
 
-    def __init__(self, listener: AssignmentListener, turn: _Turn, total: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        listener: AssignmentListener,
+        turn: _Turn,
+        total: Callable[[], int],
+        forget: Callable[[], None],
+    ) -> None:
         self._listener = listener
+        self._forget = forget
         self._turn = turn
         self._total = total
 
     async def on_partitions_revoked(self, revoked: Collection[aiokafka.TopicPartition]) -> None:
         self._turn.number += 1
         self._turn.settled.clear()
+        self._forget()
         await self._listener.revoked([TopicPartition(*place) for place in revoked])
 
     async def on_partitions_assigned(self, assigned: Collection[aiokafka.TopicPartition]) -> None:

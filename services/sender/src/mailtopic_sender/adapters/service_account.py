@@ -33,7 +33,7 @@ def parse_service_account(text: str) -> ServiceAccount:
     """
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("is not JSON; give the key file of a service account") from None
     if not isinstance(found, dict) or found.get("type", "service_account") != "service_account":
         raise ValueError("is not the key of a service account (type: service_account)")

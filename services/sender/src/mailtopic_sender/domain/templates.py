@@ -15,6 +15,11 @@ ANY_PURPOSE = "*"
 """Templates under this purpose serve the purposes that have none of their own."""
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+MAX_PART_BYTES: Final = 4 * 1024 * 1024
+"""A body of a mail, encoded, is at most so large: one variable of the largest record fits in any
+script. A template that repeats a large one would multiply it.
+"""
+
 _SLOT_ROOM: Final = 16
 """Characters that a line keeps free for a variable, so that a code needs no line of its own."""
 _LINE_ROOM: Final = 73
@@ -131,16 +136,21 @@ class BodySegments:
         """Return the body, without a line end after its last line.
 
         Raises:
-            TemplateError: a variable is missing.
+            TemplateError: a variable is missing, or it gets larger than MAX_PART_BYTES.
         """
         pieces = [self._first]
+        room = MAX_PART_BYTES
         for name, fixed in self._slots:
             value = _value(variables, name)
             if len(value) <= _SLOT_ROOM and value.isascii() and value.isalnum():
                 pieces.append(value.encode())
             else:
                 quoted = self._quote(value) if self._quote else value
-                pieces += (SOFT_BREAK, encode(quoted, ends=False), SOFT_BREAK)
+                encoded = encode(quoted, ends=False)
+                pieces += (SOFT_BREAK, encoded, SOFT_BREAK)
+                room -= len(encoded)
+                if room < 0:
+                    raise TemplateError("the mail gets too large with this template")
             pieces.append(fixed)
         return b"".join(pieces)
 

@@ -147,13 +147,20 @@ class Recorder:
         """Hand a mail that was recorded as bounced to a retry topic, then record that it wasn't.
 
         In this order: a replay of the record finds it settled, so a crash in between costs the
-        correction only, and the mail's next outcome corrects as well.
+        correction only, and the mail's next outcome corrects as well. A mail that is larger than
+        the retry topic takes is buried after that.
         """
-        await self._hand_on(incoming, tier, self._next_headers(incoming, error, not_before_ms))
+        is_refused = False
+        try:
+            await self._hand_on(incoming, tier, self._next_headers(incoming, error, not_before_ms))
+        except RecordRefused:
+            is_refused = True
         event = self._event(incoming, Outcome.DEFERRED, result).model_copy(
             update={"tier": tier.name, "not_before": not_before_ms, "taken_back": True}
         )
         self._count(event, await self._tell(event, incoming.record.partition))
+        if is_refused:
+            await self.bury(incoming, error, reason="too-large", result=result)
 
     async def resume(self, incoming: Incoming, deferred: StatusEvent) -> None:
         """Hand a mail to a retry topic that an earlier process had deferred before it died.

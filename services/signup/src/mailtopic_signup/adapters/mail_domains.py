@@ -1,10 +1,13 @@
 """Asks the DNS whether a domain takes mail (RFC 5321 §5.1, RFC 7505)."""
 
 import asyncio
+from typing import Any
 
 import dns.asyncresolver
 import dns.exception
+import dns.message
 import dns.name
+import dns.nameserver
 import dns.rdatatype
 import dns.resolver
 from dns.rdtypes.ANY.MX import MX
@@ -12,7 +15,22 @@ from dns.rdtypes.ANY.MX import MX
 from mailtopic_runtime import SettingError, StateLog, get_logger
 from mailtopic_signup.settings import RecipientsSettings
 
-_CACHED_ANSWERS = 10_000
+_CACHED_ANSWERS = 2_000
+"""Each of at most a datagram, which takes some 10 kB as objects."""
+
+
+class _Datagrams(dns.nameserver.Do53Nameserver):
+    """Asks for no answer that doesn't fit into a datagram.
+
+    Over TCP a stranger's domain could have 64 kB of records read, and kept, for each of its names.
+    """
+
+    async def async_query(  # type: ignore[override] # the resolver names what it gives
+        self, request: dns.message.QueryMessage, **asked: Any
+    ) -> dns.message.Message:
+        if asked["max_size"]:
+            raise EOFError("the answer is too large")
+        return await super().async_query(request, **asked)
 
 
 class MailDomains:
@@ -35,6 +53,9 @@ class MailDomains:
         if settings.dns_server is not None:
             self._resolver.nameservers = [settings.dns_server]
             self._resolver.port = settings.dns_port
+        self._resolver.nameservers = [
+            _Datagrams(str(server), self._resolver.port) for server in self._resolver.nameservers
+        ]
         self._resolver.cache = dns.resolver.LRUCache(_CACHED_ANSWERS)
         self._timeout_s = settings.dns_timeout_s
         self._resolver.lifetime = 2 * settings.dns_timeout_s  # ours ends first, over all questions
@@ -50,7 +71,7 @@ class MailDomains:
             self._state.down("no answer in time; domains are taken unseen")
             return True
         except (dns.exception.DNSException, OSError):
-            # SERVFAIL, a refusal, garbage: nobody knows.
+            # SERVFAIL, a refusal, garbage, an answer beyond a datagram: nobody knows.
             return True
         self._state.up()
         return answer

@@ -102,6 +102,7 @@ class StatusConsumer:
         """Consume until cancelled; waits for Kafka and for the topic."""
         while True:
             consumer = SafeConsumer(
+                log=self._log,
                 **self._kwargs,
                 group_id=self._group,
                 enable_auto_commit=False,

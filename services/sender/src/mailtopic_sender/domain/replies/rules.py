@@ -82,7 +82,7 @@ def parse_rules(text: str) -> tuple[ReplyRule, ...]:
     """
     try:
         found = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise RuleError("is not valid JSON") from None
     if not isinstance(found, list):
         raise RuleError("must be a JSON list of rules")

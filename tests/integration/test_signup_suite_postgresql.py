@@ -28,6 +28,7 @@ MODULES = [
         "test_signup_publisher",
         "test_signup_retention",
         "test_signup_routes",
+        "test_signup_strangers",
         "test_suppressions",
     )
 ]

@@ -107,7 +107,8 @@ class CodesSettings(SettingsGroup):
 class ClientsSettings(SettingsGroup):
     """How much one client may ask for; below MAILTOPIC_CLIENTS__. Each process counts for itself.
 
-    A client is an IPv4 address or the /64 of an IPv6 address.
+    A client is an IPv4 address or the /64 of an IPv6 address; its /56 counts as four clients, its
+    /48 as sixteen.
     """
 
     trusted_proxies: int = Field(default=0, ge=0, le=10)

@@ -6,6 +6,7 @@ for each other on PostgreSQL.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from sqlalchemy import (
     Connection,
@@ -46,14 +47,14 @@ _GROUP_LIMIT = 100
 """Signups of one transaction: a few milliseconds, for which others may have to wait."""
 
 _CODES = [address_limits.c[name] for name in CODE_COLUMNS]
-_OF_CHALLENGE = [each for each in challenges.c if each.name not in CODE_COLUMNS]
+_OF_CHALLENGE: list[Any] = [
+    *(each for each in challenges.c if each.name not in CODE_COLUMNS),
+    users.c.address,
+    users.c.verified_at.label("user_verified_at"),
+    *_CODES,
+]
 _READ = (
-    select(
-        *_OF_CHALLENGE,
-        users.c.address,
-        users.c.verified_at.label("user_verified_at"),
-        *_CODES,
-    )
+    select(*_OF_CHALLENGE)
     .join(users, users.c.id == challenges.c.user_id)
     .join(address_limits, address_limits.c.address_key == challenges.c.address_key)
     .where(challenges.c.id == bindparam("challenge_id"))

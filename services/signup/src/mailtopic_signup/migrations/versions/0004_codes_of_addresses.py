@@ -1,5 +1,7 @@
 """Codes belong to addresses: a seed, the short code's challenge, and when codes end."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -8,7 +10,7 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-_OPTIONAL = {
+_OPTIONAL: dict[str, sa.types.TypeEngine[Any]] = {
     "code_seed": sa.LargeBinary(16),
     "code_key_id": sa.String(64),
     "short_for": sa.String(32),

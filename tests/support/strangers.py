@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from mailtopic_contract import open_variables, parse_address
 from mailtopic_signup.adapters.sql_tables import address_limits
-from mailtopic_signup.domain.mailbox import address_key
+from mailtopic_signup.domain.mailbox import mailbox_key
 from support.signup_service import Signup
 
 DAY_S = 86_400
@@ -19,7 +19,7 @@ async def short_code_works(signup: Signup, address: str) -> bool:
     """Whether some challenge of the address could be confirmed with a short code now."""
     limits = address_limits.c
     wanted = select(limits.short_for, limits.short_until).where(
-        limits.address_key == address_key(parse_address(address))
+        limits.address_key == mailbox_key(parse_address(address))
     )
 
     def read(connection: Connection) -> bool:

@@ -14,7 +14,7 @@ from mailtopic_signup.domain.code import (
     Peppers,
     new_seed,
 )
-from mailtopic_signup.domain.mailbox import address_key, mailbox_of
+from mailtopic_signup.domain.mailbox import address_key, mailbox_key, mailbox_of
 
 BINDING = CodeBinding("c1", "signup", "anna@example.com")
 OLD, NEW = b"o" * 32, b"n" * 32
@@ -124,6 +124,7 @@ def test_a_bad_pepper_file_is_refused_in_one_line(tmp_path: Path, text: str) -> 
         # Elsewhere only the host knows.
         (("anna+1@example.com", "anna@example.com"), False),
         (("a.nna@example.com", "anna@example.com"), False),
+        (("anna+1@example.com", "anna+2@example.com"), True),
         (("+@gmail.com", "+x@gmail.com"), False),
     ],
 )
@@ -132,5 +133,10 @@ def test_spellings_of_one_mailbox_share_their_limits_and_codes(
     is_one: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     addresses = [parse_address(each) for each in spellings]
-    assert (len({address_key(each) for each in addresses}) == 1) is is_one
+    assert (len({mailbox_key(each) for each in addresses}) == 1) is is_one
     assert (len({mailbox_of(each.normalised) for each in addresses}) == 1) is is_one
+
+
+def test_a_suppression_is_of_one_address_without_regard_to_case() -> None:
+    keys = [address_key(parse_address(f"{name}@gmail.com")) for name in ("anna", "Anna", "anna+1")]
+    assert keys[0] == keys[1] != keys[2]

@@ -80,12 +80,31 @@ async def test_other_spellings_of_a_mailbox_take_nothing_away(
     assert stranger.most_in_a_day() <= 9
 
 
-async def test_a_mailbox_at_a_host_that_ignores_tags_gets_no_more_mails_by_tags(
-    signup: Signup,
-) -> None:
-    for number in range(25):
-        await signup.begin(f"jane.roe+{number}@gmail.com")
-    assert len(await signup.mails()) == 1
+@pytest.mark.parametrize("domain", ["gmail.com", "example.com"])
+async def test_tags_bring_a_mailbox_no_more_mails(signup: Signup, domain: str) -> None:
+    """Twenty-five tags brought twenty-five mails at once."""
+    for _ in range(3):
+        for number in range(25):
+            await signup.begin(f"jane.roe+{number}@{domain}")
+        signup.clock.advance(60)
+    assert len(await signup.mails()) == 3
+
+
+async def test_tags_of_strangers_lock_no_tag_out_and_reach_no_other_name(signup: Signup) -> None:
+    await attack(signup, rounds=6, address="jane+a@example.com")
+    untouched, tagged = (
+        Person(signup, "jane@example.com"),
+        Person(signup, "jane+shop@example.com"),
+    )
+    await untouched.begin()
+    assert await untouched.type_newest() == 200
+    await tagged.begin()
+    tagged.address = "jane+a@example.com"  # whose mails are in the same mailbox
+    assert await tagged.type_newest() == 200
+    mails = [mail.email for mail in await signup.mails()]
+    other = await signup.begin("jane@example.org")
+    code = (await mailed_codes(signup, mails[0]))[-1]
+    assert (await signup.verify(other, code)).status_code == 422
 
 
 async def test_a_code_that_cannot_be_tried_here_says_so_and_a_resend_brings_one_that_can(

@@ -78,6 +78,7 @@ class NewChallenge:
     user_id: UUID
     address: str
     address_key: str
+    mailbox_key: str
     purpose: str
     locale: str
     created_at: int

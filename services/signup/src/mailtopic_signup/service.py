@@ -23,7 +23,7 @@ from mailtopic_signup.domain.challenge import (
     new_challenge_id,
 )
 from mailtopic_signup.domain.code import LONG_CODE_LENGTH, CodeBinding, Peppers
-from mailtopic_signup.domain.mailbox import address_key, mailbox_of
+from mailtopic_signup.domain.mailbox import address_key, mailbox_key, mailbox_of
 from mailtopic_signup.errors import (
     AlreadyVerified,
     ChallengeExpired,
@@ -221,6 +221,7 @@ class SignupService:
             user_id=uuid4(),
             address=address.normalised,
             address_key=address_key(address),
+            mailbox_key=mailbox_key(address),
             purpose=PURPOSE,
             locale=locale,
             created_at=now_ms,

@@ -54,7 +54,7 @@ class Signup:
 
 
 class SqlBegin:
-    """Stores groups of signups; no two of a group are of one address.
+    """Stores groups of signups; no two of a group are of one mailbox.
 
     The same statements run whatever is known of the addresses.
     """
@@ -91,7 +91,7 @@ class SqlBegin:
         begun = self._answered(connection, signups)
         fresh = [each for each in signups if each.challenge.id not in begun]
         if fresh:
-            fresh.sort(key=lambda each: each.challenge.address_key)
+            fresh.sort(key=lambda each: each.challenge.mailbox_key)
             begun |= self._store(connection, fresh)
         return [begun[each.challenge.id] for each in signups]
 
@@ -116,7 +116,7 @@ class SqlBegin:
         begun, rows, mails, grants = {}, [], [], []
         for each in signups:
             challenge, order = each.challenge, each.order
-            row, user = limits[challenge.address_key], found[challenge.address]
+            row, user = limits[challenge.mailbox_key], found[challenge.address]
             is_granted = row.last_challenge_id == challenge.id
             is_known = user.verified_at is not None
             # Made for everybody: which address it is takes no longer way.
@@ -136,10 +136,10 @@ class SqlBegin:
         return begun
 
     def _take(self, connection: Connection, signups: Sequence[Signup]) -> dict[str, Any]:
-        """Take each address's mail, if it may get one; returns their limits by address_key."""
+        """Take each address's mail, if it may get one; returns limits by mailbox_key."""
         rows = [
             {
-                "address_key": each.challenge.address_key,
+                "address_key": each.challenge.mailbox_key,
                 "last_mail_id": each.order.id,
                 "last_challenge_id": each.challenge.id,
                 "code_seed": new_seed(),

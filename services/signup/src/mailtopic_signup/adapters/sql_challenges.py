@@ -13,6 +13,7 @@ from sqlalchemy import (
     Executable,
     bindparam,
     case,
+    func,
     insert,
     or_,
     select,
@@ -53,10 +54,11 @@ _OF_CHALLENGE: list[Any] = [
     users.c.verified_at.label("user_verified_at"),
     *_CODES,
 ]
+_MAILBOX_KEY = func.coalesce(challenges.c.mailbox_key, challenges.c.address_key)
 _READ = (
     select(*_OF_CHALLENGE)
     .join(users, users.c.id == challenges.c.user_id)
-    .join(address_limits, address_limits.c.address_key == challenges.c.address_key)
+    .join(address_limits, address_limits.c.address_key == _MAILBOX_KEY)
     .where(challenges.c.id == bindparam("challenge_id"))
 )
 _READ_LIMITS = select(
@@ -100,7 +102,7 @@ class SqlChallenges:
         self, challenge: Challenge, *, now_ms: int, max_tries: int, max_shared: int | None
     ) -> Challenge | None:
         """See `ChallengeStore.count_try`."""
-        wanted = {"wanted_key": challenge.address_key}
+        wanted = {"wanted_key": challenge.mailbox_key}
         count = (
             update(challenges)
             .where(challenges.c.id == challenge.id, challenges.c.tries < max_tries)
@@ -128,7 +130,7 @@ class SqlChallenges:
         limits, codes = address_limits.c, challenge.codes
         use_up = (
             update(address_limits)
-            .where(limits.address_key == challenge.address_key)
+            .where(limits.address_key == challenge.mailbox_key)
             .where(limits.code_seed == (codes.seed.seed if codes.seed else None))
         )
         if is_long:
@@ -161,7 +163,7 @@ class SqlChallenges:
         self, challenge: Challenge, order: MailOrder, *, caps: MailCaps, now_ms: int, max_tries: int
     ) -> Renewed:
         """See `ChallengeStore.renew`."""
-        wanted = {"wanted_key": challenge.address_key}
+        wanted = {"wanted_key": challenge.mailbox_key}
         wishes = {
             "now": now_ms,
             "begun_at": challenge.created_at,
@@ -215,9 +217,9 @@ class SqlChallenges:
                     lambda connection: begin.store(connection, signups)
                 )
 
-            # Two signups of one address follow one another, as they do in two processes.
+            # Two signups of one mailbox follow one another, as they do in two processes.
             self._groups[caps] = GroupCommit(
-                write, key=lambda signup: signup.challenge.address_key, limit=_GROUP_LIMIT
+                write, key=lambda signup: signup.challenge.mailbox_key, limit=_GROUP_LIMIT
             )
         return self._groups[caps]
 
@@ -229,7 +231,7 @@ def _count_shared(challenge: Challenge, now_ms: int, max_shared: int) -> Executa
     # they begin, hold more than the maximum.
     return (
         update(address_limits)
-        .where(limits.address_key == challenge.address_key)
+        .where(limits.address_key == challenge.mailbox_key)
         .where(or_(limits.failures < max_shared, is_over))
         .values(failures=case((is_over, 1), else_=limits.failures + 1), last_failure_at=now_ms)
     )

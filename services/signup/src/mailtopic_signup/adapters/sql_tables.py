@@ -39,6 +39,7 @@ Index(
 address_limits = Table(
     "address_limits",
     metadata,
+    # A mailbox's key, see domain/mailbox.py.
     Column("address_key", String(32), primary_key=True),
     Column("next_mail_at", BigInteger, nullable=False),
     Column("last_mail_id", Uuid, nullable=False),
@@ -82,6 +83,8 @@ challenges = Table(
     Column("delivery", String(16), nullable=False),
     Column("delivery_at", BigInteger),
     Column("code_until", BigInteger),
+    # Whose limits count; unset by a version before 0004: those of address_key.
+    Column("mailbox_key", String(32)),
     Index("ix_challenges_mail_id", "mail_id"),
     Index("ix_challenges_user_id", "user_id"),
     Index("ix_challenges_created_at", "created_at"),

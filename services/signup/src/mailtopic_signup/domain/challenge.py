@@ -142,6 +142,7 @@ class Challenge:
     user_id: UUID
     address: str
     address_key: str
+    mailbox_key: str
     purpose: str
     locale: str
     codes: AddressCodes

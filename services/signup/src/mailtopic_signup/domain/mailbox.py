@@ -26,16 +26,27 @@ def mailbox_of(normalised: str) -> str:
     """Return the mailbox of a normalised address.
 
     Case is ignored: hosts may tell Bob@ from bob@, and are asked not to (RFC 5321 §2.4). Tags and
-    dots are left out only where the host is known to ignore them.
+    dots are left out where the host is known to ignore them. Elsewhere only the host knows: there
+    all tagged spellings of a name are one mailbox, and the name without a tag is another one.
     """
     local, _, domain = normalised.casefold().rpartition("@")
-    if domain in _TAGGED:
-        local = local.partition("+")[0] or local
+    name, plus, _ = local.partition("+")
+    if plus and name:
+        local = name if domain in _TAGGED else f"{name}+"
     if domain in _DOTLESS:
         local = local.replace(".", "") or local
     return f"{local}@{_SAME_HOST.get(domain, domain)}"
 
 
-def address_key(address: Address) -> str:
+def mailbox_key(address: Address) -> str:
     """Return what limits are counted by: the mailbox, hashed."""
-    return hashlib.sha256(mailbox_of(address.normalised).encode()).hexdigest()[:32]
+    return _hashed(mailbox_of(address.normalised))
+
+
+def address_key(address: Address) -> str:
+    """Return what suppressions are kept by: the address without regard to case, hashed."""
+    return _hashed(address.normalised.casefold())
+
+
+def _hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

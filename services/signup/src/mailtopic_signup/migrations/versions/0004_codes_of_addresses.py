@@ -25,9 +25,11 @@ def upgrade() -> None:
     for name in _TIMES:
         column = sa.Column(name, sa.BigInteger, nullable=False, server_default="0")
         op.add_column("address_limits", column)
+    op.add_column("challenges", sa.Column("mailbox_key", sa.String(32)))
 
 
 def downgrade() -> None:
     """Take them away."""
+    op.drop_column("challenges", "mailbox_key")
     for name in (*_OPTIONAL, *_TIMES):
         op.drop_column("address_limits", name)

@@ -174,17 +174,45 @@ async def test_of_right_codes_in_many_challenges_at_once_one_wins(
         assert (await signup.verify(challenge, code)).status_code in {409, 422, 429}
 
 
+@pytest.mark.parametrize("way", ["begin", "resend"])
+async def test_a_resend_is_granted_at_its_time_although_a_stranger_took_the_mail(
+    signup: Signup, way: str
+) -> None:
+    stranger = Stranger(signup, VICTIM)
+    for _ in range(2):
+        await stranger.begin()
+    person = Person(signup, VICTIM)
+    signup.clock.advance(10)
+    await person.begin()
+    await stranger.spend()
+    assert await person.type_newest() != 200
+    signup.clock.advance(50)
+    await (stranger.begin() if way == "begin" else stranger.resend(stranger.challenges[0]))
+    signup.clock.advance(10)
+    count = len(await signup.mails())
+    assert await person.resend() == 202
+    assert len(await signup.mails()) == count == 2
+    status = await signup.status(person.challenge)
+    assert (status["state"], status["delivery"]) == ("pending", "queued")
+    assert await person.type_newest() == 200
+
+
 @pytest.mark.parametrize("caps", [{"max_mails_per_hour": 1}, {"resend_cooldown_s": 3600}])
 async def test_where_the_next_mail_is_far_the_first_brings_a_long_code(
     settings: SignupSettings, caps: dict[str, int]
 ) -> None:
     codes = settings.codes.model_copy(update=caps)
     async with running_signup(settings.model_copy(update={"codes": codes})) as signup:
-        await attack(signup, rounds=3)
-        signup.clock.advance(HOUR_S - 200)
-        person = Person(signup, VICTIM)
-        await person.begin()
-        assert await person.type_newest() == 200
+        for number in range(2):  # an address that is new, and one that was quiet for days
+            await attack(signup, rounds=3)
+            signup.clock.advance(HOUR_S - 200)
+            person = Person(signup, VICTIM)
+            await person.begin()
+            (*_, code) = await mailed_codes(signup, VICTIM)
+            assert len(code) == LONG
+            if number:
+                assert await person.type_newest() == 200
+            signup.clock.advance(3 * DAY_S)
 
 
 async def test_a_rotated_pepper_makes_new_codes_and_takes_the_old_ones(signup: Signup) -> None:

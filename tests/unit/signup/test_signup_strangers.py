@@ -184,7 +184,8 @@ async def test_a_resend_is_granted_at_its_time_although_a_stranger_took_the_mail
     person = Person(signup, VICTIM)
     signup.clock.advance(10)
     await person.begin()
-    await stranger.spend()
+    for _ in range(5):  # all tries that are not the first challenge's own
+        await stranger.guess(stranger.challenges[1])
     assert await person.type_newest() != 200
     signup.clock.advance(50)
     await (stranger.begin() if way == "begin" else stranger.resend(stranger.challenges[0]))

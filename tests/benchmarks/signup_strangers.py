@@ -118,7 +118,7 @@ async def simulate(settings: SignupSettings, networks: int, victims: int) -> lis
         return [await attacked_day(signup, n, networks, dice) for n in range(victims)]
 
 
-async def _run(victims: int) -> None:
+async def _run(victims: int, all_networks: Sequence[int]) -> None:
     head = (
         "networks",
         "guesses at short codes in 24 h, at most",
@@ -130,7 +130,7 @@ async def _run(victims: int) -> None:
         "mails, at most",
     )
     sys.stdout.write(f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n")
-    for networks in NETWORKS:
+    for networks in all_networks:
         with tempfile.TemporaryDirectory() as folder:
             database = DatabaseSettings(
                 url=SecretStr(f"sqlite:///{folder}/signup.db"), synchronous="NORMAL"
@@ -145,8 +145,10 @@ async def _run(victims: int) -> None:
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--victims", type=int, default=150)
-    asyncio.run(_run(parser.parse_args().victims))
+    parser.add_argument("--victims", type=int, default=120)
+    parser.add_argument("--networks", type=int, nargs="+", default=NETWORKS)
+    given = parser.parse_args()
+    asyncio.run(_run(given.victims, given.networks))
 
 
 if __name__ == "__main__":

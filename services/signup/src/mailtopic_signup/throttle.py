@@ -43,9 +43,11 @@ class Throttle:
 
     def wait_s(self, client: str) -> float:
         """Return the seconds until a client may come; 0: now."""
-        times = self._admitted.get(client, ())
+        times = self._admitted.get(client)
         now_s = self._clock.monotonic_s()
-        if not self._limit or len(times) < self._limit or times[0] <= now_s - self._window_s:
+        if not self._limit or times is None or len(times) < self._limit:
+            return 0.0
+        if times[0] <= now_s - self._window_s:
             return 0.0
         return times[0] + self._window_s - now_s
 

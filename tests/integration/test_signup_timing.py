@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from mailtopic_contract import parse_address
-from mailtopic_signup.domain.challenge import address_key
+from mailtopic_signup.domain.mailbox import address_key
 from support.raw_http import RawConnection, connected
 from support.signup_process import SignupProcess
 

@@ -148,7 +148,8 @@ class Signup:
         return await self.parts.database.read(read)
 
     async def wrong_code(self) -> str:
-        return f"{(int(await self.code()) + 1) % 1_000_000:06}"
+        code = await self.code()
+        return f"{(int(code) + 1) % 10 ** len(code):0{len(code)}}"
 
     async def delivered(self) -> None:
         """Every mail so far was taken by its relay."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mailtopic_runtime import ManualClock
 from mailtopic_signup.client_address import client_of
 from mailtopic_signup.settings import ClientsSettings, SignupSettings
-from mailtopic_signup.throttle import Throttle
+from mailtopic_signup.throttle import Throttle, WideThrottle
 from support.signup_service import Signup, running_signup
 
 PROXY = "10.0.0.1"
@@ -87,6 +87,29 @@ def test_it_remembers_no_more_clients_than_it_may() -> None:
         assert throttle.admit(str(number)) == 0
     assert throttle.admit("10000") > 0
     assert throttle.admit("0") == 0
+
+
+def test_a_wide_network_counts_as_a_few_clients() -> None:
+    throttle = WideThrottle(5, 60, ManualClock())
+
+    def admitted(third: int, networks: range) -> int:
+        clients = [client_of(f"2001:db8:{third:x}:{number:x}::1", [], 0) for number in networks]
+        return sum(throttle.admit(client) == 0 for client in clients for _ in range(6))
+
+    assert admitted(1, range(1)) == 5
+    assert admitted(1, range(256)) == 15  # with those before: four clients of a /56
+    assert admitted(1, range(0x0100, 0x10000, 7)) == 60  # sixteen of a /48
+    assert admitted(2, range(1)) == 5
+    assert [throttle.admit("198.51.100.7") for _ in range(6)] == [0] * 5 + [60]
+
+
+def test_what_a_wide_network_is_refused_for_counts_for_nobody() -> None:
+    clock = ManualClock()
+    throttle = WideThrottle(1, 60, clock)
+    clients = [client_of(f"2001:db8:1:{number:x}::1", [], 0) for number in range(6)]
+    assert [throttle.admit(client) for client in clients] == [0] * 4 + [60] * 2
+    clock.advance(60)
+    assert [throttle.admit(client) for client in reversed(clients)] == [0] * 4 + [60] * 2
 
 
 @pytest.fixture

@@ -337,13 +337,13 @@ def limits_of(codes: CodesSettings) -> Limits:
     """Return the limits that the settings ask for."""
     return Limits(
         code_length=codes.length,
-        ttl_ms=codes.ttl_s * 1000,
         max_tries=codes.max_tries,
         max_failures_per_day=codes.max_failures_per_day,
         mails=MailCaps(
             cooldown_ms=codes.resend_cooldown_s * 1000,
             per_hour=codes.max_mails_per_hour,
             per_day=codes.max_mails_per_day,
+            code_ttl_ms=codes.ttl_s * 1000,
         ),
     )
 

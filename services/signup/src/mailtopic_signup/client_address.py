@@ -8,6 +8,7 @@ from functools import lru_cache
 _IPV6_PREFIX = 64
 """One customer of a network gets a whole /64 at least (RFC 6177), so that is one client."""
 
+_WIDER_PREFIXES = (56, 48)
 _WITH_PORT = re.compile(r"\[(?P<v6>[^\]]*)\](?::\d+)?|(?P<v4>[^:]*):\d+")
 _MAX_ENTRY_LENGTH = 64
 """An IPv6 address in brackets with a zone and a port is shorter; nothing longer is kept."""
@@ -34,6 +35,18 @@ def client_of(peer: str | None, forwarded_for: Sequence[str], trusted_proxies: i
         if client is not None:
             return client
     return _UNKNOWN
+
+
+@lru_cache(10_000)
+def wider_networks(client: str) -> tuple[str, ...]:
+    """Return the /56 and the /48 of a client that is a /64; nothing of any other one.
+
+    Customers get a /56 or a /48 (RFC 6177), which are 256 and 65,536 clients.
+    """
+    if not client.endswith(f"/{_IPV6_PREFIX}"):
+        return ()
+    network = ipaddress.IPv6Network(client)
+    return tuple(str(network.supernet(new_prefix=length)) for length in _WIDER_PREFIXES)
 
 
 @lru_cache(10_000)

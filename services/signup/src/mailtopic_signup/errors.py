@@ -8,7 +8,8 @@ The tree::
     ├── UnknownChallenge   no challenge has this id
     ├── AlreadyVerified    the challenge has been used
     ├── ChallengeExpired   its time is over
-    ├── ChallengeLocked    no try is left, for the challenge or for its address
+    ├── ChallengeLocked    no try is left
+    ├── NewCodeNeeded      the challenge may try no code of another challenge any more
     ├── WrongCode          the code isn't the challenge's
     ├── TooSoon            the address had a mail a moment ago
     ├── TooManyRequests    the client has asked for too much
@@ -49,14 +50,20 @@ class ChallengeExpired(SignupError):  # noqa: N818
 
 
 class ChallengeLocked(SignupError):  # noqa: N818
-    """No try is left.
+    """No try is left; a new challenge has some."""
+
+
+class NewCodeNeeded(SignupError):  # noqa: N818
+    """The challenge got no short code, and the tries that such challenges share are used up.
+
+    The code wasn't looked at. A resend brings a code that works.
 
     Attributes:
-        retry_after_s: when the address can be tried again; None if the challenge itself is used up.
+        retry_after_s: when a resend may be asked for.
     """
 
-    def __init__(self, retry_after_s: int | None) -> None:
-        super().__init__("no try is left")
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__("a code of its own is needed")
         self.retry_after_s = retry_after_s
 
 

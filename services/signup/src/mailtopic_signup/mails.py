@@ -6,8 +6,9 @@ from uuid import UUID, uuid4
 
 from mailtopic_contract import Address, RecordError
 from mailtopic_runtime import Clock
-from mailtopic_signup.domain.challenge import DAY_MS, address_key
+from mailtopic_signup.domain.challenge import DAY_MS
 from mailtopic_signup.domain.code import Peppers
+from mailtopic_signup.domain.mailbox import address_key
 from mailtopic_signup.domain.tokens import Caller
 from mailtopic_signup.errors import BadField, TopicNotAllowed, UnknownMail
 from mailtopic_signup.outbox import MailMaker

@@ -17,6 +17,7 @@ RESULTS: Final = (
     "verified",
     "wrong_code",
     "locked",
+    "new_code_needed",
     "expired",
     "refused",
     "throttled",
@@ -27,7 +28,7 @@ SIGNUPS: Final = Family(
     name="mailtopic_signups_total",
     kind=Kind.COUNTER,
     help="What became of signups, resends and verifications.",
-    use="The funnel: accepted to verified; guessing shows as wrong_code and locked.",
+    use="The funnel: accepted to verified; guessing shows as wrong_code and new_code_needed.",
     labels=(Label("result", RESULTS),),
 )
 OUTBOX_PENDING: Final = Family(

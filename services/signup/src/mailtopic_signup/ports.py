@@ -10,8 +10,13 @@ from typing import Literal, Protocol
 from uuid import UUID
 
 from mailtopic_contract import Outcome
-from mailtopic_signup.domain.challenge import Challenge, Delivery, MailCaps, delivery_of
-from mailtopic_signup.domain.code import CodeMac
+from mailtopic_signup.domain.challenge import (
+    Challenge,
+    Delivery,
+    MailCaps,
+    delivery_of,
+)
+from mailtopic_signup.domain.code import CodeSeed
 
 
 class DatabaseUnavailable(Exception):  # noqa: N818 - it says what is the matter
@@ -73,23 +78,43 @@ class NewChallenge:
     user_id: UUID
     address: str
     address_key: str
+    mailbox_key: str
     purpose: str
     locale: str
-    code: CodeMac
     created_at: int
     expires_at: int
     resend_after: int
 
 
 @dataclass(frozen=True, slots=True)
-class Mails:
-    """The two mails of which one goes out, both made before anybody looks; they share an id.
+class MailedCode:
+    """Which code a mail brings: what it is made of, whether it is a long one, when it ends."""
 
-    ``new`` brings the code. ``known`` tells who has an account already that there is one.
+    seed: CodeSeed
+    is_long: bool
+    until: int
+
+
+class MakeMail(Protocol):
+    """Makes a challenge's mail. It must be a function of its arguments: it may be called twice.
+
+    A known address's mail says that there is an account, and brings no code; making it takes as
+    long.
     """
 
-    new: OutboxMail
-    known: OutboxMail
+    def __call__(self, code: MailedCode, *, is_known: bool) -> OutboxMail:
+        """Return the mail, with the id that the store was given."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MailOrder:
+    """A mail that is made once it is known which code it brings, if the address may get one."""
+
+    id: UUID
+    make: MakeMail
+    key_id: str
+    """The pepper's that makes codes now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +124,29 @@ class Begun:
     ``started``: stored, and its mail is in the outbox. ``known``: the same, but the address was
     confirmed before, so the mail brings no code and none confirms the challenge. ``cooling``:
     stored, but the address has had its mails for now, so there is none; the challenge takes the
-    latest mail's code as long as it is unused. ``replayed``: nothing stored, ``body`` is the answer
+    codes that its address has. ``replayed``: nothing stored, ``body`` is the answer
     to the first request with this idempotency key. ``mismatch``: that request was another one.
     ``in_flight``: that request isn't answered yet.
     """
 
     result: Literal["started", "known", "cooling", "replayed", "mismatch", "in_flight"]
     body: bytes
+    mail: OutboxMail | None = None
+    """What was stored in the outbox, or would have been but for a suppression."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """What became of a resend.
+
+    ``mail`` is None where the address has had its mails for now: the challenge follows the latest
+    one, whose code works in it. ``resend_after``: when the next one may go. ``is_refused``: nothing
+    changed; no code that works here is on its way.
+    """
+
+    mail: OutboxMail | None
+    resend_after: int
+    is_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +202,7 @@ class ChallengeStore(Protocol):
     async def begin(
         self,
         challenge: NewChallenge,
-        mails: Mails,
+        order: MailOrder,
         *,
         caps: MailCaps,
         answer: IdempotentAnswer | None,
@@ -178,43 +219,34 @@ class ChallengeStore(Protocol):
         ...
 
     async def count_try(
-        self,
-        challenge: Challenge,
-        *,
-        now_ms: int,
-        max_tries: int,
-        max_failures: int,
+        self, challenge: Challenge, *, now_ms: int, max_tries: int, max_shared: int | None
     ) -> Challenge | None:
         """Count a try before its code is looked at; None if no try is left.
 
-        The returned challenge is the one whose code the try is for. Both counts, the challenge's
-        and the address's, are taken in one statement each, so that parallel tries can't share one.
+        The returned challenge has the codes that the try is for. Each count is taken in one
+        statement, so that parallel tries can't share one.
+
+        Args:
+            challenge: whose try.
+            now_ms: the time.
+            max_tries: tries that the challenge has.
+            max_shared: tries in 24 hours that the address's challenges have in common, where the
+                try takes one of them too; None where it doesn't.
         """
         ...
 
-    async def verify(self, challenge: Challenge, *, now_ms: int) -> bool:
-        """Mark a challenge and its user as verified and forget the address's failures.
+    async def verify(self, challenge: Challenge, *, is_long: bool, now_ms: int) -> bool:
+        """Mark a challenge and its user as verified. The code works nowhere after that.
 
-        Whatever other challenge takes the same code takes it no longer.
-
-        False if it was verified, renewed or expired meanwhile: of several calls for one code one
-        returns True.
+        False if the code was used or the challenge expired meanwhile: of several calls for one
+        code one returns True.
         """
         ...
 
     async def renew(
-        self,
-        challenge: Challenge,
-        code: CodeMac,
-        mail: OutboxMail,
-        *,
-        caps: MailCaps,
-        max_tries: int,
-    ) -> int | None:
-        """Replace a challenge's code and store the mail; tries and failures stay as they are.
-
-        Returns when the address may get its next mail if it may not now, else None.
-        """
+        self, challenge: Challenge, order: MailOrder, *, caps: MailCaps, now_ms: int, max_tries: int
+    ) -> Renewed:
+        """Let a challenge live again, and store its mail if the address may get one; tries stay."""
         ...
 
     async def ping(self) -> None:

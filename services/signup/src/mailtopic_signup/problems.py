@@ -17,6 +17,7 @@ from mailtopic_signup.errors import (
     ChallengeLocked,
     KeyInFlight,
     KeyReused,
+    NewCodeNeeded,
     NotAuthenticated,
     SignupError,
     TooManyRequests,
@@ -111,7 +112,7 @@ def _problem_of(error: Exception) -> ProblemError:
             return internal_problem()
 
 
-def _refusal(error: SignupError) -> ProblemError:  # noqa: PLR0911, C901 - one line an error
+def _refusal(error: SignupError) -> ProblemError:  # noqa: PLR0911, PLR0912, C901 - one line an error
     match error:
         case BadField():
             return bad_field(error.field, error.message)
@@ -127,9 +128,11 @@ def _refusal(error: SignupError) -> ProblemError:  # noqa: PLR0911, C901 - one l
         case WrongCode(tries_left=left):
             detail = "The code is wrong."
             return ProblemError(422, "wrong-code", detail, _at("code", detail), tries_left=left)
-        case ChallengeLocked(retry_after_s=wait_s):
-            detail = "There were too many wrong codes."
-            return ProblemError(429, "locked", detail, headers=_retry_after(wait_s))
+        case ChallengeLocked():
+            return ProblemError(429, "locked", "There were too many wrong codes; start again.")
+        case NewCodeNeeded(retry_after_s=wait_s):
+            detail = "This signup needs a code of its own: ask for one to be sent."
+            return ProblemError(429, "new-code-needed", detail, headers=_retry_after(wait_s))
         case TooSoon(retry_after_s=wait_s):
             detail = "A mail was sent a moment ago; wait before asking for another one."
             return ProblemError(429, "too-soon", detail, headers=_retry_after(wait_s))
@@ -181,8 +184,8 @@ def _with_head(methods: str) -> str:
     return ", ".join(sorted(known | {"HEAD"} if "GET" in known else known))
 
 
-def _retry_after(wait_s: int | None) -> dict[str, str]:
-    return {} if wait_s is None else {"Retry-After": str(wait_s)}
+def _retry_after(wait_s: int) -> dict[str, str]:
+    return {"Retry-After": str(wait_s)}
 
 
 def _validation(error: RequestValidationError) -> ProblemError:

@@ -188,9 +188,12 @@ async def verify(challenge_id: ChallengeId, body: VerifyRequest, service: Servic
     status_code=202,
     response_model=SignupAccepted,
     responses=documented(404, 408, 409, 410, 413, 429),
-    summary="Send a new code",
+    summary="Send a code again",
 )
 async def resend(challenge_id: ChallengeId, service: Service, traceparent: Traceparent) -> Response:
-    """Send a new code; the old one stops working, wrong tries stay counted."""
+    """Mail a code again; what was mailed before stays valid, wrong tries stay counted.
+
+    Where the address has had its mails for now, the latest mail's code works here.
+    """
     accepted = await service.resend(challenge_id, traceparent=traceparent)
     return Response(accepted, status_code=202, media_type="application/json")

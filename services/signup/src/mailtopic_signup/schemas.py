@@ -77,7 +77,7 @@ class VerifyRequest(_Body):
     """The code that came by mail."""
 
     code: Annotated[str, BeforeValidator(_ascii_digits)] = Field(
-        pattern=r"^[0-9]{6,10}$", examples=["123456"], repr=False
+        pattern=r"^([0-9]{6,10}|[0-9]{16})$", examples=["123456", "1234567890123456"], repr=False
     )
 
 
@@ -166,7 +166,10 @@ class SignupAccepted(_Body):
 
     challenge_id: str = Field(pattern=r"^[0-9a-f]{32}$")
     expires_at: Moment = Field(description="When the code stops being valid.")
-    resend_after: Moment = Field(description="When a resend may be asked for.")
+    resend_after: Moment = Field(
+        description="When a resend may be asked for: then a code that works here is mailed, or, "
+        "where the address has had its mails for now, the latest mail's works here."
+    )
 
 
 def accepted_json(challenge_id: str, expires_at: int, resend_after: int) -> bytes:

@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
@@ -21,16 +20,17 @@ from mailtopic_signup.domain.challenge import (
     Challenge,
     Limits,
     State,
-    address_key,
     new_challenge_id,
 )
-from mailtopic_signup.domain.code import CodeBinding, Peppers, new_code
+from mailtopic_signup.domain.code import LONG_CODE_LENGTH, CodeBinding, Peppers
+from mailtopic_signup.domain.mailbox import address_key, mailbox_key, mailbox_of
 from mailtopic_signup.errors import (
     AlreadyVerified,
     ChallengeExpired,
     ChallengeLocked,
     KeyInFlight,
     KeyReused,
+    NewCodeNeeded,
     SignupError,
     TooSoon,
     UnknownChallenge,
@@ -38,13 +38,21 @@ from mailtopic_signup.errors import (
 )
 from mailtopic_signup.metrics import Count
 from mailtopic_signup.outbox import MailMaker
-from mailtopic_signup.ports import ChallengeStore, IdempotentAnswer, Mails, NewChallenge
+from mailtopic_signup.ports import (
+    ChallengeStore,
+    IdempotentAnswer,
+    MailedCode,
+    MailOrder,
+    NewChallenge,
+    OutboxMail,
+)
 from mailtopic_signup.recipients import Recipients
 from mailtopic_signup.schemas import SignupStatus, accepted_json, moment
 
 _RESULTS: dict[type[SignupError], str] = {
     WrongCode: "wrong_code",
     ChallengeLocked: "locked",
+    NewCodeNeeded: "new_code_needed",
     ChallengeExpired: "expired",
 }
 
@@ -64,12 +72,14 @@ class SignupService:
 
     A cooling address, one that has had its mails for now: who signs up twice within the cooldown
     gets the same kind of answer twice but one mail. The second answer is a challenge of its own
-    that takes the code of that mail, for as long as that was valid: who lost the first answer can
-    still confirm. So the answer doesn't tell whether somebody else signed up with the address, and
-    nobody can be flooded with mails.
+    that takes the codes that were mailed before: who lost the first answer can still confirm. So
+    the answer doesn't tell whether somebody else signed up with the address, and nobody can be
+    flooded with mails.
 
-    A resend makes a new code, and the old one stops working: the database holds MACs only, so an
-    old code could not be sent again. Counts of wrong codes stay.
+    What strangers do to an address stops nobody (ADR 0027). The first mail of a day brings a short
+    code; its challenge has tries of its own at it, and all others have a few in common. Further
+    mails bring a long code, which can't be guessed, works in every challenge of the address, and is
+    valid until the address may get its next mail. A resend repeats the code that there is.
     """
 
     def __init__(
@@ -128,13 +138,11 @@ class SignupService:
         traceparent: str | None,
     ) -> bytes:
         now_ms = self._clock.now_ms()
-        challenge, code = self._new_challenge(address, locale, now_ms)
-        # Both are made before anybody looks who it is: known addresses take no shorter way.
-        mails = self._both_mails(address, code, challenge, now_ms, traceparent)
+        challenge = self._new_challenge(address, locale, now_ms)
         body = accepted_json(challenge.id, challenge.expires_at, challenge.resend_after)
         begun = await self._store.begin(
             challenge,
-            mails,
+            self._order(address, challenge, now_ms, traceparent),
             caps=self._limits.mails,
             answer=_idempotent(idempotency_key, fingerprint, body, now_ms),
             body=body,
@@ -144,8 +152,8 @@ class SignupService:
         if begun.result == "in_flight":
             raise KeyInFlight
         self._count("accepted" if begun.result == "started" else begun.result)
-        if begun.result in {"started", "known"}:
-            self._mails.tell_queued(mails.new, address, challenge.id)
+        if begun.mail is not None:
+            self._mails.tell_queued(begun.mail, address, challenge.id)
             self._on_queued()
         return begun.body
 
@@ -168,7 +176,8 @@ class SignupService:
         """Confirm the address if the code is right; returns the user's id.
 
         Raises:
-            UnknownChallenge, AlreadyVerified, ChallengeExpired, ChallengeLocked, WrongCode
+            UnknownChallenge, AlreadyVerified, ChallengeExpired, ChallengeLocked, NewCodeNeeded,
+            WrongCode
         """
         try:
             user_id = await self._verify(challenge_id, code)
@@ -179,9 +188,10 @@ class SignupService:
         return user_id
 
     async def resend(self, challenge_id: str, *, traceparent: str | None = None) -> bytes:
-        """Send a new code; returns the JSON of the SignupAccepted.
+        """Mail a code; returns the JSON of the SignupAccepted.
 
-        An expired challenge comes to life again, within a day of its beginning.
+        Where the address has had its mails for now there is none: the code of the latest one works
+        in this challenge. An expired challenge comes to life again, within a day of its beginning.
 
         Raises:
             UnknownChallenge, AlreadyVerified, ChallengeExpired, ChallengeLocked, TooSoon
@@ -189,93 +199,102 @@ class SignupService:
         challenge = await self._read(challenge_id)
         now_ms = self._clock.now_ms()
         self._refuse_resend(challenge, now_ms)
-        code = new_code(self._limits.code_length)
         address = parse_address(challenge.address)
-        mails = self._both_mails(address, code, challenge, now_ms, traceparent)
-        mail = mails.known if challenge.is_known else mails.new
-        mac = self._peppers.mac(
-            code, CodeBinding(challenge.id, challenge.purpose, challenge.address)
-        )
-        waits_until = await self._store.renew(
+        renewed = await self._store.renew(
             challenge,
-            mac.unmatchable() if challenge.is_known else mac,
-            mail,
+            self._order(address, challenge, now_ms, traceparent),
             caps=self._limits.mails,
-            max_tries=self._limits.max_tries,
+            now_ms=now_ms,
+            max_tries=self._limits.tries,
         )
-        if waits_until is not None:
-            raise TooSoon(_seconds(waits_until - now_ms))
-        self._count("resent")
-        self._mails.tell_queued(mail, address, challenge.id)
-        self._on_queued()
-        return accepted_json(challenge.id, mail.expires_at, now_ms + self._limits.mails.cooldown_ms)
+        if renewed.is_refused:
+            raise TooSoon(_seconds(renewed.resend_after - now_ms))
+        self._count("resent" if renewed.mail else "cooling")
+        if renewed.mail:
+            self._mails.tell_queued(renewed.mail, address, challenge.id)
+            self._on_queued()
+        return accepted_json(challenge.id, now_ms + self._limits.ttl_ms, renewed.resend_after)
 
-    def _new_challenge(
-        self, address: Address, locale: str, now_ms: int
-    ) -> tuple[NewChallenge, str]:
-        challenge_id, code = new_challenge_id(), new_code(self._limits.code_length)
-        binding = CodeBinding(challenge_id, PURPOSE, address.normalised)
-        challenge = NewChallenge(
-            id=challenge_id,
+    def _new_challenge(self, address: Address, locale: str, now_ms: int) -> NewChallenge:
+        return NewChallenge(
+            id=new_challenge_id(),
             user_id=uuid4(),
             address=address.normalised,
             address_key=address_key(address),
+            mailbox_key=mailbox_key(address),
             purpose=PURPOSE,
             locale=locale,
-            code=self._peppers.mac(code, binding),
             created_at=now_ms,
             expires_at=now_ms + self._limits.ttl_ms,
             resend_after=now_ms + self._limits.mails.cooldown_ms,
         )
-        return challenge, code
 
-    def _both_mails(
+    def _order(
         self,
         address: Address,
-        code: str,
         challenge: Challenge | NewChallenge,
         now_ms: int,
         traceparent: str | None,
-    ) -> Mails:
-        make = partial(
-            self._mails.make,
-            address,
-            mail_id=uuid4(),
-            locale=challenge.locale,
-            accepted_at_ms=now_ms,
-            expires_at_ms=now_ms + self._limits.ttl_ms,
-            traceparent=traceparent,
+    ) -> MailOrder:
+        mail_id = uuid4()
+
+        def make(code: MailedCode, *, is_known: bool) -> OutboxMail:
+            # The code is made for everybody: known addresses take no shorter way.
+            text = self._code_of(challenge, code)
+            return self._mails.make(
+                address,
+                {} if is_known else {"code": text},
+                mail_id=mail_id,
+                purpose=KNOWN_PURPOSE if is_known else challenge.purpose,
+                locale=challenge.locale,
+                accepted_at_ms=now_ms,
+                expires_at_ms=code.until,
+                traceparent=traceparent,
+            )
+
+        return MailOrder(mail_id, make, self._peppers.active)
+
+    def _code_of(self, challenge: Challenge | NewChallenge, code: MailedCode) -> str:
+        length = LONG_CODE_LENGTH if code.is_long else self._limits.code_length
+        of = CodeBinding(
+            "" if code.is_long else challenge.id, challenge.purpose, mailbox_of(challenge.address)
         )
-        return Mails(
-            new=make({"code": code}, purpose=challenge.purpose),
-            known=make({}, purpose=KNOWN_PURPOSE),
-        )
+        # Without its pepper there is none, and no mail either: a mail's code is the active one's.
+        return self._peppers.code(code.seed, of, length) or ""
 
     async def _verify(self, challenge_id: str, code: str) -> UUID:
         challenge = await self._read(challenge_id)
         now_ms = self._clock.now_ms()
         self._refuse_verify(challenge, now_ms)
         limits = self._limits
+        shares = challenge.shares(code, now_ms)
         counted = await self._store.count_try(
             challenge,
             now_ms=now_ms,
-            max_tries=limits.max_tries,
-            max_failures=limits.max_failures_per_day,
+            max_tries=limits.tries,
+            max_shared=limits.shared_tries if shares else None,
         )
         if counted is None:
             # Another request took the last try, or used the code, a moment ago.
-            self._refuse_verify(await self._read(challenge_id), now_ms)
-            raise ChallengeLocked(retry_after_s=None)
-        is_right = self._peppers.matches(counted.code, code, counted.binding)
-        is_right = is_right and now_ms < counted.code_until
-        if is_right and await self._store.verify(counted, now_ms=now_ms):
-            return challenge.user_id
-        current = await self._read(challenge_id)
-        if current.verified_at is not None:
+            current = await self._read(challenge_id)
+            self._refuse_verify(current, now_ms)
+            raise NewCodeNeeded(_seconds(max(0, current.resend_after - now_ms)))
+        is_counted = shares or not counted.shares(code, now_ms)
+        if is_counted and self._is_right(counted, code, now_ms):
+            is_long = len(code) == LONG_CODE_LENGTH
+            if await self._store.verify(counted, is_long=is_long, now_ms=now_ms):
+                return challenge.user_id
+        if (await self._read(challenge_id)).verified_at is not None:
             raise AlreadyVerified
-        tries_left = limits.max_tries - counted.tries
-        failures_left = limits.max_failures_per_day - counted.failures
-        raise WrongCode(max(0, min(tries_left, failures_left)))
+        raise WrongCode(max(0, limits.tries - counted.tries))
+
+    def _is_right(self, challenge: Challenge, code: str, now_ms: int) -> bool:
+        binding, seed = challenge.binding_of(code, now_ms), challenge.codes.seed
+        if binding is None or seed is None:
+            return False
+        if len(code) not in {self._limits.code_length, LONG_CODE_LENGTH}:
+            return False
+        return self._peppers.matches(seed, binding, code)
 
     def _refuse_verify(self, challenge: Challenge, now_ms: int) -> None:
         match challenge.state(now_ms, self._limits):
@@ -284,23 +303,19 @@ class SignupService:
             case State.EXPIRED:
                 raise ChallengeExpired
             case State.LOCKED:
-                raise self._locked(challenge, now_ms)
+                raise ChallengeLocked
             case State.PENDING:
                 return
 
     def _refuse_resend(self, challenge: Challenge, now_ms: int) -> None:
         if challenge.verified_at is not None:
             raise AlreadyVerified
-        if challenge.tries >= self._limits.max_tries or challenge.unlocks_at(self._limits) > now_ms:
-            raise self._locked(challenge, now_ms)
+        if challenge.tries >= self._limits.tries:
+            raise ChallengeLocked
         if not challenge.is_renewable(now_ms, self._limits):
             raise ChallengeExpired
         if challenge.resend_after > now_ms:
             raise TooSoon(_seconds(challenge.resend_after - now_ms))
-
-    def _locked(self, challenge: Challenge, now_ms: int) -> ChallengeLocked:
-        unlocks_at = challenge.unlocks_at(self._limits)
-        return ChallengeLocked(_seconds(unlocks_at - now_ms) if unlocks_at > now_ms else None)
 
     async def _read(self, challenge_id: str) -> Challenge:
         challenge = await self._store.read(challenge_id)

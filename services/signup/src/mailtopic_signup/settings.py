@@ -80,16 +80,19 @@ class CodesSettings(SettingsGroup):
     """How codes look and how often they may be tried; below MAILTOPIC_CODES__."""
 
     length: int = Field(default=6, ge=6, le=10)
-    """Decimal digits of a code (ASVS 6.5.4: at least 20 bits)."""
+    """Decimal digits of a day's first code to an address (ASVS 6.5.4: at least 20 bits); further
+    codes have 16."""
 
     ttl_s: int = Field(default=600, ge=60, le=86_400)
-    """Seconds that a code is valid."""
+    """Seconds that a code is valid. A long one is valid until the address may get its next mail,
+    and for so long after that."""
 
     max_tries: int = Field(default=5, ge=1, le=10)
     """Tries that a challenge allows; a resend does not give new ones."""
 
     max_failures_per_day: int = Field(default=10, ge=1, le=100)
-    """Wrong codes in 24 hours after which an address is locked; a resend does not reset them."""
+    """Tries in 24 hours that strangers get at codes of an address, whatever they begin. It locks no
+    address: challenges with a code of their own keep their tries, and long codes work always."""
 
     resend_cooldown_s: int = Field(default=60, ge=0, le=3600)
     """Seconds between two mails to the same address."""
@@ -104,7 +107,8 @@ class CodesSettings(SettingsGroup):
 class ClientsSettings(SettingsGroup):
     """How much one client may ask for; below MAILTOPIC_CLIENTS__. Each process counts for itself.
 
-    A client is an IPv4 address or the /64 of an IPv6 address.
+    A client is an IPv4 address or the /64 of an IPv6 address; its /56 counts as four clients, its
+    /48 as sixteen.
     """
 
     trusted_proxies: int = Field(default=0, ge=0, le=10)

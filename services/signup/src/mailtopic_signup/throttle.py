@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from starlette.requests import Request
 
 from mailtopic_runtime import Clock
-from mailtopic_signup.client_address import client_of
+from mailtopic_signup.client_address import client_of, wider_networks
 from mailtopic_signup.errors import TooManyRequests
 from mailtopic_signup.settings import ClientsSettings
 
 MINUTE_S = 60.0
 _MAX_CLIENTS = 10_000
+_WIDER = (4, 16)
+"""As how many clients the wider networks of a client count, in the order of `wider_networks`."""
 
 
 class Throttle:
@@ -34,17 +36,52 @@ class Throttle:
 
     def admit(self, client: str) -> float:
         """Admit a client and return 0, or return the seconds until it may come again."""
-        if not self._limit:
-            return 0.0
+        wait_s = self.wait_s(client)
+        if not wait_s:
+            self.count(client)
+        return wait_s
+
+    def wait_s(self, client: str) -> float:
+        """Return the seconds until a client may come; 0: now."""
+        times = self._admitted.get(client)
         now_s = self._clock.monotonic_s()
+        if not self._limit or times is None or len(times) < self._limit:
+            return 0.0
+        if times[0] <= now_s - self._window_s:
+            return 0.0
+        return times[0] + self._window_s - now_s
+
+    def count(self, client: str) -> None:
+        """Count a client that comes now."""
+        if not self._limit:
+            return
         times = self._admitted.setdefault(client, deque(maxlen=self._limit))
         self._admitted.move_to_end(client)
         if len(self._admitted) > _MAX_CLIENTS:
             self._admitted.popitem(last=False)
-        if len(times) == self._limit and times[0] > now_s - self._window_s:
-            return times[0] + self._window_s - now_s
-        times.append(now_s)
-        return 0.0
+        times.append(self._clock.monotonic_s())
+
+
+class WideThrottle:
+    """Admits a client unless it, or a wider network that it belongs to, has been there too often.
+
+    Args:
+        limit: how many times a client may come in a window; 0 admits everything.
+        window_s: the window's length.
+        clock: tells the time.
+    """
+
+    def __init__(self, limit: int, window_s: float, clock: Clock) -> None:
+        self._throttles = [Throttle(limit * share, window_s, clock) for share in (1, *_WIDER)]
+
+    def admit(self, client: str) -> float:
+        """Admit a client and return 0, or return the seconds until it may come again."""
+        networks = list(zip(self._throttles, (client, *wider_networks(client)), strict=False))
+        wait_s = max(throttle.wait_s(network) for throttle, network in networks)
+        if not wait_s:
+            for throttle, network in networks:
+                throttle.count(network)
+        return wait_s
 
 
 class ClientLimits:
@@ -55,9 +92,9 @@ class ClientLimits:
     ) -> None:
         self._trusted_proxies = settings.trusted_proxies
         self._on_refused = on_refused
-        self._throttles: Mapping[str, Throttle] = {
-            "signups": Throttle(settings.signups_per_minute, MINUTE_S, clock),
-            "verifies": Throttle(settings.verifies_per_five_minutes, 5 * MINUTE_S, clock),
+        self._throttles: Mapping[str, WideThrottle] = {
+            "signups": WideThrottle(settings.signups_per_minute, MINUTE_S, clock),
+            "verifies": WideThrottle(settings.verifies_per_five_minutes, 5 * MINUTE_S, clock),
         }
 
     def admit(self, kind: str, request: Request) -> None:

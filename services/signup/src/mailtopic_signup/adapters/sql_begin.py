@@ -15,7 +15,12 @@ from mailtopic_signup.adapters.sql_answers import SqlAnswers
 from mailtopic_signup.adapters.sql_bulk import Lookup, Rows, upsert_into
 from mailtopic_signup.adapters.sql_mail_caps import FIRST_MAIL, take_first_mails
 from mailtopic_signup.adapters.sql_outbox import outbox_row
-from mailtopic_signup.adapters.sql_rows import challenge_row, shared_code
+from mailtopic_signup.adapters.sql_rows import (
+    CODE_COLUMNS,
+    challenge_row,
+    latest_mail,
+    mailed_code,
+)
 from mailtopic_signup.adapters.sql_suppressions import Diversion
 from mailtopic_signup.adapters.sql_tables import (
     address_limits,
@@ -24,22 +29,11 @@ from mailtopic_signup.adapters.sql_tables import (
     users,
 )
 from mailtopic_signup.domain.challenge import MailCaps
-from mailtopic_signup.domain.code import UNMATCHABLE
-from mailtopic_signup.ports import Begun, IdempotentAnswer, Mails, NewChallenge
+from mailtopic_signup.domain.code import new_seed
+from mailtopic_signup.ports import Begun, IdempotentAnswer, MailOrder, NewChallenge, OutboxMail
 
-_LATEST = (
-    "id",
-    "mail_id",
-    "user_id",
-    "verified_at",
-    "expires_at",
-    "code_until",
-    "code_for",
-    "code_key_id",
-    "code_digest",
-    "delivery",
-    "delivery_at",
-)
+_LATEST = ("id", "mail_id", "delivery", "delivery_at")
+_LIMITS = ("address_key", "last_challenge_id", *CODE_COLUMNS)
 _USER = {name: users.c[name].type for name in ("id", "address", "created_at")}
 _CHALLENGE = {each.name: each.type for each in challenges.c if each.name != "verified_at"}
 _MAIL = {
@@ -54,13 +48,13 @@ class Signup:
     """What one signup stores; see `ChallengeStore.begin`."""
 
     challenge: NewChallenge
-    mails: Mails
+    order: MailOrder
     answer: IdempotentAnswer | None
     body: bytes
 
 
 class SqlBegin:
-    """Stores groups of signups; no two of a group are of one address.
+    """Stores groups of signups; no two of a group are of one mailbox.
 
     The same statements run whatever is known of the addresses.
     """
@@ -71,8 +65,9 @@ class SqlBegin:
         self._answers = SqlAnswers(is_sqlite=is_sqlite)
         self._limits = Rows(FIRST_MAIL, is_sqlite=is_sqlite)
         self._take_mails = take_first_mails(self._limits, caps, is_sqlite=is_sqlite)
-        key, latest_id = address_limits.c.address_key, address_limits.c.last_challenge_id
-        self._find_latest_ids = Lookup(key, (key, latest_id), is_sqlite=is_sqlite)
+        key = address_limits.c.address_key
+        of_limits = [address_limits.c[name] for name in _LIMITS]
+        self._find_limits = Lookup(key, of_limits, is_sqlite=is_sqlite)
         self._users = Rows(_USER, is_sqlite=is_sqlite)
         self._add_users = _add_users(self._users, is_sqlite=is_sqlite)
         of_user = (users.c.address, users.c.id, users.c.verified_at)
@@ -96,7 +91,7 @@ class SqlBegin:
         begun = self._answered(connection, signups)
         fresh = [each for each in signups if each.challenge.id not in begun]
         if fresh:
-            fresh.sort(key=lambda each: each.challenge.address_key)
+            fresh.sort(key=lambda each: each.challenge.mailbox_key)
             begun |= self._store(connection, fresh)
         return [begun[each.challenge.id] for each in signups]
 
@@ -114,47 +109,48 @@ class SqlBegin:
         }
 
     def _store(self, connection: Connection, signups: Sequence[Signup]) -> dict[str, Begun]:
-        latest_ids = self._take(connection, signups)
+        limits = self._take(connection, signups)
         found = self._find_or_add_users(connection, signups)
-        latest = {
-            row.id: row for row in self._find_latest.run(connection, list(latest_ids.values()))
-        }
+        latest_ids = [row.last_challenge_id for row in limits.values()]
+        latest = {row.id: row for row in self._find_latest.run(connection, latest_ids)}
         begun, rows, mails, grants = {}, [], [], []
         for each in signups:
-            challenge = each.challenge
-            latest_id, user = latest_ids[challenge.address_key], found[challenge.address]
-            is_granted, is_known = latest_id == challenge.id, user.verified_at is not None
-            mail = each.mails.known if is_known else each.mails.new
-            row = challenge_row(challenge, user.id, mail)
-            if not is_granted:
-                earlier = latest.get(latest_id) if latest_id else None
-                row |= shared_code(earlier, user.id, challenge.created_at)
-            elif is_known:
-                row["code_digest"] = UNMATCHABLE
-            rows.append(row)
+            challenge, order = each.challenge, each.order
+            row, user = limits[challenge.mailbox_key], found[challenge.address]
+            is_granted = row.last_challenge_id == challenge.id
+            is_known = user.verified_at is not None
+            # Made for everybody: which address it is takes no longer way.
+            code = mailed_code(row, order, challenge.id, challenge.expires_at)
+            mail = order.make(code, is_known=is_known)
+            added = challenge_row(challenge, user.id, order.id)
+            rows.append(
+                added if is_granted else added | latest_mail(latest.get(row.last_challenge_id))
+            )
             mails.append((challenge.address_key, mail))
             grants.append({"is_granted": is_granted})
-            begun[challenge.id] = _begun(each, is_granted=is_granted, is_known=is_known)
+            begun[challenge.id] = _begun(each, mail, is_granted=is_granted, is_known=is_known)
         self._challenges.run(connection, self._add_challenges, rows)
         stored = map(outbox_row, self._divert.of(connection, mails))
         queued = [row | grant for row, grant in zip(stored, grants, strict=True)]
         self._outbox.run(connection, self._add_mails, queued)
         return begun
 
-    def _take(self, connection: Connection, signups: Sequence[Signup]) -> dict[str, str | None]:
-        """Return whose challenge each address's latest mail is from now on, by address_key."""
+    def _take(self, connection: Connection, signups: Sequence[Signup]) -> dict[str, Any]:
+        """Take each address's mail, if it may get one; returns limits by mailbox_key."""
         rows = [
             {
-                "address_key": each.challenge.address_key,
-                "last_mail_id": each.mails.new.id,
+                "address_key": each.challenge.mailbox_key,
+                "last_mail_id": each.order.id,
                 "last_challenge_id": each.challenge.id,
+                "code_seed": new_seed(),
+                "code_key_id": each.order.key_id,
                 "now": each.challenge.created_at,
             }
             for each in signups
         ]
         self._limits.run(connection, self._take_mails, rows)
-        found = self._find_latest_ids.run(connection, [row["address_key"] for row in rows])
-        return {row.address_key: row.last_challenge_id for row in found}
+        found = self._find_limits.run(connection, [row["address_key"] for row in rows])
+        return {row.address_key: row for row in found}
 
     def _find_or_add_users(
         self, connection: Connection, signups: Sequence[Signup]
@@ -176,10 +172,10 @@ def _columns(rows: Rows, names: Iterable[str]) -> list[ColumnElement[Any]]:
     return [rows[name] for name in names]
 
 
-def _begun(signup: Signup, *, is_granted: bool, is_known: bool) -> Begun:
+def _begun(signup: Signup, mail: OutboxMail, *, is_granted: bool, is_known: bool) -> Begun:
     if not is_granted:
         return Begun("cooling", signup.body)
-    return Begun("known" if is_known else "started", signup.body)
+    return Begun("known" if is_known else "started", signup.body, mail)
 
 
 def _add_users(rows: Rows, *, is_sqlite: bool) -> Executable:

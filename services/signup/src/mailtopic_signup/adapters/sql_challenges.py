@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
-    ScalarSelect,
-    Update,
+    Executable,
     bindparam,
     case,
+    func,
     insert,
     or_,
     select,
@@ -25,34 +25,48 @@ from mailtopic_signup.adapters.sql_begin import Signup, SqlBegin
 from mailtopic_signup.adapters.sql_database import Database
 from mailtopic_signup.adapters.sql_mail_caps import take_next_mail
 from mailtopic_signup.adapters.sql_outbox import outbox_row
-from mailtopic_signup.adapters.sql_rows import challenge_of
+from mailtopic_signup.adapters.sql_rows import (
+    CODE_COLUMNS,
+    challenge_of,
+    codes_of,
+    latest_mail,
+    mailed_code,
+)
 from mailtopic_signup.adapters.sql_suppressions import Diversion
 from mailtopic_signup.adapters.sql_tables import address_limits, challenges, outbox, users
 from mailtopic_signup.domain.challenge import DAY_MS, Challenge, Delivery, MailCaps
-from mailtopic_signup.domain.code import UNMATCHABLE, CodeMac
+from mailtopic_signup.domain.code import new_seed
 from mailtopic_signup.ports import (
     Begun,
     IdempotentAnswer,
-    Mails,
+    MailOrder,
     NewChallenge,
-    OutboxMail,
+    Renewed,
 )
 
 _GROUP_LIMIT = 100
 """Signups of one transaction: a few milliseconds, for which others may have to wait."""
 
+_CODES = [address_limits.c[name] for name in CODE_COLUMNS]
+_OF_CHALLENGE: list[Any] = [
+    *(each for each in challenges.c if each.name not in CODE_COLUMNS),
+    users.c.address,
+    users.c.verified_at.label("user_verified_at"),
+    *_CODES,
+]
+_MAILBOX_KEY = func.coalesce(challenges.c.mailbox_key, challenges.c.address_key)
 _READ = (
-    select(
-        challenges,
-        users.c.address,
-        users.c.verified_at.label("user_verified_at"),
-        address_limits.c.failures,
-        address_limits.c.last_failure_at,
-    )
+    select(*_OF_CHALLENGE)
     .join(users, users.c.id == challenges.c.user_id)
-    .join(address_limits, address_limits.c.address_key == challenges.c.address_key)
+    .join(address_limits, address_limits.c.address_key == _MAILBOX_KEY)
     .where(challenges.c.id == bindparam("challenge_id"))
 )
+_READ_LIMITS = select(
+    address_limits.c.next_mail_at, address_limits.c.last_challenge_id, *_CODES
+).where(address_limits.c.address_key == bindparam("wanted_key"))
+_READ_LATEST = select(
+    *(challenges.c[name] for name in ("mail_id", "delivery", "delivery_at"))
+).where(challenges.c.id == bindparam("latest_id"))
 _ADD_MAIL = insert(outbox)
 
 
@@ -67,14 +81,14 @@ class SqlChallenges:
     async def begin(
         self,
         challenge: NewChallenge,
-        mails: Mails,
+        order: MailOrder,
         *,
         caps: MailCaps,
         answer: IdempotentAnswer | None,
         body: bytes,
     ) -> Begun:
         """See `ChallengeStore.begin`."""
-        return await self._group(caps).submit(Signup(challenge, mails, answer, body))
+        return await self._group(caps).submit(Signup(challenge, order, answer, body))
 
     async def read(self, challenge_id: str) -> Challenge | None:
         """See `ChallengeStore.read`."""
@@ -85,52 +99,44 @@ class SqlChallenges:
         return challenge_of(row) if row else None
 
     async def count_try(
-        self, challenge: Challenge, *, now_ms: int, max_tries: int, max_failures: int
+        self, challenge: Challenge, *, now_ms: int, max_tries: int, max_shared: int | None
     ) -> Challenge | None:
         """See `ChallengeStore.count_try`."""
-        day_ago = now_ms - DAY_MS
-        limits = address_limits.c
-        is_over = limits.last_failure_at <= day_ago
-        # The count starts again only after a day without any failure: thus no 24 hours, wherever
-        # they begin, hold more than the maximum.
-        count_failure = (
-            update(address_limits)
-            .where(limits.address_key == challenge.address_key)
-            .where(or_(limits.failures < max_failures, is_over))
-            .values(failures=case((is_over, 1), else_=limits.failures + 1), last_failure_at=now_ms)
-            .returning(limits.failures)
-        )
+        wanted = {"wanted_key": challenge.mailbox_key}
         count = (
             update(challenges)
             .where(challenges.c.id == challenge.id, challenges.c.tries < max_tries)
             .where(challenges.c.verified_at.is_(None), challenges.c.expires_at > now_ms)
             .values(tries=challenges.c.tries + 1)
-            .returning(challenges.c.tries, challenges.c.code_key_id, challenges.c.code_digest)
+            .returning(challenges.c.tries)
         )
 
         def work(connection: Connection) -> Challenge | None:
-            failures = connection.execute(count_failure).scalar_one_or_none()
-            counted = connection.execute(count).one_or_none() if failures else None
-            if failures is None or counted is None:
+            if max_shared is not None:
+                count_shared = _count_shared(challenge, now_ms, max_shared)
+                if connection.execute(count_shared).rowcount != 1:
+                    return None
+            tries = connection.execute(count).scalar_one_or_none()
+            if tries is None:
                 connection.rollback()
                 return None
-            return replace(
-                challenge,
-                tries=counted.tries,
-                code=CodeMac(counted.code_key_id, counted.code_digest),
-                failures=failures,
-                last_failure_at=now_ms,
-            )
+            codes = codes_of(connection.execute(_READ_LIMITS, wanted).one())
+            return replace(challenge, tries=tries, codes=codes)
 
         return await self._database.write(work)
 
-    async def verify(self, challenge: Challenge, *, now_ms: int) -> bool:
+    async def verify(self, challenge: Challenge, *, is_long: bool, now_ms: int) -> bool:
         """See `ChallengeStore.verify`."""
-        forgive = (
+        limits, codes = address_limits.c, challenge.codes
+        use_up = (
             update(address_limits)
-            .where(address_limits.c.address_key == challenge.address_key)
-            .values(failures=0)
+            .where(limits.address_key == challenge.mailbox_key)
+            .where(limits.code_seed == (codes.seed.seed if codes.seed else None))
         )
+        if is_long:
+            use_up = use_up.values(code_seed=None, short_for=None, long_until=0)
+        else:
+            use_up = use_up.where(limits.short_for == codes.short_for).values(short_for=None)
         mark_user = (
             update(users)
             .where(users.c.id == challenge.user_id, users.c.verified_at.is_(None))
@@ -140,60 +146,60 @@ class SqlChallenges:
             update(challenges)
             .where(challenges.c.id == challenge.id, challenges.c.verified_at.is_(None))
             .where(challenges.c.expires_at > now_ms)
-            .where(challenges.c.code_digest == challenge.code.digest)
             .values(verified_at=now_ms)
         )
 
-        others = (
-            update(challenges)
-            .where(challenges.c.mail_id == _mail_of(challenge))
-            .where(challenges.c.id != challenge.id)
-            .where(challenges.c.code_digest == challenge.code.digest)
-            .values(code_digest=UNMATCHABLE)
-        )
-
         def work(connection: Connection) -> bool:
-            connection.execute(forgive)
+            is_first = connection.execute(use_up).rowcount == 1
             connection.execute(mark_user)
-            is_first = connection.execute(mark).rowcount == 1
-            connection.execute(others)
-            if not is_first:
+            if not is_first or connection.execute(mark).rowcount != 1:
                 connection.rollback()
-            return is_first
+                return False
+            return True
 
         return await self._database.write(work)
 
     async def renew(
-        self,
-        challenge: Challenge,
-        code: CodeMac,
-        mail: OutboxMail,
-        *,
-        caps: MailCaps,
-        max_tries: int,
-    ) -> int | None:
+        self, challenge: Challenge, order: MailOrder, *, caps: MailCaps, now_ms: int, max_tries: int
+    ) -> Renewed:
         """See `ChallengeStore.renew`."""
-        limits = address_limits.c
-        values = {
-            "wanted_key": challenge.address_key,
-            "now": mail.created_at,
-            "mail_id": mail.id,
-            "challenge_id": challenge.id,
+        wanted = {"wanted_key": challenge.mailbox_key}
+        wishes = {
+            "now": now_ms,
+            "begun_at": challenge.created_at,
+            "new_last_mail_id": order.id,
+            "new_last_challenge_id": challenge.id,
+            "new_code_seed": new_seed(),
+            "new_code_key_id": order.key_id,
         }
         take_mail = take_next_mail(caps)
-        resend_after = mail.created_at + caps.cooldown_ms
-        replace_code = _replace_code(challenge, code, mail, resend_after, max_tries)
-        next_free = select(limits.next_mail_at).where(limits.address_key == challenge.address_key)
+        ends_at = now_ms + caps.code_ttl_ms
 
-        def work(connection: Connection) -> int | None:
-            if connection.execute(take_mail, values).rowcount != 1:
-                return int(connection.execute(next_free).scalar_one())
-            if connection.execute(replace_code).rowcount != 1:
+        def work(connection: Connection) -> Renewed:
+            is_granted = connection.execute(take_mail, wanted | wishes).rowcount == 1
+            limits = connection.execute(_READ_LIMITS, wanted).one()
+            refused = Renewed(None, limits.next_mail_at, is_refused=True)
+            changed: dict[str, object] = {
+                "expires_at": ends_at,
+                "resend_after": limits.next_mail_at,
+            }
+            if is_granted:
+                changed |= {"mail_id": order.id, "delivery": Delivery.QUEUED, "delivery_at": None}
+            elif limits.long_until <= now_ms:
+                return refused
+            else:
+                latest = {"latest_id": limits.last_challenge_id}
+                changed |= latest_mail(connection.execute(_READ_LATEST, latest).one_or_none())
+            if connection.execute(_renewed(challenge, changed, max_tries)).rowcount != 1:
                 connection.rollback()
-                return mail.created_at
+                return refused
+            if not is_granted:
+                return Renewed(None, limits.next_mail_at)
+            code = mailed_code(limits, order, challenge.id, ends_at)
+            mail = order.make(code, is_known=challenge.is_known)
             (stored,) = self._divert.of(connection, [(challenge.address_key, mail)])
             connection.execute(_ADD_MAIL, outbox_row(stored))
-            return None
+            return Renewed(mail, limits.next_mail_at)
 
         return await self._database.write(work)
 
@@ -211,34 +217,30 @@ class SqlChallenges:
                     lambda connection: begin.store(connection, signups)
                 )
 
-            # Two signups of one address follow one another, as they do in two processes.
+            # Two signups of one mailbox follow one another, as they do in two processes.
             self._groups[caps] = GroupCommit(
-                write, key=lambda signup: signup.challenge.address_key, limit=_GROUP_LIMIT
+                write, key=lambda signup: signup.challenge.mailbox_key, limit=_GROUP_LIMIT
             )
         return self._groups[caps]
 
 
-def _replace_code(
-    challenge: Challenge, code: CodeMac, mail: OutboxMail, resend_after: int, max_tries: int
-) -> Update:
+def _count_shared(challenge: Challenge, now_ms: int, max_shared: int) -> Executable:
+    limits = address_limits.c
+    is_over = limits.last_failure_at <= now_ms - DAY_MS
+    # The count starts again only after a day without any such try: thus no 24 hours, wherever
+    # they begin, hold more than the maximum.
+    return (
+        update(address_limits)
+        .where(limits.address_key == challenge.mailbox_key)
+        .where(or_(limits.failures < max_shared, is_over))
+        .values(failures=case((is_over, 1), else_=limits.failures + 1), last_failure_at=now_ms)
+    )
+
+
+def _renewed(challenge: Challenge, changed: dict[str, object], max_tries: int) -> Executable:
     return (
         update(challenges)
         .where(challenges.c.id == challenge.id, challenges.c.verified_at.is_(None))
         .where(challenges.c.tries < max_tries)
-        .values(
-            code_for=challenge.id,
-            code_key_id=code.key_id,
-            code_digest=code.digest,
-            code_until=None,
-            expires_at=mail.expires_at,
-            resend_after=resend_after,
-            mail_id=mail.id,
-            delivery=Delivery.QUEUED,
-            delivery_at=None,
-        )
+        .values(changed)
     )
-
-
-def _mail_of(challenge: Challenge) -> ScalarSelect[Any]:
-    same = challenges.alias()
-    return select(same.c.mail_id).where(same.c.id == challenge.id).scalar_subquery()

@@ -53,6 +53,8 @@ def _limits_before(time_ms: int) -> Executable:
         # for rows that a version before 0002 wrote.
         .where(limits.asked_at < time_ms)
         .where(limits.next_mail_at < time_ms, limits.last_failure_at < time_ms)
+        # A resend may have prolonged a code a day after the signup.
+        .where(limits.short_until < time_ms, limits.long_until < time_ms)
         .order_by(limits.asked_at)
         .limit(_PORTION)
         .with_for_update(skip_locked=True)

@@ -1,35 +1,47 @@
 """Challenges as rows, and rows as challenges."""
 
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Row
 
-from mailtopic_signup.domain.challenge import Challenge, Delivery
-from mailtopic_signup.domain.code import UNMATCHABLE, CodeMac
-from mailtopic_signup.ports import NewChallenge, OutboxMail
+from mailtopic_signup.domain.challenge import AddressCodes, Challenge, Delivery
+from mailtopic_signup.domain.code import CodeSeed, new_seed
+from mailtopic_signup.ports import MailedCode, MailOrder, NewChallenge
+
+CODE_COLUMNS = ("code_seed", "code_key_id", "short_for", "short_until", "long_until")
+"""Of address_limits: what `codes_of` and `mailed_code` read."""
 
 
-def challenge_row(challenge: NewChallenge, user_id: object, mail: OutboxMail) -> dict[str, object]:
-    """Return the row of a new challenge whose code the mail brings."""
+def challenge_row(challenge: NewChallenge, user_id: object, mail_id: UUID) -> dict[str, object]:
+    """Return the row of a new challenge that got a mail."""
     return {
         "id": challenge.id,
         "user_id": user_id,
         "address_key": challenge.address_key,
+        "mailbox_key": challenge.mailbox_key,
         "purpose": challenge.purpose,
         "locale": challenge.locale,
-        "code_for": challenge.id,
-        "code_key_id": challenge.code.key_id,
-        "code_digest": challenge.code.digest,
+        "code_for": "",
+        "code_key_id": "",
+        "code_digest": b"",
         "tries": 0,
         "created_at": challenge.created_at,
         "expires_at": challenge.expires_at,
         "resend_after": challenge.resend_after,
-        "mail_id": mail.id,
+        "mail_id": mail_id,
         "delivery": Delivery.QUEUED,
-        # Named even where they are empty, so that every signup is the same statement.
+        # Named even where it is empty, so that every signup is the same statement.
         "delivery_at": None,
         "code_until": None,
     }
+
+
+def latest_mail(latest: Row[Any] | None) -> dict[str, object]:
+    """Return what a challenge without a mail of its own takes over from its address's latest."""
+    if latest is None:
+        return {"mail_id": None}
+    return {name: getattr(latest, name) for name in ("mail_id", "delivery", "delivery_at")}
 
 
 def challenge_of(row: Row[Any]) -> Challenge:
@@ -39,40 +51,38 @@ def challenge_of(row: Row[Any]) -> Challenge:
         user_id=row.user_id,
         address=row.address,
         address_key=row.address_key,
+        mailbox_key=row.mailbox_key or row.address_key,
         purpose=row.purpose,
         locale=row.locale,
-        code=CodeMac(row.code_key_id, row.code_digest),
-        code_for=row.code_for,
-        code_until=row.code_until or row.expires_at,
+        codes=codes_of(row),
         tries=row.tries,
         created_at=row.created_at,
         expires_at=row.expires_at,
         resend_after=row.resend_after,
         verified_at=row.verified_at,
         delivery=Delivery(row.delivery),
-        failures=row.failures,
-        last_failure_at=row.last_failure_at,
-        is_known=row.user_verified_at is not None,
+        known_since=row.user_verified_at,
     )
 
 
-def shared_code(latest: Row[Any] | None, user_id: object, now_ms: int) -> dict[str, object]:
-    """Return what a challenge without a mail of its own takes over from its address's latest one.
+def codes_of(row: Row[Any]) -> AddressCodes:
+    """Return the codes that an address's limits hold."""
+    seed = CodeSeed(row.code_key_id, row.code_seed) if row.code_seed is not None else None
+    return AddressCodes(seed, row.short_for, row.short_until, row.long_until)
 
-    The mail and its delivery in any case; its code as long as it is unused and valid, and only for
-    the exact address: Bob@ and bob@ share limits, but not codes.
+
+def mailed_code(row: Row[Any], order: MailOrder, challenge_id: str, short_until: int) -> MailedCode:
+    """Return which code the mail brings that an address's limits were just changed for.
+
+    Without a grant it is any code: its mail isn't stored.
+
+    Args:
+        row: the limits.
+        order: the mail's.
+        challenge_id: whose mail it is.
+        short_until: when the code ends if it is a short one.
     """
-    if latest is None:
-        return {"mail_id": None, "code_digest": UNMATCHABLE}
-    found = {"mail_id": latest.mail_id, "delivery": latest.delivery}
-    found["delivery_at"] = latest.delivery_at
-    code_until = latest.code_until or latest.expires_at
-    is_used_up = latest.verified_at is not None or code_until <= now_ms
-    if latest.user_id != user_id or is_used_up:
-        return found | {"code_digest": UNMATCHABLE}
-    return found | {
-        "code_for": latest.code_for,
-        "code_key_id": latest.code_key_id,
-        "code_digest": latest.code_digest,
-        "code_until": code_until,
-    }
+    is_short = row.short_for == challenge_id and row.short_until == short_until
+    seed = CodeSeed(row.code_key_id or order.key_id, row.code_seed or new_seed())
+    until = row.short_until if is_short else max(row.long_until, short_until)
+    return MailedCode(seed, is_long=not is_short, until=until)

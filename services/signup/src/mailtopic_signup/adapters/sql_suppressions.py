@@ -10,7 +10,7 @@ from mailtopic_contract import Address
 from mailtopic_signup.adapters.sql_bulk import Lookup
 from mailtopic_signup.adapters.sql_database import Database
 from mailtopic_signup.adapters.sql_tables import suppressions
-from mailtopic_signup.domain.challenge import address_key
+from mailtopic_signup.domain.mailbox import address_key
 from mailtopic_signup.outbox import suppressed_instead
 from mailtopic_signup.ports import OutboxMail
 

@@ -39,6 +39,7 @@ Index(
 address_limits = Table(
     "address_limits",
     metadata,
+    # A mailbox's key, see domain/mailbox.py.
     Column("address_key", String(32), primary_key=True),
     Column("next_mail_at", BigInteger, nullable=False),
     Column("last_mail_id", Uuid, nullable=False),
@@ -51,6 +52,14 @@ address_limits = Table(
     Column("asked_at", BigInteger, nullable=False, server_default="0", index=True),
     # Whose the latest mail is.
     Column("last_challenge_id", String(32)),
+    # What its codes are made of, with the pepper of that id.
+    Column("code_seed", LargeBinary(16)),
+    Column("code_key_id", String(64)),
+    # The challenge that the latest short code is for; unset once the code was used.
+    Column("short_for", String(32)),
+    # When the latest codes end. Since short_until no short code was mailed.
+    Column("short_until", BigInteger, nullable=False, server_default="0"),
+    Column("long_until", BigInteger, nullable=False, server_default="0"),
 )
 
 challenges = Table(
@@ -61,7 +70,7 @@ challenges = Table(
     Column("address_key", String(32), nullable=False),
     Column("purpose", String(64), nullable=False),
     Column("locale", String(64), nullable=False),
-    # The challenge that the code was made for: the row's own, or the one whose mail it shares.
+    # These three and code_until are the version's before 0004, which needs something in them.
     Column("code_for", String(32), nullable=False),
     Column("code_key_id", String(64), nullable=False),
     Column("code_digest", LargeBinary(32), nullable=False),
@@ -73,8 +82,9 @@ challenges = Table(
     Column("mail_id", Uuid),
     Column("delivery", String(16), nullable=False),
     Column("delivery_at", BigInteger),
-    # When the code ends; before expires_at where it is another challenge's. Unset: expires_at.
     Column("code_until", BigInteger),
+    # Whose limits count; unset by a version before 0004: those of address_key.
+    Column("mailbox_key", String(32)),
     Index("ix_challenges_mail_id", "mail_id"),
     Index("ix_challenges_user_id", "user_id"),
     Index("ix_challenges_created_at", "created_at"),

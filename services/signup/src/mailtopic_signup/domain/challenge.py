@@ -1,13 +1,13 @@
 """A challenge: what one signup waits for, and what it refuses by now."""
 
-import hashlib
 import secrets
 from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
 
-from mailtopic_contract import Address, Outcome
-from mailtopic_signup.domain.code import CodeBinding, CodeMac
+from mailtopic_contract import Outcome
+from mailtopic_signup.domain.code import LONG_CODE_LENGTH, CodeBinding, CodeSeed
+from mailtopic_signup.domain.mailbox import mailbox_of
 
 PURPOSE = "signup"
 KNOWN_PURPOSE = "account-exists"
@@ -84,6 +84,8 @@ class MailCaps:
     cooldown_ms: int = 60_000
     per_hour: int = 5
     per_day: int = 10
+    code_ttl_ms: int = 600_000
+    """How long a mail's code works; a long one goes on until the next mail may have been read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +93,47 @@ class Limits:
     """How often codes may be tried, and how often mails go out. Milliseconds where it says so."""
 
     code_length: int = 6
-    ttl_ms: int = 600_000
     max_tries: int = 5
     max_failures_per_day: int = 10
     mails: MailCaps = field(default_factory=MailCaps)
 
+    @property
+    def ttl_ms(self) -> int:
+        """How long a challenge waits for its code."""
+        return self.mails.code_ttl_ms
+
+    @property
+    def tries(self) -> int:
+        """Tries of one challenge; never more than an address's."""
+        return min(self.max_tries, self.max_failures_per_day)
+
+    @property
+    def shared_tries(self) -> int:
+        """Tries a day that challenges have in common at a short code of another challenge.
+
+        With that challenge's own tries they make one less than max_failures_per_day: the one that
+        is left stands for all guesses at long codes (ADR 0027).
+        """
+        return max(0, self.max_failures_per_day - self.max_tries - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class AddressCodes:
+    """The codes that an address has now. Times: epoch ms.
+
+    A short code is for the challenge that got it; other challenges of the address have a few tries
+    at it in common. A long code works in every challenge of the address.
+    """
+
+    seed: CodeSeed | None
+    short_for: str | None
+    short_until: int
+    long_until: int
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Challenge:
-    """A challenge as it is stored, with what its address has used up. Times: epoch ms.
+    """A challenge as it is stored, with the codes of its address. Times: epoch ms.
 
     Its repr names the id only.
     """
@@ -108,26 +142,43 @@ class Challenge:
     user_id: UUID
     address: str
     address_key: str
+    mailbox_key: str
     purpose: str
     locale: str
-    code: CodeMac
-    code_for: str
-    code_until: int
+    codes: AddressCodes
     tries: int
     created_at: int
     expires_at: int
     resend_after: int
     verified_at: int | None
     delivery: Delivery
-    failures: int
-    last_failure_at: int
-    is_known: bool
-    """Whether its address was confirmed before, by whatever challenge: it gets no code then."""
+    known_since: int | None
+    """When its address was confirmed, by whatever challenge; None: it wasn't."""
 
     @property
-    def binding(self) -> CodeBinding:
-        """What its code is bound to."""
-        return CodeBinding(self.code_for, self.purpose, self.address)
+    def is_known(self) -> bool:
+        """Whether its address is confirmed: its mails bring no code then."""
+        return self.known_since is not None
+
+    def binding_of(self, code: str, now_ms: int) -> CodeBinding | None:
+        """Return what a code of this length must be bound to; None if none of them works now."""
+        if self.known_since is not None and self.known_since < self.created_at:
+            return None  # no mail brought it a code
+        codes = self.codes
+        if len(code) == LONG_CODE_LENGTH:
+            return self._binding("") if now_ms < codes.long_until else None
+        if codes.short_for is None or now_ms >= codes.short_until:
+            return None
+        return self._binding(codes.short_for)
+
+    def _binding(self, challenge_id: str) -> CodeBinding:
+        return CodeBinding(challenge_id, self.purpose, mailbox_of(self.address))
+
+    def shares(self, code: str, now_ms: int) -> bool:
+        """Tell whether a code of this length can only be another challenge's."""
+        if len(code) == LONG_CODE_LENGTH or now_ms >= self.codes.short_until:
+            return False
+        return self.codes.short_for not in {None, self.id}
 
     def state(self, now_ms: int, limits: Limits) -> State:
         """Where it stands. VERIFIED is for ever; EXPIRED goes before LOCKED."""
@@ -135,19 +186,11 @@ class Challenge:
             return State.VERIFIED
         if now_ms >= self.expires_at:
             return State.EXPIRED
-        if self.tries >= limits.max_tries or self.unlocks_at(limits) > now_ms:
-            return State.LOCKED
-        return State.PENDING
-
-    def unlocks_at(self, limits: Limits) -> int:
-        """When its address may be tried again (epoch ms); 0 if it may be tried now."""
-        if self.failures < limits.max_failures_per_day:
-            return 0
-        return self.last_failure_at + DAY_MS
+        return State.LOCKED if self.tries >= limits.tries else State.PENDING
 
     def is_renewable(self, now_ms: int, limits: Limits) -> bool:
         """Whether a resend may give it a new code: it has tries left and isn't too old."""
-        return self.tries < limits.max_tries and now_ms < self.created_at + RENEWABLE_MS
+        return self.tries < limits.tries and now_ms < self.created_at + RENEWABLE_MS
 
     def __repr__(self) -> str:
         return f"Challenge(id={self.id!r})"
@@ -156,12 +199,3 @@ class Challenge:
 def new_challenge_id() -> str:
     """Return 128 random bits as 32 hex digits: who knows the id started the challenge."""
     return secrets.token_hex(16)
-
-
-def address_key(address: Address) -> str:
-    """Return what limits are counted by: the address without regard to case, hashed.
-
-    Most hosts ignore the local part's case; counted by the exact address, BOB@ and bob@ would be
-    tried ten times a day each.
-    """
-    return hashlib.sha256(address.normalised.casefold().encode()).hexdigest()[:32]

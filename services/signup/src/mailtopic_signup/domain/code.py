@@ -1,8 +1,9 @@
-"""One-time codes, and how they are stored: as a MAC under a key that the database never sees.
+"""One-time codes, and how they are kept: as a seed that is worth nothing without a pepper.
 
-HMAC-SHA-256 under a pepper (NIST SP 800-63B §3.1.3.2), bound to challenge, purpose and address: a
-stored MAC can neither be reversed by trying all codes nor be moved to another challenge. Peppers
-have ids, so that they can be rotated: the active one writes, all of them verify.
+A code is a function of a seed, which only the database holds, and of a pepper, which the database
+never sees (HMAC-SHA-256; NIST SP 800-63B §3.1.3.2), bound to purpose and address: it can be mailed
+again, and a stolen database holds no code. Peppers have ids, so that they can be rotated: the
+active one makes codes, all of them verify.
 """
 
 import base64
@@ -17,38 +18,41 @@ from typing import Self
 
 MIN_PEPPER_BYTES = 16
 MAX_KEY_ID_LENGTH = 64
-UNMATCHABLE = bytes(hashlib.sha256().digest_size)
-"""A digest that no code has; that one had it by chance is as likely as guessing a pepper."""
+SEED_BYTES = 16
+LONG_CODE_LENGTH = 16
+"""Decimal digits of a code that needs no limit on tries: 53 bits, see ADR 0027."""
 
 
 class PepperError(ValueError):
     """A pepper file can't be used; the text is one line and shows no key."""
 
 
-def new_code(length: int) -> str:
-    """Return that many random decimal digits from the system's secure generator."""
-    return f"{secrets.randbelow(10**length):0{length}}"
+def new_seed() -> bytes:
+    """Return a seed from the system's secure generator."""
+    return secrets.token_bytes(SEED_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
 class CodeBinding:
-    """What a code is for: it is worth nothing anywhere else."""
+    """What a code is for: it is worth nothing anywhere else.
+
+    ``challenge_id`` is empty where a code is for any challenge of the address.
+    """
 
     challenge_id: str
     purpose: str
     address: str
 
 
-@dataclass(frozen=True, slots=True)
-class CodeMac:
-    """A code as it is stored: the pepper's id and 32 bytes."""
+@dataclass(frozen=True, slots=True, repr=False)
+class CodeSeed:
+    """What codes are made of: a pepper's id and random bytes. Its repr shows the id only."""
 
     key_id: str
-    digest: bytes
+    seed: bytes
 
-    def unmatchable(self) -> "CodeMac":
-        """Return what is stored in place of it where no code may match."""
-        return CodeMac(self.key_id, UNMATCHABLE)
+    def __repr__(self) -> str:
+        return f"CodeSeed(key_id={self.key_id!r})"
 
 
 class Peppers:
@@ -92,19 +96,23 @@ class Peppers:
         """Take over another's keys, for everybody who holds this object."""
         self._active, self._keys = newer._active, newer._keys  # noqa: SLF001 - one of our own
 
-    def mac(self, code: str, binding: CodeBinding) -> CodeMac:
-        """Return what is stored of a code, under the active pepper."""
-        return CodeMac(self._active, _digest(self._keys[self._active], code, binding))
+    @property
+    def active(self) -> str:
+        """The id of the pepper that makes codes."""
+        return self._active
 
-    def matches(self, stored: CodeMac, code: str, binding: CodeBinding) -> bool:
-        """Tell in constant time whether a code is the stored one.
+    def code(self, seed: CodeSeed, binding: CodeBinding, length: int) -> str | None:
+        """Return the code of that many decimal digits; None where its pepper was taken away."""
+        key = self._keys.get(seed.key_id)
+        if key is None:
+            return None
+        # Of 256 bits: that some codes are likelier than others shows in no number of tries.
+        return f"{int.from_bytes(_digest(key, seed.seed, binding)) % 10**length:0{length}}"
 
-        A code stored under a pepper that was taken away matches nothing.
-        """
-        key = self._keys.get(stored.key_id)
-        # The digest is computed in any case, so that time doesn't tell of missing keys.
-        digest = _digest(key or b"\0" * MIN_PEPPER_BYTES, code, binding)
-        return hmac.compare_digest(digest, stored.digest) and key is not None
+    def matches(self, seed: CodeSeed, binding: CodeBinding, code: str) -> bool:
+        """Tell in constant time whether a code is the one that `code` returns."""
+        expected = self.code(seed, binding, len(code))
+        return expected is not None and hmac.compare_digest(expected.encode(), code.encode())
 
     def tags(self, text: str) -> tuple[str, ...]:
         """Return 64 hex digits for a text that must be recognised but not be stored.
@@ -128,9 +136,13 @@ def _is_id(key_id: str) -> bool:
     return 0 < len(key_id) <= MAX_KEY_ID_LENGTH and key_id.isprintable()
 
 
-def _digest(key: bytes, code: str, binding: CodeBinding) -> bytes:
-    parts = (binding.challenge_id, binding.purpose, binding.address, code)
-    encoded = [part.encode() for part in parts]
-    # Lengths in front, so that no two different bindings give the same bytes.
-    message = b"".join(len(part).to_bytes(4) + part for part in encoded)
+def _digest(key: bytes, seed: bytes, binding: CodeBinding) -> bytes:
+    parts = (seed, *(each.encode() for each in _parts(binding)))
+    # Lengths in front, so that no two different bindings give the same bytes; another use of the
+    # key than tags', and no input is one of both (RFC 5869 §3.2).
+    message = b"mailtopic code\0" + b"".join(len(part).to_bytes(4) + part for part in parts)
     return hmac.digest(key, message, "sha256")
+
+
+def _parts(binding: CodeBinding) -> tuple[str, str, str]:
+    return binding.challenge_id, binding.purpose, binding.address

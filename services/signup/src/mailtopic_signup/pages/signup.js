@@ -17,6 +17,7 @@ const RUNNING = "mailtopic.signup";
 const POLL_MS = 1_000;
 const POLL_SLOWER_MS = 100; // added with every poll
 const POLL_MAX_MS = 5_000;
+const LONG_CODE_LENGTH = 16; // of the code in further mails of a day
 
 const byId = (id) => document.getElementById(id);
 const setting = (name) => Number(document.querySelector(`meta[name="mailtopic-${name}"]`).content);
@@ -245,7 +246,7 @@ async function isVerified() {
 async function submitCode() {
   const code = byId("code").value;
   clearError("code");
-  if (code.length !== CODE_LENGTH) {
+  if (code.length !== CODE_LENGTH && code.length !== LONG_CODE_LENGTH) {
     showError("code", () => language.text("codeIncomplete"));
     return;
   }
@@ -281,7 +282,7 @@ async function submitResend() {
 
 function keepDigits() {
   const input = byId("code");
-  const digits = asciiDigits(input.value).slice(0, CODE_LENGTH);
+  const digits = asciiDigits(input.value).slice(0, LONG_CODE_LENGTH);
   if (digits !== input.value) input.value = digits; // so a pasted "123 456" is taken
   clearError("code");
 }

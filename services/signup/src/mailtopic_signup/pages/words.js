@@ -54,7 +54,8 @@ export function describeCodeProblem(problem, language) {
   const left = problem.triesLeft;
   if (left === 0) return language.text("codeLocked");
   if (left !== null) return language.text("codeWrong", { count: left });
-  if (problem.kind === "locked") return waiting(problem, language, "lockedFor", "codeLocked");
+  if (problem.kind === "locked") return language.text("codeLocked");
+  if (problem.kind === "new-code-needed") return language.text("codeNeeded");
   if (problem.kind === "already-verified") return language.text("codeUsed");
   if (problem.kind === "expired") return language.text("codeExpired");
   return describeCommon(problem, language);

@@ -10,8 +10,12 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 BIN := .venv/bin
 TEST_ARGS ?=
 BENCH_ARGS ?=
-# The local cluster and the images are built by packages of the cluster tests.
-CLUSTER := PYTHONPATH=tests/cluster $(BIN)/python -m
+# kind on Docker or Podman; or the node of ordinary processes that the cluster tests have in CI.
+ifeq ($(MAILTOPIC_CLUSTER_MODE),node)
+CLUSTER := PYTHONPATH=tests/cluster $(BIN)/python -m localcluster
+else
+CLUSTER := $(BIN)/mailtopic cluster
+endif
 
 export UV_PYTHON_DOWNLOADS := never
 export UV_PYTHON := $(PYTHON)
@@ -33,20 +37,20 @@ demo: $(UV) ## Run the whole pipeline on this machine: Kafka, signup, senders, a
 ##@ Kubernetes
 
 .PHONY: cluster
-cluster: setup ## Bring up a local Kubernetes (kind, or one node without Docker)
-	@$(CLUSTER) localcluster up
+cluster: setup ## Bring up a local Kubernetes by kind, on Docker or Podman
+	@$(CLUSTER) up
 
 .PHONY: cluster-down
 cluster-down: setup ## Take the local Kubernetes down; nothing of it stays
-	@$(CLUSTER) localcluster down
+	@$(CLUSTER) down
 
 .PHONY: images
 images: setup ## Build the images and load them into the local cluster
-	@$(CLUSTER) imagebuild $(IMAGES)
+	@$(CLUSTER) images $(IMAGES)
 
 .PHONY: kind
 kind: cluster images ## Cluster, images, helm install, a sample, port-forwards: all of it
-	@$(CLUSTER) trial $(KIND_ARGS)
+	@$(CLUSTER) install $(KIND_ARGS)
 
 ##@ Develop
 
@@ -86,12 +90,12 @@ mail-servers: setup ## Fetch Debian's mail servers for their tests; nothing is i
 
 # By itself, after the others: a whole cluster beside them would take the time that they measure.
 .PHONY: test-cluster
-test-cluster: setup
-	$(BIN)/python -m pytest -m "cluster and not guarantees and not kind" tests/cluster
+test-cluster: setup ## Try images, charts and operator on a Kubernetes (20 minutes)
+	$(BIN)/python -m pytest -m "cluster and not guarantees and not kind" $(or $(TEST_ARGS),tests/cluster)
 
 .PHONY: test-kind
 test-kind: setup ## Try kind itself, where Docker or Podman runs (ten minutes)
-	$(BIN)/python -m pytest -m kind tests/cluster/test_kind.py
+	$(BIN)/python -m pytest -m kind $(or $(TEST_ARGS),tests/cluster/test_kind.py)
 
 .PHONY: bench
 bench: setup ## Measure ours beside others (an hour; BENCH_ARGS=--quick: minutes)

@@ -1,4 +1,4 @@
-"""What a newcomer types, from a clone to the mail, on a machine without Docker."""
+"""What a newcomer types, from a clone to the mail, with Docker or without."""
 
 import os
 import shutil
@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from localcluster.client import ClusterClient
-from localcluster.settings import Settings
+from mailtopic_cli.cluster.choice import running_engine
+from mailtopic_cli.cluster.settings import Settings
 from support.kube_release import RESTRICTED, Release
 from support.requirements import require
 
@@ -33,6 +34,8 @@ class Newcomer:
             for name, value in os.environ.items()
             if name not in {"KUBECONFIG", "MAILTOPIC_CLUSTER_DIR", "VIRTUAL_ENV", "PYTHONPATH"}
         }
+        if running_engine() is None:
+            environment["MAILTOPIC_CLUSTER_MODE"] = "node"
         began_s = time.monotonic()
         done = subprocess.run(  # noqa: S603 - the test's own commands
             command,

@@ -5,8 +5,6 @@ import os
 import re
 import shutil
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,11 +16,16 @@ import pytest
 import trustme
 from aiosmtplib import SMTP
 
-from imagebuild.builder import archive_of, opened_engine
-from imagebuild.catalogue import ROOT, Image, catalogue
-from imagebuild.commands import BuildError
-from imagebuild.engines import Buildah, choose_engine_name
-from imagebuild.pass_through import build_environment
+from localcluster.buildah import Buildah
+from localcluster.fixtures import localcluster
+from localcluster.parts import PARTS
+from mailtopic_cli.cluster.errors import ClusterError
+from mailtopic_cli.cluster.images.builder import archive_of
+from mailtopic_cli.cluster.images.catalogue import Image, catalogue
+from mailtopic_cli.cluster.images.engines import choose_engine
+from mailtopic_cli.cluster.images.pass_through import build_environment
+from mailtopic_cli.cluster.programs import Finished
+from mailtopic_cli.cluster.settings import REPOSITORY, Settings
 from mailtopic_cli.kafka_node import broker_answers
 from support.conditions import until
 from support.image_archive import Entry, ImageArchive
@@ -39,27 +42,23 @@ DEPLOYED = pytest.mark.parametrize("name", IMAGES)
 PROGRAM = pytest.mark.parametrize("name", PROGRAMS)
 
 
-def imagebuild(*arguments: str) -> "subprocess.CompletedProcess[str]":
+def build_images(*arguments: str) -> Finished:
     """Run `make images` without make, and leave whatever cluster there is alone."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "cluster")}
-    command = [sys.executable, "-m", "imagebuild", "--no-load", *arguments]
-    return subprocess.run(  # noqa: S603 - our own program
-        command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    return localcluster("images", "--no-load", *arguments, settings=Settings.from_environment())
 
 
 @pytest.fixture(scope="session")
 def engine() -> str:
     try:
-        return choose_engine_name()
-    except BuildError as error:
+        return choose_engine(PARTS.engines)
+    except ClusterError as error:
         require("cluster", " ".join(str(error).split()))
 
 
 @pytest.fixture(scope="session")
 def archives(engine: str) -> dict[str, ImageArchive]:
     del engine
-    done = imagebuild(*IMAGES)
+    done = build_images(*IMAGES)
     assert done.returncode == 0, done.stderr
     return {name: ImageArchive(archive_of(name)) for name in IMAGES}
 
@@ -142,7 +141,7 @@ def test_nothing_of_the_machine_that_built_it_is_in_an_image(
 ) -> None:
     settings = build_environment(os.environ, has_certificates=False)
     hosts = set(re.findall(r"://(?:[^/\s@]*@)?([^/\s:']+)", settings)) - {"pypi.org"}
-    needles = [str(ROOT), "/run/secrets/build-", *hosts]
+    needles = [str(REPOSITORY), "/run/secrets/build-", *hosts]
     assert archives[name].files_with([needle.encode() for needle in needles]) == []
     assert [needle for needle in needles if needle in archives[name].document] == []
     by_path = {entry.path: entry for entry in entries[name]}
@@ -321,7 +320,7 @@ def test_images_that_are_unchanged_are_not_built_again(figure: Figure) -> None:
     names = ["kafka", "inbox"]
     before = [archive_of(name).stat().st_mtime_ns for name in names]
     started_s = time.monotonic()
-    done = imagebuild(*names)
+    done = build_images(*names)
     figure(f"nothing to do: {time.monotonic() - started_s:.1f} s")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("unchanged") == len(names)
@@ -332,7 +331,7 @@ def test_what_a_build_is_told_about_its_index_reaches_no_layer(engine: str, tmp_
     context = tmp_path / "context"
     context.mkdir()
     base = "python:3.13-slim"
-    with opened_engine(engine) as opened:
+    with PARTS.engines[engine].opened(print) as opened:
         if isinstance(opened, Buildah):
             base = opened.output(
                 "images",

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from localcluster.choice import running_engine
 from localcluster.client import ClusterClient
-from localcluster.fixtures import localcluster
-from localcluster.programs import run
-from localcluster.settings import PACKAGE_HOME, Settings
+from localcluster.fixtures import environment_for, localcluster
+from mailtopic_cli.cluster.choice import running_engine
+from mailtopic_cli.cluster.programs import run
+from mailtopic_cli.cluster.settings import Settings
 from support.requirements import require
 
 pytestmark = [pytest.mark.kind, pytest.mark.timeout(600)]
@@ -94,12 +94,7 @@ def test_three_zones_come_up_once_survive_a_stop_and_leave_nothing(
 @contextmanager
 def starting(settings: Settings) -> Iterator["subprocess.Popen[bytes]"]:
     """Start a cluster of one node, as from a terminal: in a process group that heeds Ctrl-C."""
-    environment = {
-        **os.environ,
-        "KIND_NODES": "1",
-        "MAILTOPIC_CLUSTER_DIR": str(settings.state),
-        "PYTHONPATH": str(PACKAGE_HOME),
-    }
+    environment = {**environment_for(settings), "KIND_NODES": "1"}
     command = ["env", "--default-signal=INT", sys.executable, "-m", "localcluster", "up"]
     with subprocess.Popen(command, env=environment, start_new_session=True) as process:  # noqa: S603 - our own program
         yield process

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from localcluster.client import ClusterClient
-from localcluster.programs import Finished
+from mailtopic_cli.cluster.programs import Finished
 from support.kube_crds import crds_as_before
 from support.kube_release import RESTRICTED, Release
 from support.kustomize import OVERLAYS, SECRETS

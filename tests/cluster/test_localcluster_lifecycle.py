@@ -11,9 +11,9 @@ import pytest
 
 from localcluster import processes
 from localcluster.client import ClusterClient
-from localcluster.fixtures import bring_up, localcluster
-from localcluster.programs import run
-from localcluster.settings import PACKAGE_HOME, Settings
+from localcluster.fixtures import bring_up, environment_for, localcluster
+from localcluster.node_settings import NodeSettings
+from mailtopic_cli.cluster.programs import run
 from support.conditions import until
 
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -22,18 +22,18 @@ pytestmark = pytest.mark.usefixtures("one_node")
 
 
 @pytest.fixture
-def second(cluster: ClusterClient, tmp_path: Path) -> Iterator[Settings]:
+def second(cluster: ClusterClient, tmp_path: Path) -> Iterator[NodeSettings]:
     """A cluster's folder beside the one in use; what a failed test leaves there is taken down.
 
     It hangs on the first cluster, so that a machine that can't run any skips these as well.
     """
     assert cluster.kubeconfig.exists()
-    settings = Settings(tmp_path / "cluster")
+    settings = NodeSettings(tmp_path / "cluster")
     yield settings
     assert localcluster("down", settings=settings).returncode == 0
 
 
-def traces(settings: Settings) -> list[str]:
+def traces(settings: NodeSettings) -> list[str]:
     """Everything of this machine that a node could have left something in."""
     ours = [str(path) for path in _CGROUPS.rglob(settings.name)]
     of_node = [f"process {pid}" for pid in processes.node_pids(settings.state)]
@@ -50,7 +50,7 @@ def traces(settings: Settings) -> list[str]:
     ]
 
 
-def commands_about(settings: Settings) -> list[str]:
+def commands_about(settings: NodeSettings) -> list[str]:
     """The command lines that name the cluster's folder, this test's own aside."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -63,21 +63,16 @@ def commands_about(settings: Settings) -> list[str]:
     return found
 
 
-def started_up(settings: Settings) -> "subprocess.Popen[bytes]":
-    environment = {
-        **os.environ,
-        "MAILTOPIC_CLUSTER_DIR": str(settings.state),
-        "PYTHONPATH": str(PACKAGE_HOME),
-    }
+def started_up(settings: NodeSettings) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [sys.executable, "-m", "localcluster", "up"],
-        env=environment,
+        env=environment_for(settings),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
 
 
-def forwarders(settings: Settings) -> list[int]:
+def forwarders(settings: NodeSettings) -> list[int]:
     """The pids, as seen from outside, of the node's way in."""
     first = processes.first_pid(settings.state)
     if first is None:
@@ -94,7 +89,7 @@ def namespace_of(pid: int) -> Path | None:
         return None
 
 
-async def until_nothing_is_left(settings: Settings, before: list[str]) -> None:
+async def until_nothing_is_left(settings: NodeSettings, before: list[str]) -> None:
     """Anything left stays for ever; what other programs do meanwhile comes and goes."""
 
     def left() -> list[str]:
@@ -105,7 +100,7 @@ async def until_nothing_is_left(settings: Settings, before: list[str]) -> None:
     assert not settings.kubeconfig.exists()
 
 
-async def test_a_killed_node_leaves_nothing(second: Settings) -> None:
+async def test_a_killed_node_leaves_nothing(second: NodeSettings) -> None:
     before = traces(second)
     # bring_up reads the command's output to its end: the node doesn't hold it open.
     bring_up(second)
@@ -127,7 +122,7 @@ async def test_a_killed_node_leaves_nothing(second: Settings) -> None:
     assert "there is no cluster" in localcluster("down", settings=second).stdout
 
 
-async def test_a_killed_forwarder_ends_the_node_and_up_says_so(second: Settings) -> None:
+async def test_a_killed_forwarder_ends_the_node_and_up_says_so(second: NodeSettings) -> None:
     before = traces(second)
     with started_up(second) as up:
         await until(lambda: forwarders(second), "the node has its forwarder")
@@ -140,7 +135,7 @@ async def test_a_killed_forwarder_ends_the_node_and_up_says_so(second: Settings)
     await until_nothing_is_left(second, before)
 
 
-async def test_a_killed_up_leaves_what_the_next_command_cleans(second: Settings) -> None:
+async def test_a_killed_up_leaves_what_the_next_command_cleans(second: NodeSettings) -> None:
     before = traces(second)
     for _ in range(2):  # the second one begins with what the first one left
         with started_up(second) as up:
@@ -157,7 +152,7 @@ async def test_a_killed_up_leaves_what_the_next_command_cleans(second: Settings)
 
 
 async def test_a_part_that_fails_ends_up_with_its_log_and_leaves_nothing(
-    second: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    second: NodeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = traces(second)
     programs = tmp_path / "programs"
@@ -176,9 +171,11 @@ async def test_a_part_that_fails_ends_up_with_its_log_and_leaves_nothing(
 
 
 def test_a_given_cluster_is_used_and_never_taken_down(
-    cluster: ClusterClient, second: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    cluster: ClusterClient, second: NodeSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MAILTOPIC_TEST_KUBECONFIG", str(cluster.kubeconfig))
+    monkeypatch.setenv("PATH", cluster.environment["PATH"])
+    monkeypatch.delenv("MAILTOPIC_CLUSTER_MODE", raising=False)
     assert "mode: given" in bring_up(second).stdout
     assert "Ready" in ClusterClient(second).kubectl("get", "nodes")
     archive = tmp_path / "image.tar"
@@ -192,7 +189,7 @@ def test_a_given_cluster_is_used_and_never_taken_down(
     assert "Ready" in cluster.kubectl("get", "nodes")
 
 
-def test_a_process_that_only_looks_like_the_node_is_spared(second: Settings) -> None:
+def test_a_process_that_only_looks_like_the_node_is_spared(second: NodeSettings) -> None:
     name = "localcluster.node"
     with subprocess.Popen(  # noqa: S603 - our own interpreter
         [sys.executable, "-c", "input()", name, f"{second.state}-of-another"],

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from localcluster.client import ClusterClient
-from localcluster.settings import NODE_NAME
+from localcluster.node_settings import NODE_NAME, NodeSettings
 from support.ports import free_port
 from support.programs import answers
 
@@ -61,7 +61,7 @@ def test_a_volume_keeps_its_data_for_the_next_pod_and_goes_with_its_claim(
     )
 
     volume = cluster.get("pvc/data", namespace=namespace)["spec"]["volumeName"]
-    folder = cluster.settings.volumes / volume
+    folder = NodeSettings(cluster.settings.state).volumes / volume
     assert (folder / "letter").read_text() == "hello"
     cluster.kubectl("delete", "pod/reader", "pvc/data", "--namespace", namespace)
     cluster.wait(f"pv/{volume}", "delete", namespace=namespace)

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from localcluster.client import ClientError, ClusterClient
+from localcluster.client import ClusterClient
 from localcluster.policy import NamedPort, Pod, ruleset
-from localcluster.programs import run
+from mailtopic_cli.cluster.errors import ClientError
+from mailtopic_cli.cluster.programs import run
 
 pytestmark = pytest.mark.usefixtures("one_node")
 

@@ -1,6 +1,5 @@
 """`make kind`, after the cluster and the images: one command, until Ctrl-C."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,11 +12,11 @@ import httpx
 import pytest
 
 from localcluster.client import ClusterClient
-from localcluster.settings import PACKAGE_HOME
+from localcluster.fixtures import environment_for
+from mailtopic_cli.cluster.trial.ports import Ports
 from support.kube_crds import crds_as_before
 from support.kube_release import RESTRICTED, Release
 from support.ports import free_port_run
-from trial.ports import Ports
 
 _INSTALL_TIMEOUT_S = 240
 
@@ -56,13 +55,11 @@ def _trial(
     cluster: ClusterClient, namespace: str, ports: Ports, log: Path
 ) -> Iterator["subprocess.Popen[bytes]"]:
     environment = {
-        **os.environ,
-        "MAILTOPIC_CLUSTER_DIR": str(cluster.settings.state),
-        "PYTHONPATH": str(PACKAGE_HOME),
+        **environment_for(cluster.settings),
         "PYTHONUNBUFFERED": "1",
     }
     command = [
-        *(sys.executable, "-m", "trial"),
+        *(sys.executable, "-m", "localcluster", "install"),
         *(f"--namespace={namespace}", f"--port-base={ports.signup}"),
     ]
     with (

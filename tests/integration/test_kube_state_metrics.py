@@ -11,7 +11,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from localcluster.settings import cache_folder
+from localcluster.node_settings import cache_folder
 from localcluster.toolchain import Toolchain
 from mailtopic_cli.children import Child
 from support.api_server import ApiServer

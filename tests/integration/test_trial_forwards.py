@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from mailtopic_cli.cluster.errors import ClusterError
+from mailtopic_cli.cluster.trial.forwards import Forward, answers
+from mailtopic_cli.cluster.trial.ports import HOST, Ports
 from support.conditions import until
 from support.ports import free_ports
-from trial.errors import TrialError
-from trial.forwards import Forward, answers
-from trial.ports import HOST, Ports
 
 SERVER = """
 import http.server, os, pathlib, sys
@@ -86,5 +86,5 @@ def test_a_port_that_is_taken_is_named_with_the_way_out() -> None:
         taken.bind((HOST, 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(TrialError, match=rf"^port {port} for the inbox .*--port-base"):
+        with pytest.raises(ClusterError, match=rf"^port {port} for the inbox .*--port-base"):
             Ports(signup=free_ports(1)[0], inbox=port).check()

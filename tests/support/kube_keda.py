@@ -10,9 +10,9 @@ import yaml
 
 from localcluster.client import ClusterClient
 from localcluster.fixtures import localcluster
-from localcluster.programs import run
-from localcluster.settings import KEDA_ADAPTER_IMAGE, KEDA_IMAGE, TOOL_MODULES, cache_folder
+from localcluster.node_settings import KEDA_ADAPTER_IMAGE, KEDA_IMAGE, TOOL_MODULES, cache_folder
 from localcluster.toolchain import Toolchain
+from mailtopic_cli.cluster.programs import run
 from support.requirements import require
 
 NAMESPACE = "keda"

@@ -15,9 +15,10 @@ from typing import Any
 
 import yaml
 
-from localcluster.client import ClientError, ClusterClient
+from localcluster.client import ClusterClient
 from localcluster.fixtures import localcluster
 from localcluster.images import write_image
+from mailtopic_cli.cluster.errors import ClientError
 from support.kube_release import REPOSITORY, Release
 from support.prometheus import Prometheus
 from support.requirements import require

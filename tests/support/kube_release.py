@@ -13,7 +13,8 @@ from typing import Any
 
 import httpx
 
-from localcluster.client import ClientError, ClusterClient
+from localcluster.client import ClusterClient
+from mailtopic_cli.cluster.errors import ClientError
 
 REPOSITORY = Path(__file__).parents[2]
 CHART = REPOSITORY / "charts" / "mailtopic"

@@ -95,7 +95,8 @@ class SignupProcess:
 
     async def _is_ready(self) -> bool:
         assert self._running().returncode is None, self.log_file.read_text()
-        with contextlib.suppress(httpx.TransportError):
+        # While a part isn't there yet, the answer is a line of text and no JSON.
+        with contextlib.suppress(httpx.TransportError, json.JSONDecodeError):
             return (await self.ready())["database"] == "ok"
         return False
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .settings import CLUSTER_DOMAIN, DNS_IMAGE, DNS_SERVICE_IP, METRICS_IMAGE
+from .node_settings import CLUSTER_DOMAIN, DNS_IMAGE, DNS_SERVICE_IP, METRICS_IMAGE
 from .volumes import storage_class
 
 Manifest = dict[str, Any]

@@ -11,15 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .api import Api
+from .node_settings import GATE_SOCKET, NodeSettings
 from .policy_agent import GateServer, PolicyAgent
-from .settings import GATE_SOCKET, Settings
 from .volume_agent import VolumeAgent
 
 
 def main(state: str) -> None:
     """Work until the process is killed; the end of any thread is the end of the agent."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    settings = Settings(Path(state))
+    settings = NodeSettings(Path(state))
     api = Api(settings.pki / "agent.kubeconfig")
     policies = PolicyAgent(api)
     volumes = VolumeAgent(api, settings.volumes)

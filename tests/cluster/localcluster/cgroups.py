@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import ClusterError
+from mailtopic_cli.cluster.errors import ClusterError
 
 _MOUNT = Path("/sys/fs/cgroup")
 _NEEDED_V1 = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "pids")

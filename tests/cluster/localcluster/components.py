@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 
-from .settings import (
+from .node_settings import (
     API_PORT,
     CLUSTER_DOMAIN,
     ETCD_DATA,
@@ -12,7 +12,7 @@ from .settings import (
     NODE_NAME,
     POD_CIDR,
     SERVICE_CIDR,
-    Settings,
+    NodeSettings,
 )
 
 _ETCD_URL = "http://127.0.0.1:2379"
@@ -27,7 +27,7 @@ class Component:
     command: tuple[str, ...]
 
 
-def before_the_api(settings: Settings, listener_fd: int) -> list[Component]:
+def before_the_api(settings: NodeSettings, listener_fd: int) -> list[Component]:
     """What starts first; the last of them is the way in from the machine's loopback address."""
     return [
         _etcd(),
@@ -37,7 +37,7 @@ def before_the_api(settings: Settings, listener_fd: int) -> list[Component]:
     ]
 
 
-def behind_the_api(settings: Settings) -> list[Component]:
+def behind_the_api(settings: NodeSettings) -> list[Component]:
     """What starts when the API server is ready."""
     return [
         Component("agent", _python_module("agent", str(settings.state))),
@@ -75,7 +75,7 @@ def _etcd() -> Component:
     )
 
 
-def _api_server(settings: Settings) -> Component:
+def _api_server(settings: NodeSettings) -> Component:
     pki = settings.pki
     options = {
         "advertise-address": NODE_IP,
@@ -108,7 +108,7 @@ def _api_server(settings: Settings) -> Component:
     return Component("kube-apiserver", _command(settings, "kube-apiserver", options))
 
 
-def _controller_manager(settings: Settings) -> Component:
+def _controller_manager(settings: NodeSettings) -> Component:
     pki = settings.pki
     options = {
         **_controller_access(settings, "controller-manager"),
@@ -129,12 +129,12 @@ def _controller_manager(settings: Settings) -> Component:
     return Component("kube-controller-manager", command)
 
 
-def _scheduler(settings: Settings) -> Component:
+def _scheduler(settings: NodeSettings) -> Component:
     options = _controller_access(settings, "scheduler")
     return Component("kube-scheduler", _command(settings, "kube-scheduler", options))
 
 
-def _kubelet(settings: Settings) -> Component:
+def _kubelet(settings: NodeSettings) -> Component:
     options = {
         "config": f"{settings.config}/kubelet.yaml",
         "kubeconfig": f"{settings.pki}/kubelet.kubeconfig",
@@ -149,7 +149,7 @@ def _kubelet(settings: Settings) -> Component:
     return Component("kubelet", _command(settings, "kubelet", options))
 
 
-def _controller_access(settings: Settings, identity: str) -> dict[str, object]:
+def _controller_access(settings: NodeSettings, identity: str) -> dict[str, object]:
     path = f"{settings.pki}/{identity}.kubeconfig"
     return {
         "kubeconfig": path,
@@ -162,7 +162,7 @@ def _controller_access(settings: Settings, identity: str) -> dict[str, object]:
 
 
 def _command(
-    settings: Settings, program: str, options: dict[str, object] | dict[str, str | int]
+    settings: NodeSettings, program: str, options: dict[str, object] | dict[str, str | int]
 ) -> tuple[str, ...]:
     flags = (f"--{name}={value}" for name, value in options.items())
     return (f"{settings.node_bin}/{program}", *flags)

@@ -7,9 +7,11 @@ from typing import Any
 
 import yaml
 
+from mailtopic_cli.cluster.given import write_kubeconfig
+
 from .cgroups import CgroupTree
-from .kubeconfigs import kubeconfig, write_kubeconfig
-from .settings import (
+from .kubeconfigs import kubeconfig
+from .node_settings import (
     API_PORT,
     CLUSTER_DOMAIN,
     CNI_PLUGINS,
@@ -20,7 +22,7 @@ from .settings import (
     NODE_IP,
     PAUSE_IMAGE,
     POD_CIDR,
-    Settings,
+    NodeSettings,
 )
 
 _IDENTITIES = ("kubelet", "controller-manager", "scheduler", "proxy", "agent")
@@ -72,7 +74,7 @@ conf_dir = "{cni_conf}"
 """
 
 
-def write_config_files(settings: Settings, cgroups: CgroupTree) -> None:
+def write_config_files(settings: NodeSettings, cgroups: CgroupTree) -> None:
     """Write all of them into the cluster's folder."""
     folder = settings.config
     (folder / "cni").mkdir(parents=True)
@@ -88,7 +90,7 @@ def write_config_files(settings: Settings, cgroups: CgroupTree) -> None:
         write_kubeconfig(settings.pki / f"{identity}.kubeconfig", content)
 
 
-def _containerd(settings: Settings) -> str:
+def _containerd(settings: NodeSettings) -> str:
     return _CONTAINERD.format(
         root=settings.node / "containerd",
         socket=CONTAINERD_SOCKET,
@@ -118,7 +120,7 @@ def _cni_chain() -> dict[str, Any]:
     return {"cniVersion": "0.4.0", "name": "mailtopic", "plugins": [bridge, port_map, gate]}
 
 
-def _kubelet(settings: Settings, cgroups: CgroupTree) -> dict[str, Any]:
+def _kubelet(settings: NodeSettings, cgroups: CgroupTree) -> dict[str, Any]:
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -158,7 +160,7 @@ def _kubelet(settings: Settings, cgroups: CgroupTree) -> dict[str, Any]:
     }
 
 
-def _kube_proxy(settings: Settings) -> dict[str, Any]:
+def _kube_proxy(settings: NodeSettings) -> dict[str, Any]:
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",

@@ -6,14 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
+from mailtopic_cli.cluster.clients import link
+from mailtopic_cli.cluster.errors import PrerequisiteError
+from mailtopic_cli.cluster.programs import Finished, run
+from mailtopic_cli.cluster.settings import Settings
 from support.requirements import require
 
 from .client import ClusterClient
-from .errors import EXIT_CODE_PREREQUISITES
-from .programs import Finished, run
-from .settings import PACKAGE_HOME, PROBE_IMAGE, Settings, cache_folder
+from .node_settings import PACKAGE_HOME, PROBE_IMAGE, cache_folder
 from .toolchain import Toolchain
 
+GIVEN_VARIABLE = "MAILTOPIC_TEST_KUBECONFIG"
 _TEST_TIMEOUT_S = 300
 
 
@@ -24,14 +27,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(_TEST_TIMEOUT_S, func_only=True))
 
 
-def localcluster(*arguments: str, settings: Settings) -> Finished:
+def localcluster(*arguments: str, settings: Settings, timeout_s: float | None = None) -> Finished:
     """Run the cluster's command, as a developer would."""
-    environment = {
+    command = [sys.executable, "-m", "localcluster", *arguments]
+    return run(*command, env=environment_for(settings), timeout_s=timeout_s)
+
+
+def environment_for(settings: Settings) -> dict[str, str]:
+    """Return the environment in which the cluster's command works on this folder."""
+    given = os.environ.get(GIVEN_VARIABLE)
+    return {
         **os.environ,
+        **({"KUBECONFIG": given} if given else {}),
         "MAILTOPIC_CLUSTER_DIR": str(settings.state),
         "PYTHONPATH": str(PACKAGE_HOME),
     }
-    return run(sys.executable, "-m", "localcluster", *arguments, env=environment)
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +49,10 @@ def cluster() -> Iterator[ClusterClient]:
     """The cluster that is up; else one that is brought up now and taken down in the end."""
     settings = Settings.from_environment()
     was_up = "up already" in bring_up(settings).stdout
+    if not (settings.bin / "helm3").exists():
+        toolchain = Toolchain(cache_folder(), print)
+        toolchain.ensure("clients")
+        link(settings, "helm3", toolchain.program("helm3"))
     yield ClusterClient(settings)
     if not was_up:
         down = localcluster("down", settings=settings)
@@ -69,7 +83,7 @@ def probe_image(cluster: ClusterClient) -> str:
 def bring_up(settings: Settings) -> Finished:
     """Bring a cluster up; skip the test where the machine can't, fail it where `up` fails."""
     up = localcluster("up", settings=settings)
-    if up.returncode == EXIT_CODE_PREREQUISITES:
+    if up.returncode == PrerequisiteError.exit_code:
         require("cluster", " ".join(up.stderr.split()))
     if up.returncode:
         pytest.fail(f"the cluster can't be brought up: {up.stderr}", pytrace=False)

@@ -12,7 +12,7 @@ import contextlib
 import socket
 import sys
 
-from .settings import API_PORT, NODE_IP
+from .node_settings import API_PORT, NODE_IP
 
 _CHUNK_BYTES = 64 * 1024
 

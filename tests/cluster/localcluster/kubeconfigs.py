@@ -43,14 +43,5 @@ def kubeconfig(*, pki: Path, identity: str, server: str) -> str:
     return yaml.safe_dump(document, sort_keys=False)
 
 
-def write_kubeconfig(path: Path, content: str) -> None:
-    """Write the file so that only its owner may read it; readers see all of it or nothing."""
-    part = path.with_name(f"{path.name}.part")
-    part.unlink(missing_ok=True)
-    part.touch(mode=0o600)
-    part.write_text(content)
-    part.replace(path)
-
-
 def _encoded(path: Path) -> str:
     return base64.b64encode(path.read_bytes()).decode("ascii")

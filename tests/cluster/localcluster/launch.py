@@ -10,20 +10,26 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from mailtopic_cli.cluster.errors import ClusterError
+from mailtopic_cli.cluster.given import write_kubeconfig
+
 from . import processes
 from .api import Api, ApiError
 from .cgroups import CgroupTree
 from .config_files import write_config_files
-from .errors import ClusterError, NodeEndedError
-from .kubeconfigs import kubeconfig, write_kubeconfig
+from .kubeconfigs import kubeconfig
+from .node_settings import NODE_NAME, PACKAGE_HOME, NodeSettings
 from .pki import write_pki
-from .settings import NODE_NAME, PACKAGE_HOME, Settings
 from .toolchain import MODULES, Toolchain
 
 _POLL_S = 0.1
 _TIMEOUT_S = 180
 _LOG_TAIL_LINES = 15
 _NAMESPACES = ("--mount", "--net", "--pid", "--ipc", "--uts")
+
+
+class NodeEndedError(ClusterError):
+    """The node, or a part of it, ended by itself; the text names the part and quotes its log."""
 
 
 class Launch:
@@ -34,7 +40,7 @@ class Launch:
         toolchain: the built programs.
     """
 
-    def __init__(self, settings: Settings, toolchain: Toolchain) -> None:
+    def __init__(self, settings: NodeSettings, toolchain: Toolchain) -> None:
         self._settings = settings
         self._toolchain = toolchain
         self._cgroups = CgroupTree(settings.name)
@@ -121,7 +127,7 @@ class Launch:
         return "".join(_tail(self._settings.logs / f"{name}.log") for name in ("kubelet", "node"))
 
 
-def describe_end(settings: Settings) -> str:
+def describe_end(settings: NodeSettings) -> str:
     """Say which part of the node ended, with the last lines of its log."""
     if settings.failure_file.exists():
         failure = json.loads(settings.failure_file.read_text())
@@ -153,7 +159,7 @@ def is_available(api: Api, deployment: str) -> bool:
     return bool(status.get("availableReplicas"))
 
 
-def clean(settings: Settings) -> bool:
+def clean(settings: NodeSettings) -> bool:
     """Take the node down, or what a crash left of it; tell whether there was anything.
 
     The kernel frees mounts, interfaces and packet filter rules with the namespaces; what is left to

@@ -19,10 +19,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
+from mailtopic_cli.cluster.programs import output_of
+
 from . import cgroups
 from .components import Component, before_the_api, behind_the_api
-from .programs import run_checked
-from .settings import (
+from .node_settings import (
     API_PORT,
     CNI_PLUGINS,
     KUBELET_ROOT,
@@ -30,7 +31,7 @@ from .settings import (
     NODE_NAME,
     NODE_NETWORK_BITS,
     PACKAGE_HOME,
-    Settings,
+    NodeSettings,
 )
 
 _POLL_S = 0.05
@@ -63,7 +64,7 @@ def cni_plugin_folder() -> Path | None:
 class Node:
     """The running parts of the node."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: NodeSettings) -> None:
         self._settings = settings
         # Kept, because the end of a process whose Popen is gone may be taken note of by the next
         # Popen, and by nobody else.
@@ -126,7 +127,7 @@ def _is_ready(context: ssl.SSLContext) -> bool:
         connection.close()
 
 
-def arrange_mounts(settings: Settings) -> None:
+def arrange_mounts(settings: NodeSettings) -> None:
     """Give the node folders of its own where programs insist on fixed ones.
 
     /run is new, /var/lib shows the machine's and keeps what is written, /var/log is the cluster's.
@@ -134,8 +135,8 @@ def arrange_mounts(settings: Settings) -> None:
     # A folder that is about to be covered stays reachable through its descriptor.
     state_fd = os.open(settings.state, os.O_PATH)
     # The kubelet's mounts of secrets and volumes must reach containerd's containers.
-    run_checked("mount", "--make-rshared", "/")
-    run_checked("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
+    output_of("mount", "--make-rshared", "/")
+    output_of("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
     inner = Path("/run/mailtopic")
     for folder in (inner, Path("/run/lock"), Path("/run/containerd")):
         folder.mkdir()
@@ -143,18 +144,18 @@ def arrange_mounts(settings: Settings) -> None:
     for part in ("upper", "work"):
         (overlay / part).mkdir(parents=True)
     options = f"lowerdir=/var/lib,upperdir={overlay}/upper,workdir={overlay}/work"
-    run_checked("mount", "-t", "overlay", "-o", options, "overlay", "/var/lib")
+    output_of("mount", "-t", "overlay", "-o", options, "overlay", "/var/lib")
     if settings.state.is_relative_to("/var/lib"):
         settings.state.mkdir(parents=True, exist_ok=True)
-        run_checked("mount", "--bind", f"/proc/1/fd/{state_fd}", str(settings.state))
+        output_of("mount", "--bind", f"/proc/1/fd/{state_fd}", str(settings.state))
     os.close(state_fd)
     _bind(settings.node / "kubelet", KUBELET_ROOT)
-    run_checked("mount", "--make-rshared", str(KUBELET_ROOT))
+    output_of("mount", "--make-rshared", str(KUBELET_ROOT))
     _bind(settings.node / "log", Path("/var/log"))
     for number, (knob, value) in enumerate(_MACHINE_SYSCTLS.items()):
         stand_in = inner / f"sysctl-{number}"
         stand_in.write_text(f"{value}\n")
-        run_checked("mount", "--bind", str(stand_in), f"/proc/sys/{knob}")
+        output_of("mount", "--bind", str(stand_in), f"/proc/sys/{knob}")
 
 
 def arrange_cni_plugins() -> None:
@@ -177,12 +178,12 @@ def arrange_network() -> None:
     The route leads nowhere, and is needed: without one the kernel won't even send what kube-proxy
     would redirect to a pod.
     """
-    run_checked("ip", "link", "set", "lo", "up")
-    run_checked("ip", "link", "add", "node0", "type", "veth", "peer", "name", "node1")
-    run_checked("ip", "address", "add", f"{NODE_IP}/{NODE_NETWORK_BITS}", "dev", "node0")
+    output_of("ip", "link", "set", "lo", "up")
+    output_of("ip", "link", "add", "node0", "type", "veth", "peer", "name", "node1")
+    output_of("ip", "address", "add", f"{NODE_IP}/{NODE_NETWORK_BITS}", "dev", "node0")
     for interface in ("node0", "node1"):
-        run_checked("ip", "link", "set", interface, "up")
-    run_checked("ip", "route", "add", "default", "dev", "node0")
+        output_of("ip", "link", "set", interface, "up")
+    output_of("ip", "route", "add", "default", "dev", "node0")
     for knob, value in _NODE_SYSCTLS.items():
         Path("/proc/sys", knob).write_text(value)
 
@@ -190,16 +191,16 @@ def arrange_network() -> None:
 def _bind(source: Path, target: Path) -> None:
     source.mkdir(exist_ok=True)
     target.mkdir(exist_ok=True)
-    run_checked("mount", "--bind", str(source), str(target))
+    output_of("mount", "--bind", str(source), str(target))
 
 
 def main(state: str, listener_fd: int) -> NoReturn:
     """Be the node."""
-    settings = Settings(Path(state))
+    settings = NodeSettings(Path(state))
     os.environ["PYTHONPATH"] = str(PACKAGE_HOME)
-    run_checked("hostname", NODE_NAME)
+    output_of("hostname", NODE_NAME)
     if cgroups.CgroupTree(settings.name).is_v2:
-        run_checked("mount", "-t", "cgroup2", "cgroup2", "/sys/fs/cgroup")
+        output_of("mount", "-t", "cgroup2", "cgroup2", "/sys/fs/cgroup")
         cgroups.become_root_of_cgroup_namespace()
     arrange_mounts(settings)
     arrange_cni_plugins()

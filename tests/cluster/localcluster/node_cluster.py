@@ -1,4 +1,4 @@
-"""The one-node cluster: what the commands do when there is neither a cluster given nor kind."""
+"""The one-node cluster: what CI and machines without Docker have in place of kind."""
 
 import json
 import time
@@ -7,16 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from mailtopic_cli.cluster.clients import link
+from mailtopic_cli.cluster.errors import ClusterError, PrerequisiteError
+from mailtopic_cli.cluster.programs import Finished, Report, run
+
 from . import processes
 from .addons import manifests
 from .api import Api, ApiError
 from .cgroups import CgroupTree
-from .errors import ClusterError, PrerequisiteError
 from .launch import Launch, clean, describe_end, is_available, is_node_ready
+from .node_settings import CONTAINERD_SOCKET, NodeSettings
 from .prerequisites import extend_path, problems
-from .programs import Finished, run
-from .settings import CONTAINERD_SOCKET, Settings
-from .toolchain import MODULES, Report, Toolchain
+from .toolchain import MODULES, Toolchain
 
 # How long a complete node may be busy with other things before `up` calls that an error.
 _PATIENCE_S = 60
@@ -36,7 +38,7 @@ class NodeCluster:
 
     mode = "node"
 
-    def __init__(self, settings: Settings, toolchain: Toolchain, report: Report) -> None:
+    def __init__(self, settings: NodeSettings, toolchain: Toolchain, report: Report) -> None:
         self._settings = settings
         self._toolchain = toolchain
         self._report = report
@@ -51,6 +53,7 @@ class NodeCluster:
         if self._is_complete():
             self._wait_until_ready_again()
             self._report("the cluster is up already")
+            link_clients(self._settings, self._toolchain)
             return
         if missing := problems(CgroupTree(self._settings.name)):
             lines = "".join(f"\n  - {line}" for line in missing)
@@ -69,6 +72,7 @@ class NodeCluster:
         except BaseException:
             clean(self._settings)
             raise
+        link_clients(self._settings, self._toolchain)
 
     def down(self) -> None:
         """Take the cluster down; nothing of it being there is fine."""
@@ -196,6 +200,13 @@ class NodeCluster:
         began_s = time.monotonic()
         yield
         self._report(f"{what:<32} {time.monotonic() - began_s:5.1f} s")
+
+
+def link_clients(settings: NodeSettings, toolchain: Toolchain) -> None:
+    """Put kubectl and both Helms, of our own build, into the cluster's folder."""
+    toolchain.ensure("kubernetes", "clients")
+    for name in ("kubectl", "helm", "helm3"):
+        link(settings, name, toolchain.program(name))
 
 
 def _unready(pods: list[dict[str, Any]]) -> list[str]:

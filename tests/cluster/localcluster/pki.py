@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from .settings import API_SERVICE_IP, CLUSTER_DOMAIN, NODE_IP, NODE_NAME
+from .node_settings import API_SERVICE_IP, CLUSTER_DOMAIN, NODE_IP, NODE_NAME
 
 _LIFETIME = dt.timedelta(days=365)
 # A clock that stands a little behind must not find the certificates too young.

@@ -7,10 +7,11 @@ import socketserver
 import threading
 from pathlib import Path
 
+from mailtopic_cli.cluster.programs import output_of
+
 from .api import Api, ApiError
 from .pods import PodBook
 from .policy import ruleset
-from .programs import run_checked
 from .watching import Watched
 
 _log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class PolicyAgent:
         """Apply after each change, for ever.
 
         Raises:
-            RuntimeError: nft refuses the rules.
+            ClusterError: nft refuses the rules.
         """
         while True:
             self._changed.wait()
@@ -72,7 +73,7 @@ class PolicyAgent:
         pods = self._book.current(self._pods.snapshot())
         text = ruleset(pods, namespaces, self._policies.snapshot())
         if text != self._applied:
-            run_checked("nft", "-f", "-", text=text)
+            output_of("nft", "-f", "-", text=text)
             self._applied = text
             _log.info("applied a table of %d chains", text.count("chain "))
 

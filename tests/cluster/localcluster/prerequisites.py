@@ -8,9 +8,10 @@ import shutil
 import sys
 from pathlib import Path
 
+from mailtopic_cli.cluster.programs import run
+
 from .cgroups import CgroupTree
 from .node import cni_plugin_folder
-from .programs import run
 
 _PACKAGES = {
     "etcd": "etcd-server",

@@ -11,7 +11,7 @@ import select
 import signal
 from pathlib import Path
 
-from .errors import ClusterError
+from mailtopic_cli.cluster.errors import ClusterError
 
 # On a busy machine the end of some hundred processes takes its time.
 _END_TIMEOUT_S = 60

@@ -8,15 +8,16 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import ClusterError, PrerequisiteError
+from mailtopic_cli.cluster.errors import ClusterError, PrerequisiteError
+from mailtopic_cli.cluster.programs import Report, run
+
 from .images import write_image
-from .programs import run
-from .settings import (
+from .node_settings import (
     DNS_IMAGE,
     KEDA_ADAPTER_IMAGE,
     KEDA_IMAGE,
@@ -25,8 +26,6 @@ from .settings import (
     PROBE_IMAGE,
     TOOL_MODULES,
 )
-
-Report = Callable[[str], object]
 
 # A change of what is done with the sources makes what was built before a stranger.
 _RECIPE = "2"

@@ -7,7 +7,7 @@ to it, and without one only root may write, as on a fresh disk. Its size is not 
 from pathlib import Path
 from typing import Any
 
-from .settings import NODE_NAME, PROVISIONER, STORAGE_CLASS
+from .node_settings import NODE_NAME, PROVISIONER, STORAGE_CLASS
 
 _SELECTED_NODE = "volume.kubernetes.io/selected-node"
 _PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"

@@ -1,11 +1,37 @@
 """What is brought into a cluster, and when."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from imagebuild.delivery import Target, find_target
-from localcluster.settings import Settings
+from mailtopic_cli.cluster.images.builder import Built
+from mailtopic_cli.cluster.images.delivery import deliver
+from mailtopic_cli.cluster.settings import Settings
+
+
+@dataclass
+class Loaded:
+    """A cluster that notes what is loaded into it."""
+
+    mode: str = "kind"
+    serves: bool = True
+    names: list[str] = field(default_factory=list)
+
+    def up(self) -> None:
+        """Do nothing."""
+
+    def down(self) -> None:
+        """Do nothing."""
+
+    def load(self, archives: list[Path]) -> None:
+        self.names += [archive.stem for archive in archives]
+
+    def is_up(self) -> bool:
+        return self.serves
+
+    def describe(self) -> list[str]:
+        return []
 
 
 @pytest.fixture
@@ -15,37 +41,47 @@ def settings(tmp_path: Path) -> Settings:
     return settings
 
 
-def test_where_no_cluster_was_brought_up_there_is_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Settings, "from_environment", lambda: Settings(tmp_path))
-    assert find_target() == "no cluster is up"
+def built(**fingerprints: str) -> list[Built]:
+    return [Built(name, name, value, 1, 1) for name, value in fingerprints.items()]
+
+
+def delivered(settings: Settings, **fingerprints: str) -> list[str]:
+    cluster = Loaded()
+    deliver(built(**fingerprints), cluster, settings, str)
+    return cluster.names
 
 
 def test_an_image_is_delivered_once_in_each_form(settings: Settings) -> None:
-    target = Target(settings)
-    assert target.lacks({"inbox": "1", "kafka": "1"}) == ["inbox", "kafka"]
-    target.note({"inbox": "1", "kafka": "1"})
-    assert target.lacks({"inbox": "1", "kafka": "1"}) == []
-    assert target.lacks({"inbox": "2"}) == ["inbox"]
-    target.note({"inbox": "2"})
-    assert Target(settings).lacks({"inbox": "2", "kafka": "1"}) == []
+    assert delivered(settings, inbox="1", kafka="1") == ["inbox", "kafka"]
+    assert delivered(settings, inbox="1", kafka="1") == []
+    assert delivered(settings, inbox="2") == ["inbox"]
+    assert delivered(settings, inbox="2", kafka="1") == []
 
 
 def test_a_new_cluster_in_the_same_place_has_nothing(settings: Settings) -> None:
-    Target(settings).note({"inbox": "1"})
+    delivered(settings, inbox="1")
     settings.kubeconfig.write_text("keys of the second cluster")
-    assert Target(settings).lacks({"inbox": "1"}) == ["inbox"]
+    assert delivered(settings, inbox="1") == ["inbox"]
 
 
 def test_a_note_that_cannot_be_read_counts_as_none(settings: Settings) -> None:
     (settings.state / "delivered.json").write_text("{")
-    assert Target(settings).lacks({"inbox": "1"}) == ["inbox"]
+    assert delivered(settings, inbox="1") == ["inbox"]
 
 
-def test_a_cluster_that_was_given_gets_its_images_from_a_registry(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("cluster", "reason"),
+    [
+        (None, "no cluster is up"),
+        (Loaded("given"), "push the images where it pulls from"),
+        (Loaded(serves=False), "the cluster doesn't answer"),
+    ],
+)
+def test_where_nothing_can_be_loaded_the_reason_is_said(
+    cluster: Loaded | None, reason: str, settings: Settings
 ) -> None:
-    settings.mode_file.write_text("given\n")
-    monkeypatch.setattr(Settings, "from_environment", lambda: settings)
-    assert find_target() == "the cluster was given: push the images where it pulls from"
+    said: list[str] = []
+    deliver(built(inbox="1"), cluster, settings, said.append)
+    assert reason in said[0]
+    assert cluster is None or cluster.names == []
+    assert not settings.delivered_file.exists()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from imagebuild.dockerfile import Instruction, context_sources, read_dockerfile
+from mailtopic_cli.cluster.images.dockerfile import Instruction, context_sources, read_dockerfile
 
 TEXT = """\
 # a comment

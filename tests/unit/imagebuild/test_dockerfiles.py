@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.catalogue import ROOT, Image, catalogue
-from imagebuild.dockerfile import Instruction, context_sources, read_dockerfile
+from mailtopic_cli.cluster.images.catalogue import Image, catalogue
+from mailtopic_cli.cluster.images.dockerfile import Instruction, context_sources, read_dockerfile
+from mailtopic_cli.cluster.settings import REPOSITORY
 
 IMAGES = {image.name: image for image in catalogue()}
 MEMBERS = [name for name in IMAGES if name != "kafka"]
@@ -17,7 +18,7 @@ LABELS = {"title", "description", "version", "revision", "licenses"}
 
 
 def instructions(image: Image) -> list[Instruction]:
-    return read_dockerfile(ROOT / image.dockerfile)
+    return read_dockerfile(REPOSITORY / image.dockerfile)
 
 
 def arguments(image: Image, keyword: str) -> list[str]:
@@ -31,7 +32,7 @@ def final_stage(image: Image) -> list[Instruction]:
 
 
 def test_there_is_an_image_for_every_member_that_is_deployed() -> None:
-    dockerfiles = {path.parent for path in (ROOT / "services").glob("*/Dockerfile")}
+    dockerfiles = {path.parent for path in (REPOSITORY / "services").glob("*/Dockerfile")}
     assert {folder.name for folder in dockerfiles} | {"operator", "kafka"} == set(IMAGES)
 
 
@@ -77,24 +78,24 @@ def test_nothing_is_fetched_by_an_instruction_other_than_run(image: Image) -> No
 def test_every_copied_path_is_there_and_passes_dockerignore(name: str) -> None:
     admitted = {
         line.removeprefix("!")
-        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        for line in (REPOSITORY / ".dockerignore").read_text().splitlines()
         if line.startswith("!")
     }
     sources = context_sources(instructions(IMAGES[name]))
     assert sources
     for source in sources:
-        assert (ROOT / source).exists(), source
+        assert (REPOSITORY / source).exists(), source
         assert Path(source).parts[0] in admitted, source
 
 
 @MEMBER
 def test_only_the_members_that_a_member_needs_are_copied(name: str) -> None:
-    copied = {s for s in context_sources(instructions(IMAGES[name])) if (ROOT / s).is_dir()}
-    assert copied == {str(folder.relative_to(ROOT)) for folder in needed(member_folder(name))}
+    copied = {s for s in context_sources(instructions(IMAGES[name])) if (REPOSITORY / s).is_dir()}
+    assert copied == {str(folder.relative_to(REPOSITORY)) for folder in needed(member_folder(name))}
 
 
 def member_folder(name: str) -> Path:
-    return ROOT / "operator" if name == "operator" else ROOT / "services" / name
+    return REPOSITORY / "operator" if name == "operator" else REPOSITORY / "services" / name
 
 
 def needed(folder: Path) -> set[Path]:
@@ -110,7 +111,7 @@ def needed(folder: Path) -> set[Path]:
 
 @MEMBER
 def test_the_same_uv_as_on_a_developers_machine_installs_what_the_lock_names(name: str) -> None:
-    makefile = (ROOT / "Makefile").read_text()
+    makefile = (REPOSITORY / "Makefile").read_text()
     version = re.search(r"^UV_VERSION := (\S+)$", makefile, re.MULTILINE)
     assert version
     assert f"UV_VERSION={version[1]}" in arguments(IMAGES[name], "ARG")
@@ -140,7 +141,7 @@ def test_the_dockerfiles_of_the_members_differ_in_names_only() -> None:
 
 
 def shape_of(image: Image) -> str:
-    lines = (ROOT / image.dockerfile).read_text().replace(f"mailtopic-{image.name}", "@")
+    lines = (REPOSITORY / image.dockerfile).read_text().replace(f"mailtopic-{image.name}", "@")
     kept = [
         line
         for line in lines.splitlines()

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.builder import fingerprint_of
-from imagebuild.catalogue import catalogue
-from imagebuild.fingerprint import fingerprint
+from mailtopic_cli.cluster.images.builder import fingerprint_of
+from mailtopic_cli.cluster.images.catalogue import catalogue
+from mailtopic_cli.cluster.images.fingerprint import fingerprint
 
 
 @pytest.fixture

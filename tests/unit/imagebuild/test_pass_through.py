@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.pass_through import build_environment, build_secrets
+from mailtopic_cli.cluster.images.pass_through import build_environment, build_secrets
 
 URL = "https://user:word@index.example/simple"
 

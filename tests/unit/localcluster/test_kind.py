@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from localcluster.choice import choose, current
-from localcluster.errors import ClusterError
-from localcluster.kind import KindCluster
-from localcluster.kind_config import kind_config
-from localcluster.settings import Settings
-from localcluster.toolchain import Toolchain
+from mailtopic_cli.cluster.choice import CLUSTERS, choose, current
+from mailtopic_cli.cluster.errors import ClusterError, PrerequisiteError
+from mailtopic_cli.cluster.kind import KindCluster
+from mailtopic_cli.cluster.kind_config import kind_config
+from mailtopic_cli.cluster.settings import KIND_CONFIG, Settings
 
 # Keeps its clusters in a file; a node runs unless its name is in the file `stopped`.
 KIND = """
@@ -20,15 +19,19 @@ case "$1 $2" in
   "get clusters") cat "$STATE/clusters" 2>/dev/null; exit 0 ;;
   "get nodes") if [ -e "$STATE/late-node" ]; then rm "$STATE/late-node"; touch "$STATE/clusters"; fi
     if [ -e "$STATE/clusters" ]; then echo "$4-control-plane"; echo "$4-worker"; fi ;;
-  "create cluster") [ ! -e "$STATE/no-room" ] || { echo "no room" >&2; exit 1; }
+  "create cluster")
+    [ ! -e "$STATE/engine-stops" ] || { touch "$STATE/no-engine"; echo EOF >&2; exit 1; }
+    [ ! -e "$STATE/no-room" ] || { echo "no room" >&2; exit 1; }
     while [ "$1" != --name ]; do shift; done; echo "$2" >"$STATE/clusters" ;;
-  "delete cluster") rm -f "$STATE/clusters" ;;
+  "delete cluster") [ ! -e "$STATE/no-engine" ] || { echo "Cannot connect" >&2; exit 1; }
+    rm -f "$STATE/clusters" ;;
 esac
 """
 DOCKER = """
 echo "docker $*" >>"$STATE/calls"
 [ ! -e "$STATE/no-engine" ] || exit 1
 case "$1" in
+  info) cat "$STATE/info" ;;
   inspect) shift 3
     for node; do grep -qx "$node" "$STATE/stopped" && echo false || echo true; done ;;
   start) : >"$STATE/stopped" ;;
@@ -46,12 +49,13 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for folder in (state, programs):
         folder.mkdir()
     (state / "stopped").touch()
-    for name, script in (("kind", KIND), ("docker", DOCKER)):
+    (state / "info").write_text("{}")
+    for name, script in (("kind", KIND), ("docker", DOCKER), ("helm", "echo v4.0.0")):
         program = programs / name
         program.write_text(f"#!/bin/sh\nSTATE={state}\n{script}")
         program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
-    for variable in ("KIND_NODES", "KIND_IMAGE", "KUBECONFIG", "MAILTOPIC_TEST_KUBECONFIG"):
+    for variable in ("KIND_NODES", "KIND_IMAGE", "KUBECONFIG", "MAILTOPIC_CLUSTER_MODE"):
         monkeypatch.delenv(variable, raising=False)
     return state
 
@@ -65,8 +69,8 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def kind(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> KindCluster:
-    monkeypatch.setattr("localcluster.kind._LATE_S", 0.5)
-    monkeypatch.setattr("localcluster.kind._POLL_S", 0.05)
+    monkeypatch.setattr("mailtopic_cli.cluster.kind._LATE_S", 0.5)
+    monkeypatch.setattr("mailtopic_cli.cluster.kind._POLL_S", 0.05)
     return KindCluster(settings, str, "docker")
 
 
@@ -154,16 +158,17 @@ def test_stopped_nodes_are_started_again(
 
 
 def test_an_engine_that_stopped_is_named(
-    world: Path, settings: Settings, kind: KindCluster, tmp_path: Path
+    world: Path, settings: Settings, kind: KindCluster
 ) -> None:
     kind.up()
     settings.mode_file.write_text("kind\n")
     (world / "no-engine").touch()
-    toolchain = Toolchain(tmp_path / "cache", str)
-    assert choose(settings, toolchain, str).mode == "kind", "no second cluster beside it"
-    assert not current(settings, toolchain, str).is_up()
-    with pytest.raises(ClusterError, match=r"docker \w+ failed|docker does not answer"):
-        choose(settings, toolchain, str).up()
+    assert choose(settings, CLUSTERS, str).mode == "kind", "no second cluster beside it"
+    noted = current(settings, CLUSTERS, str)
+    assert noted is not None
+    assert not noted.is_up()
+    with pytest.raises(ClusterError, match="docker does not answer: start it"):
+        choose(settings, CLUSTERS, str).up()
 
 
 @pytest.mark.parametrize(("client", "taken"), [("v1.33.1", "machine"), ("v1.32.9", "node")])
@@ -189,4 +194,60 @@ def test_a_number_of_nodes_that_there_is_not_is_refused(nodes: str) -> None:
 
 @pytest.mark.parametrize(("environment", "count"), [({}, 3), ({"KIND_NODES": "1"}, 1)])
 def test_a_small_machine_can_have_one_node(environment: Mapping[str, str], count: int) -> None:
-    assert len(yaml.safe_load(kind_config(environment))["nodes"]) == count
+    assert len(yaml.safe_load(kind_config(environment)[0])["nodes"]) == count
+
+
+def test_a_cut_configuration_is_the_whole_one_but_for_its_nodes() -> None:
+    whole = yaml.safe_load(KIND_CONFIG.read_text())
+    text, count = kind_config({"KIND_NODES": "2"})
+    assert (yaml.safe_load(text), count) == ({**whole, "nodes": whole["nodes"][:2]}, 2)
+
+
+@pytest.mark.parametrize(
+    ("info", "advice"),
+    [
+        (
+            '{"MemTotal": 2147483648}',
+            r"docker has 2.0 GiB of memory .* 3.5 .*KIND_NODES=1",
+        ),
+        ('{"host": {"memTotal": 1073741824}}', "1.0 GiB of memory"),
+        ('{"DockerRootDir": "/proc"}', r"docker has 0.0 GiB of disk to give, and 9.0 GiB"),
+        ('{"store": {"graphRoot": "/proc"}}', "0.0 GiB of disk"),
+    ],
+)
+def test_too_little_memory_or_disk_is_said_before_anything_is_made(
+    info: str, advice: str, world: Path, settings: Settings, kind: KindCluster
+) -> None:
+    (world / "info").write_text(info)
+    with pytest.raises(PrerequisiteError, match=advice) as raised:
+        kind.up()
+    assert "\n" not in str(raised.value)
+    assert not any("create cluster" in line for line in calls(world, "kind"))
+    assert not kind.is_noted
+    assert list(settings.state.iterdir()) == []
+
+
+def test_one_node_needs_less(
+    world: Path, kind: KindCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (world / "info").write_text('{"MemTotal": 3221225472}')
+    with pytest.raises(PrerequisiteError):
+        kind.up()
+    monkeypatch.setenv("KIND_NODES", "1")
+    kind.up()
+    assert kind.is_up()
+
+
+def test_an_engine_that_stops_meanwhile_is_named_and_what_it_left_is_removed_later(
+    world: Path, settings: Settings, kind: KindCluster
+) -> None:
+    (world / "engine-stops").touch()
+    with pytest.raises(ClusterError, match="docker does not answer: start it") as raised:
+        kind.up()
+    assert "\n" not in str(raised.value)
+    assert settings.kind_progress.exists(), "the next command knows of what may be there"
+    for name in ("engine-stops", "no-engine"):
+        (world / name).unlink()
+    kind.down()
+    assert not settings.kind_progress.exists()
+    assert not (world / "clusters").exists()

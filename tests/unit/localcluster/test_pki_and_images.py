@@ -13,8 +13,9 @@ from cryptography import x509
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from localcluster.images import write_image
-from localcluster.kubeconfigs import kubeconfig, write_kubeconfig
+from localcluster.kubeconfigs import kubeconfig
 from localcluster.pki import write_pki
+from mailtopic_cli.cluster.given import write_kubeconfig
 
 
 @pytest.fixture(scope="module")

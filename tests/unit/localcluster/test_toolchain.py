@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from localcluster.errors import ClusterError, PrerequisiteError
-from localcluster.settings import TOOL_MODULES
+from localcluster.node_settings import TOOL_MODULES
 from localcluster.toolchain import (
     MODULES,
     OPTIONAL_MODULES,
@@ -15,6 +14,7 @@ from localcluster.toolchain import (
     source_key,
     version_flags,
 )
+from mailtopic_cli.cluster.errors import ClusterError, PrerequisiteError
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from trial.pods import problems, summary
+from mailtopic_cli.cluster.trial.pods import problems, summary
 
 Pod = dict[str, Any]
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from trial.errors import TrialError
-from trial.ports import VARIABLE, Ports
+from mailtopic_cli.cluster.errors import ClusterError
+from mailtopic_cli.cluster.trial.ports import VARIABLE, Ports
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def test_a_base_on_the_command_line_wins_over_the_environment(
 
 @pytest.mark.parametrize("base", [0, 65_535, 70_000])
 def test_a_base_that_leaves_no_two_ports_is_refused(base: int) -> None:
-    with pytest.raises(TrialError, match=f"^{base} can't be the first of two ports"):
+    with pytest.raises(ClusterError, match=f"^{base} can't be the first of two ports"):
         Ports.choose(base)
 
 
@@ -33,5 +33,5 @@ def test_a_base_in_the_environment_that_is_no_number_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(VARIABLE, "some")
-    with pytest.raises(TrialError, match=f"^{VARIABLE} has to be a port, and not some$"):
+    with pytest.raises(ClusterError, match=f"^{VARIABLE} has to be a port, and not some$"):
         Ports.choose(None)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from mailtopic_cli.cluster import commands as cluster
 from mailtopic_cli.dlq import commands as dlq
 from mailtopic_cli.relay import commands as relay
 from mailtopic_cli.trace.commands import trace_command
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(cluster.app)
 app.add_typer(dlq.app)
 app.add_typer(relay.app)
 

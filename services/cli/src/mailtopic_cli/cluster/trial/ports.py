@@ -4,7 +4,7 @@ import os
 import socket
 from dataclasses import dataclass
 
-from .errors import TrialError
+from mailtopic_cli.cluster.errors import ClusterError
 
 VARIABLE = "MAILTOPIC_TRIAL_PORT_BASE"
 HOST = "127.0.0.1"
@@ -23,30 +23,30 @@ class Ports:
         """Return the ports from a base on, or from the one in the environment, or the usual ones.
 
         Raises:
-            TrialError: the base is no port.
+            ClusterError: the base is no port.
         """
         given = os.environ.get(VARIABLE)
         if base is None and given:
             if not given.isdecimal():
-                raise TrialError(f"{VARIABLE} has to be a port, and not {given}")
+                raise ClusterError(f"{VARIABLE} has to be a port, and not {given}")
             base = int(given)
         if base is None:
             return cls()
         if not 1 <= base < _HIGHEST:
-            raise TrialError(f"{base} can't be the first of two ports: take 1 to {_HIGHEST - 1}")
+            raise ClusterError(f"{base} can't be the first of two ports: take 1 to {_HIGHEST - 1}")
         return cls(signup=base, inbox=base + 1)
 
     def check(self) -> None:
         """Make sure that both can be listened on.
 
         Raises:
-            TrialError: one can't.
+            ClusterError: one can't.
         """
         for purpose, port in (("the signup page", self.signup), ("the inbox", self.inbox)):
             try:
                 _listen_once(port)
             except OSError as error:
-                raise TrialError(
+                raise ClusterError(
                     f"port {port} for {purpose} can't be used ({error.strerror}): stop what uses"
                     " it, or take other ports with --port-base, for example --port-base 18080"
                     f" (or {VARIABLE}=18080)"

@@ -5,13 +5,15 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from imagebuild.catalogue import IMAGES_DIR
-from imagebuild.commands import BuildError, run_logged, succeeds
+from mailtopic_cli.cluster.errors import ClusterError
+from mailtopic_cli.cluster.programs import run_logged, succeeds
+
+LISTS = Path(__file__).parent / "base"
 
 
 def packages_of(name: str) -> list[str]:
-    """The names in one of the lists below images/base."""
-    lines = (IMAGES_DIR / "base" / name).read_text("utf-8").splitlines()
+    """The names in one of the lists below base/."""
+    lines = (LISTS / name).read_text("utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
@@ -19,15 +21,15 @@ def download(packages: Sequence[str], debs: Path, log: Path) -> list[Path]:
     """Fetch the newest version of each package that this machine's apt knows.
 
     Raises:
-        BuildError: apt knows one of them not, or can't fetch it.
+        ClusterError: apt knows one of them not, or can't fetch it.
     """
     folder = debs / "new"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     options = ["-o", "APT::Sandbox::User=root"]
     try:
-        run_logged(["apt-get", *options, "download", *packages], log, cwd=folder)
-    except BuildError:
+        run_logged("apt-get", *options, "download", *packages, log=log, cwd=folder)
+    except ClusterError:
         # No lists yet, or old ones. Fresh ones are kept apart: the machine's own are its own.
         lists = debs / "lists"
         (lists / "partial").mkdir(parents=True, exist_ok=True)
@@ -35,10 +37,10 @@ def download(packages: Sequence[str], debs: Path, log: Path) -> list[Path]:
         options += ["-o", "Dir::Cache::srcpkgcache="]
         try:
             # It also fails where a source that isn't Debian's is away; the download decides.
-            succeeds(["apt-get", *options, "update"])
-            run_logged(["apt-get", *options, "download", *packages], log, cwd=folder)
-        except BuildError as error:
-            raise BuildError(
+            succeeds("apt-get", *options, "update")
+            run_logged("apt-get", *options, "download", *packages, log=log, cwd=folder)
+        except ClusterError as error:
+            raise ClusterError(
                 "the base image is made of the packages of Debian 12, which this machine's apt "
                 f"doesn't have; use Docker or Podman here.\n{error}"
             ) from None
@@ -49,7 +51,7 @@ def unpack(debs: Sequence[Path], tree: Path) -> None:
     """Put the files of packages below `tree`, with their rights and owners; run no script.
 
     Raises:
-        BuildError: a file is no package.
+        ClusterError: a file is no package.
     """
     for deb in debs:
         with subprocess.Popen(  # noqa: S603 - our own download
@@ -61,16 +63,16 @@ def unpack(debs: Sequence[Path], tree: Path) -> None:
                 [program("tar"), *options], stdin=files.stdout, check=False
             ).returncode
         if code or files.returncode:
-            raise BuildError(f"{deb.name} can't be unpacked")
+            raise ClusterError(f"{deb.name} can't be unpacked")
 
 
 def program(name: str) -> str:
     """The path of a program of this machine.
 
     Raises:
-        BuildError: it isn't installed.
+        ClusterError: it isn't installed.
     """
     path = shutil.which(name)
     if path is None:
-        raise BuildError(f"{name} isn't installed")
+        raise ClusterError(f"{name} isn't installed")
     return path

@@ -4,13 +4,10 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from mailtopic_cli.cluster.settings import REPOSITORY
 from mailtopic_cli.kafka_distribution import load_distribution
 
-ROOT = Path(__file__).parents[3]
-IMAGES_DIR = Path(__file__).parents[1] / "images"
-STATE_DIR = ROOT / ".cluster" / "images"
-BASE_NAME = "localhost/mailtopic-base"
-BUILDER_NAME = "localhost/mailtopic-builder"
+STATE_DIR = REPOSITORY / ".cluster" / "images"
 REGISTRY = "docker.io"
 
 
@@ -52,7 +49,7 @@ def catalogue() -> list[Image]:
         "kafka",
         "apache/kafka",
         load_distribution().version,
-        (IMAGES_DIR / "kafka" / "Dockerfile").relative_to(ROOT),
+        Path("services/cli/kafka-image/Dockerfile"),
     )
     return [
         kafka,
@@ -64,5 +61,5 @@ def catalogue() -> list[Image]:
 
 
 def _version(folder: Path) -> str:
-    text = (ROOT / folder / "pyproject.toml").read_text("utf-8")
+    text = (REPOSITORY / folder / "pyproject.toml").read_text("utf-8")
     return str(tomllib.loads(text)["project"]["version"])

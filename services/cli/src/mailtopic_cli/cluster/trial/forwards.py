@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mailtopic_cli import tether
+from mailtopic_cli.cluster.programs import Report
 
 from .ports import HOST
 
@@ -34,7 +35,7 @@ class Forward:
     name: str
     command: Sequence[str]
     port: int
-    say: Callable[[str], None]
+    say: Report
     is_up: asyncio.Event = field(default_factory=asyncio.Event)
     _was_up: bool = False
 

@@ -8,12 +8,18 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from imagebuild.catalogue import BASE_NAME, BUILDER_NAME, IMAGES_DIR
-from imagebuild.commands import run_logged
-from imagebuild.debian_packages import download, packages_of, program, unpack
-from imagebuild.engines import Buildah
-from imagebuild.fingerprint import fingerprint
+from mailtopic_cli.cluster.images.fingerprint import fingerprint
+from mailtopic_cli.cluster.programs import run_logged
+
+from .debian_packages import LISTS, download, packages_of, program, unpack
+
+if TYPE_CHECKING:
+    from .buildah import Buildah
+
+BASE_NAME = "localhost/mailtopic-base"
+BUILDER_NAME = "localhost/mailtopic-builder"
 
 _APPLETS = (
     "cat",
@@ -108,11 +114,10 @@ _CHECK = "import asyncio, bz2, ctypes, hashlib, lzma, sqlite3, ssl, uuid, zlib, 
 
 def base_facts() -> str:
     """What base and builder are made of, as one number; changes of Debian's don't count."""
-    here = Path(__file__).relative_to(IMAGES_DIR.parent)
-    return fingerprint(IMAGES_DIR.parent, ["images/base", str(here)])
+    return fingerprint(LISTS.parent, [LISTS.name, Path(__file__).name])
 
 
-def ensure_base(engine: Buildah, debs: Path, log: Path) -> tuple[str, str]:
+def ensure_base(engine: "Buildah", debs: Path, log: Path) -> tuple[str, str]:
     """Make the two images unless they are there; return their names, base first."""
     tag = base_facts()[:12]
     base, builder = f"{BASE_NAME}:{tag}", f"{BUILDER_NAME}:{tag}"
@@ -128,7 +133,7 @@ def ensure_base(engine: Buildah, debs: Path, log: Path) -> tuple[str, str]:
     return base, builder
 
 
-def _remove_older(engine: Buildah, kept: set[str]) -> None:
+def _remove_older(engine: "Buildah", kept: set[str]) -> None:
     for name in (BASE_NAME, BUILDER_NAME):
         listed = engine.output(
             "images", "--format", "{{.Name}}:{{.Tag}}", "--filter", f"reference={name}"
@@ -138,7 +143,7 @@ def _remove_older(engine: Buildah, kept: set[str]) -> None:
 
 
 @contextmanager
-def _container(engine: Buildah, parent: str, reference: str, log: Path) -> Iterator[Path]:
+def _container(engine: "Buildah", parent: str, reference: str, log: Path) -> Iterator[Path]:
     """Yield the root of a new container; commit it as `reference` if nothing is raised."""
     container = engine.output("from", "--pull-never", parent)
     try:
@@ -190,4 +195,4 @@ def _finish(tree: Path, log: Path) -> None:
 
 def _inside(tree: Path, log: Path, *command: str) -> None:
     env = {"PATH": "/usr/bin", "LC_ALL": "C.UTF-8"}
-    run_logged([program("chroot"), tree, *command], log, env=env)
+    run_logged(program("chroot"), tree, *command, log=log, env=env)

@@ -1,19 +1,18 @@
 """Install the charts for a trial, and tell how it goes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
 from pathlib import Path
 
-from localcluster.client import ClientError, ClusterClient
-from localcluster.settings import REPOSITORY, Settings
+from mailtopic_cli.cluster.clients import Clients
+from mailtopic_cli.cluster.errors import ClientError, ClusterError
+from mailtopic_cli.cluster.programs import Report
+from mailtopic_cli.cluster.settings import REPOSITORY, Settings
 
-from .errors import TrialError
 from .pods import Pod, problems, summary
 from .ports import HOST, Ports
-
-Say = Callable[[str], None]
 
 CHARTS = REPOSITORY / "charts"
 SAMPLE = REPOSITORY / "k8s" / "samples" / "mailtopic-inbox.yaml"
@@ -34,42 +33,42 @@ class Installation:
         wait_s: how long it may take until everything is ready.
     """
 
-    client: ClusterClient
+    clients: Clients
     namespace: str
     ports: Ports
-    say: Say
+    say: Report
     values: tuple[Path, ...] = ()
     wait_s: int = 300
 
     @classmethod
-    def find_client(cls, settings: Settings) -> ClusterClient:
+    def find_clients(cls, settings: Settings) -> Clients:
         """Return the clients of the cluster that `make cluster` brought up.
 
         Raises:
-            TrialError: there is none.
+            ClusterError: there is none.
         """
         needed = (settings.mode_file, settings.kubeconfig, settings.bin / "helm")
         if not all(path.exists() for path in needed):
-            raise TrialError("there is no cluster: `make cluster` brings one up")
-        client = ClusterClient(settings)
+            raise ClusterError("there is no cluster: `make cluster` brings one up")
+        clients = Clients(settings)
         try:
-            client.kubectl("get", "--raw", "/readyz")
+            clients.kubectl("get", "--raw", "/readyz")
         except ClientError:
-            raise TrialError("the cluster does not answer: `make cluster` brings it up") from None
-        return client
+            raise ClusterError("the cluster does not answer: `make cluster` brings it up") from None
+        return clients
 
     def install(self) -> None:
         """Install what is missing, upgrade what is there, and wait until all of it is ready.
 
         Raises:
-            TrialError: it doesn't work, or not in time; what is installed stays.
+            ClusterError: it doesn't work, or not in time; what is installed stays.
         """
         try:
             self._install_crds()
             self._install_release()
             self._apply_sample()
         except ClientError as error:
-            raise TrialError("\n  ".join([str(error), *self._state()])) from None
+            raise ClusterError("\n  ".join([str(error), *self._state()])) from None
 
     def _install_crds(self) -> None:
         if (CHARTS / _CRDS / "Chart.yaml").is_file():
@@ -86,19 +85,19 @@ class Installation:
 
     def _apply_sample(self) -> None:
         """Let the operator, where the charts bring one, make topics and senders of a MailTopic."""
-        found = self.client.get("deployments", namespace=self.namespace)["items"]
+        found = self.clients.get("deployments", namespace=self.namespace)["items"]
         if f"{RELEASE}-operator" not in {each["metadata"]["name"] for each in found}:
             return
         self.say(f"applying the MailTopic in {SAMPLE.relative_to(REPOSITORY)}")
-        self.client.kubectl("apply", "--namespace", self.namespace, f"--filename={SAMPLE}")
-        self.client.kubectl(
+        self.clients.kubectl("apply", "--namespace", self.namespace, f"--filename={SAMPLE}")
+        self.clients.kubectl(
             *("wait", f"--filename={SAMPLE}", "--for=condition=Ready"),
             *("--namespace", self.namespace, f"--timeout={self.wait_s}s"),
             timeout_s=self.wait_s + 60,
         )
 
     def _arguments(self) -> Iterator[str]:
-        mode = self.client.settings.mode_file.read_text().strip()
+        mode = self.clients.settings.mode_file.read_text().strip()
         files = [] if mode == "given" else [CHARTS / RELEASE / "ci" / _LOADED]
         yield from (f"--values={file}" for file in [*files, *self.values])
         yield "--set=operator.enabled=true"
@@ -107,7 +106,7 @@ class Installation:
         yield f"--set=inbox.signupUrl=http://{HOST}:{self.ports.signup}/"
 
     def _helm(self, release: str, chart: Path, *arguments: str) -> None:
-        self.client.helm(
+        self.clients.helm(
             *("upgrade", "--install", release, str(chart), "--namespace", self.namespace),
             *("--create-namespace", "--wait", f"--timeout={self.wait_s}s", *arguments),
             timeout_s=self.wait_s + 60,
@@ -125,7 +124,7 @@ class Installation:
 
     def _pods(self) -> list[Pod]:
         try:
-            found = self.client.get("pods", namespace=self.namespace)["items"]
+            found = self.clients.get("pods", namespace=self.namespace)["items"]
         except ClientError:
             return []  # the API is busy; Helm tells if it stays so
         return [pod for pod in found if pod["metadata"].get("labels", {}).get(_INSTANCE) == RELEASE]

@@ -1,0 +1,1 @@
+"""The images of the charts: built when their sources change, and loaded into the cluster."""

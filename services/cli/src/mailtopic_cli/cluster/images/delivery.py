@@ -1,0 +1,65 @@
+"""Brings archives into the cluster that `up` has brought up."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from mailtopic_cli.cluster.choice import Cluster
+from mailtopic_cli.cluster.programs import Report
+from mailtopic_cli.cluster.settings import Settings
+
+from .builder import Built
+
+
+class Deliveries:
+    """Which images the running cluster has got, by what was loaded into it.
+
+    An image that was loaded is not loaded again. It does not look into the cluster: what was
+    removed there by hand stays away until the image changes.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._note = settings.delivered_file
+        # Every cluster has keys of its own, so this also tells it from those before it.
+        self._identity = hashlib.sha256(settings.kubeconfig.read_bytes()).hexdigest()
+
+    def missing(self, built: Sequence[Built]) -> list[Built]:
+        """The images that the cluster hasn't got in this form."""
+        delivered = self._delivered()
+        return [one for one in built if delivered.get(one.name) != one.fingerprint]
+
+    def note(self, built: Sequence[Built]) -> None:
+        """Remember what the cluster has got."""
+        images = {**self._delivered(), **{one.name: one.fingerprint for one in built}}
+        document = {"cluster": self._identity, "images": images}
+        self._note.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+
+    def _delivered(self) -> dict[str, str]:
+        try:
+            document = json.loads(self._note.read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return dict(document["images"]) if document.get("cluster") == self._identity else {}
+
+
+def deliver(
+    built: Sequence[Built], cluster: Cluster | None, settings: Settings, report: Report
+) -> None:
+    """Load what the cluster hasn't got; say so if there is none that takes images.
+
+    Raises:
+        ClusterError: the cluster doesn't take them.
+    """
+    if cluster is None:
+        report("no cluster is up: the archives wait for one")
+    elif cluster.mode == "given":
+        report("the cluster was given: push the images where it pulls from")
+    elif not cluster.is_up():
+        report("the cluster doesn't answer: the archives wait for it")
+    else:
+        deliveries = Deliveries(settings)
+        missing = deliveries.missing(built)
+        cluster.load([one.archive for one in missing])
+        deliveries.note(missing)
+        if not missing:
+            report("the cluster has them all")

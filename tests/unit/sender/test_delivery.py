@@ -245,7 +245,8 @@ async def test_mails_of_other_purposes_do_not_supersede_each_other() -> None:
 
 
 async def test_a_relay_at_fault_costs_no_attempt() -> None:
-    engine = Engine(relay=MemoryRelay([reply(ReplyClass.AUTH, "535 5.7.8")]))
+    refused = DeliveryResult(ReplyClass.AUTH, "memory", "mail", "535 5.7.8")
+    engine = Engine(relay=MemoryRelay([refused]))
     await engine.publish()
     delivering = asyncio.create_task(handle(engine))
     await until(lambda: engine.relay.sent and not engine.mailer.is_available, "it was refused")

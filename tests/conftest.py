@@ -1,12 +1,14 @@
 """What all tests share: unit tests may not open sockets, and tiers are marked by their folder."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 from pytest_socket import disable_socket, enable_socket
 
+from mailtopic_runtime.logs import reset_logging
 from support.run_report import RunReport, in_order
 
 # How long one example takes says how busy the machine is, and nothing of the code.
@@ -22,6 +24,19 @@ _MOST_BYTES_OF_A_NAME = 24
 def figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Report what a test measured; the run's end lists all of it, whichever process ran it."""
     return lambda text: record_property(FIGURE, text)
+
+
+@pytest.fixture(autouse=True)
+def restored_logging(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Leave logs unconfigured after each unit test: tests that capture lines count on it."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    if request.path.is_relative_to(TESTS / "unit"):
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        logging.getLogger("aiokafka").setLevel(logging.NOTSET)
+        reset_logging()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

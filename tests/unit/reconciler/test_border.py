@@ -300,6 +300,7 @@ VARIABLES = (
     {"name": "LD_PRELOAD", "value": "/x.so"},
     {"name": "TZ", "valueFrom": {"secretKeyRef": {"name": "other", "key": "password"}}},
     {"name": "TZ", "value": "UTC", "valueFrom": {}},
+    {"name": ["TZ"], "value": "UTC"},
 )
 
 

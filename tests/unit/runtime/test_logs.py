@@ -3,7 +3,6 @@
 import json
 import logging
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -13,19 +12,7 @@ from hypothesis import strategies as st
 
 from mailtopic_runtime import Blank, LogSettings, StateLog, configure_logging, get_logger
 from mailtopic_runtime.log_lines import json_line, now, redact_addresses
-from mailtopic_runtime.logs import reset_logging
 from mailtopic_runtime.repeated_lines import json_form
-
-
-@pytest.fixture(autouse=True)
-def restored_logging() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.getLogger("aiokafka").setLevel(logging.NOTSET)
-    reset_logging()
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:

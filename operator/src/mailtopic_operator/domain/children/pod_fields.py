@@ -153,10 +153,12 @@ def _containers(containers: Any, more: tuple[str, ...]) -> Iterator[str]:
 
 
 def _variables(variables: Any, path: str) -> Iterator[str]:
-    plain = {"name", "value"}
-    is_plain = isinstance(variables, list) and all(
-        isinstance(each, Mapping) and set(each) == plain and each["name"] in _ENVIRONMENT
-        for each in variables
-    )
-    if not is_plain:
+    if not isinstance(variables, list) or not all(map(_is_plain, variables)):
         yield path
+
+
+def _is_plain(variable: Any) -> bool:
+    if not isinstance(variable, Mapping) or set(variable) != {"name", "value"}:
+        return False
+    name = variable["name"]
+    return isinstance(name, str) and name in _ENVIRONMENT

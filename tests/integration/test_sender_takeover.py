@@ -35,10 +35,11 @@ async def commit_nothing_done(bench: Bench, partition: int) -> None:
 
 @pytest.mark.parametrize("died", ["before the retry record", "after the retry record"])
 async def test_a_mail_whose_deferral_was_cut_short_is_sent_once(bench: Bench, died: str) -> None:
-    bench.settings["MAILTOPIC_DELIVERY__RETRY_TIERS"] = "2s,4s"
+    bench.settings["MAILTOPIC_DELIVERY__RETRY_TIERS"] = "8s,16s"
     first = await bench.start_ready()
     assert await first.end(grace_s=30) == 0
 
+    # The next sender must be there before the retry is due: 8 s, of which a start takes two.
     now_ms = time.time_ns() // 1_000_000
     mail = new_record(
         email="half@example.com",
@@ -56,10 +57,10 @@ async def test_a_mail_whose_deferral_was_cut_short_is_sent_once(bench: Bench, di
         at=now_ms,
         attempt=1,
         purpose="signup",
-        tier="2s",
-        not_before=now_ms + 2_000,
+        tier="8s",
+        not_before=now_ms + 8_000,
     )
-    status, tier = f"{bench.topic}.status", f"{bench.topic}.retry.2s"
+    status, tier = f"{bench.topic}.status", f"{bench.topic}.retry.8s"
     await bench.broker.publish(
         status, key=deferred.key, value=deferred.encode(), partition=stored.partition
     )
@@ -67,7 +68,7 @@ async def test_a_mail_whose_deferral_was_cut_short_is_sent_once(bench: Bench, di
         headers = MailHeaders(
             mail_id=mail.id,
             attempt=2,
-            not_before_ms=now_ms + 2_000,
+            not_before_ms=now_ms + 8_000,
             origin=RecordOrigin(bench.topic, stored.partition, stored.offset, now_ms),
         )
         await bench.broker.publish(

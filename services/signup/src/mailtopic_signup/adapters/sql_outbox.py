@@ -38,6 +38,8 @@ class SqlOutbox:
         is_free = or_(held_until.is_(None), held_until <= now_ms, held_until > latest_ms)
         # Always from the oldest on, never "id > last": a transaction that commits late would be
         # skipped for ever. SQLite has no SKIP LOCKED and, with one writer, no need for it.
+        # A CTE, because PostgreSQL may run a plain subquery once for each row, and each run would
+        # lock as many rows again.
         candidates = (
             select(outbox.c.id)
             .where(outbox.c.published_at.is_(None), is_free)
@@ -45,10 +47,11 @@ class SqlOutbox:
             .order_by(outbox.c.created_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
+            .cte("candidates")
         )
         take = (
             update(outbox)
-            .where(outbox.c.id.in_(candidates.scalar_subquery()))
+            .where(outbox.c.id.in_(select(candidates.c.id)))
             .values(lease_until=now_ms + lease_ms, attempts=outbox.c.attempts + 1)
             .returning(outbox)
         )

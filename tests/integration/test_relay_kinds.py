@@ -6,7 +6,7 @@ from collections import Counter
 from mailtopic_sender.adapters.memory_relay import MemoryRelay
 from mailtopic_sender.adapters.smtp_settings import RelaySettings, Security
 from mailtopic_sender.domain.replies import ReplyClass
-from mailtopic_sender.engine.relays.breaker import Gate
+from mailtopic_sender.engine.relays.breaker import BreakerState
 from mailtopic_sender.engine.relays.port import RelayLimits
 from mailtopic_sender.mail_ports import DeliveryResult
 from support.conditions import until
@@ -28,7 +28,7 @@ async def test_a_relay_of_another_kind_takes_over_and_hands_back() -> None:
         results = await asyncio.gather(*(mailer.send(mail()) for _ in range(30)))
         assert {(one.relay, one.reply_class) for one in results} == {("memory", C.ACCEPTED)}
         await relay.start()
-        await until(lambda: mailer.relays[0].gate is Gate.ALL, "the breaker closes")
+        await until(lambda: mailer.relays[0].breaker is BreakerState.CLOSED, "the breaker closes")
         assert (await mailer.send(mail())).relay == "smtp"
     assert (len(relay.mails), len(memory.accepted)) == (2, 30)
 

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from mailtopic_sender.adapters import smtp_opening
 from mailtopic_sender.adapters.smtp_settings import RelaySettings, Security, SmtpTimeouts
 from mailtopic_sender.domain.replies import ReplyClass, parse_rules
-from mailtopic_sender.engine.relays.breaker import Gate
+from mailtopic_sender.engine.relays.breaker import BreakerState
 from mailtopic_sender.mail_ports import DeliveryResult
 from support.conditions import until
 from support.smtp_mails import mail, mailer_to
@@ -140,7 +140,9 @@ async def test_the_second_relay_takes_over_and_hands_back() -> None:
             assert {(one.relay, one.reply_class) for one in results} == {("b", C.ACCEPTED)}
             assert mailer.is_available
             await first.start()
-            await until(lambda: mailer.relays[0].gate is Gate.ALL, "the breaker of a closes")
+            await until(
+                lambda: mailer.relays[0].breaker is BreakerState.CLOSED, "the breaker of a closes"
+            )
             assert (await mailer.send(mail())).relay == "a"
     assert (len(first.mails), len(second.mails)) == (2, 30)
 
@@ -172,7 +174,7 @@ async def test_a_refused_sender_goes_by_another_relay_and_blames_neither_relay_n
             assert (await mailer.send(mail())).relay == "b"
             second.fault(Fault("rcpt", reply="550 From not allowed"))
             assert (await mailer.send(mail())).reply_class is C.SENDER
-            assert all(relay.gate is Gate.ALL for relay in mailer.relays)
+            assert all(relay.breaker is BreakerState.CLOSED for relay in mailer.relays)
 
 
 async def test_rules_of_ones_own_decide_what_a_relay_means() -> None:
@@ -224,7 +226,7 @@ async def test_a_login_wanted_at_mail_keeps_mails_out_until_one_passes() -> None
                 relay.require_login = False
                 await asyncio.wait_for(mailer.wait_available(), 10)
                 assert (await mailer.send(mail())).reply_class is C.ACCEPTED
-                assert mailer.relays[0].gate is Gate.ALL
+                assert mailer.relays[0].breaker is BreakerState.CLOSED
     told = [line["event"] for line in lines if line["log_level"] != "debug"]
     assert told == ["relay.unavailable", "relay.available"]
 
@@ -287,7 +289,7 @@ async def test_a_full_relay_is_served_on_the_connections_it_grants() -> None:
         relay.fault(Fault("connect", reply="421 4.7.0 too many connections"))
         results = await asyncio.gather(*(mailer.send(mail()) for _ in range(50)))
         assert Counter(result.reply_class for result in results) == {C.ACCEPTED: 50}
-        assert mailer.relays[0].gate is Gate.ALL
+        assert mailer.relays[0].breaker is BreakerState.CLOSED
         # Every few mails taken, it asks for one connection more, and is refused again.
         assert mailer.relays[0].connections.limit < 10
     assert {one.connection for one in relay.mails} == {1}

@@ -42,7 +42,7 @@ from mailtopic_sender.engine.relays.mailer import RelayMailer
 from mailtopic_sender.engine.relays.patience import Patience
 from mailtopic_sender.engine.relays.port import Relay
 from mailtopic_sender.engine.telling import Teller
-from mailtopic_sender.engine.tiers import Gate, OpenGate, TierGate
+from mailtopic_sender.engine.tiers import NoHold, RetryHold, TierHold
 from mailtopic_sender.metrics import SenderMetrics
 from support.smtp_mails import FAST
 
@@ -144,14 +144,14 @@ class Engine:
 
     def pump(self, name: str = "main") -> Pump:
         is_main = name == "main"
-        gates: dict[bool, Gate] = {
-            True: OpenGate(),
-            False: TierGate(dict(zip(NAMES.retries, NAMES.tiers, strict=True))),
+        holds: dict[bool, RetryHold] = {
+            True: NoHold(),
+            False: TierHold(dict(zip(NAMES.retries, NAMES.tiers, strict=True))),
         }
         return Pump(
             self.source if is_main else self.retry_source,
             self.delivery,
-            gate=gates[is_main],
+            hold=holds[is_main],
             ledger=self.ledger,
             slots=self.slots,
             settings=PumpSettings(

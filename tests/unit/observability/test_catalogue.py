@@ -17,7 +17,7 @@ from mailtopic_runtime import BUILD_INFO, process_registry
 from mailtopic_sender.adapters.relay_metrics import RelayMetrics
 from mailtopic_sender.domain.pace import Learned
 from mailtopic_sender.domain.replies import ReplyClass
-from mailtopic_sender.engine.relays.breaker import Gate
+from mailtopic_sender.engine.relays.breaker import BreakerState
 from mailtopic_sender.engine.relays.port import Connections
 from mailtopic_sender.engine.relays.state import RelayState
 from mailtopic_sender.metrics import SenderMetrics
@@ -27,7 +27,7 @@ from support.requirements import require
 RELAY = RelayState(
     "first",
     5.0,
-    Gate.ALL,
+    BreakerState.CLOSED,
     Connections(1, 1, 2),
     {ReplyClass.ACCEPTED: 1},
     Learned(4.5, 2, 20),

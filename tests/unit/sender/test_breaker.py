@@ -8,7 +8,7 @@ import pytest
 from mailtopic_runtime import ManualClock, StateLog, get_logger
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.engine.relays.backoff import Backoff
-from mailtopic_sender.engine.relays.breaker import Gate, RelayBreaker
+from mailtopic_sender.engine.relays.breaker import BreakerState, RelayBreaker
 from mailtopic_sender.mail_ports import DeliveryResult
 from support.conditions import until
 
@@ -53,10 +53,10 @@ class Breaking:
         self.clock.advance(1)
         self.breaker.leave(admission, answer, recipient)
 
-    def stands_at(self, gate: Gate) -> bool:
-        return self.breaker.gate is gate
+    def stands_at(self, gate: BreakerState) -> bool:
+        return self.breaker.state is gate
 
-    async def reaches(self, gate: Gate) -> None:
+    async def reaches(self, gate: BreakerState) -> None:
         await until(lambda: self.stands_at(gate), f"the gate is {gate.value}")
 
 
@@ -70,9 +70,9 @@ async def test_a_refused_session_opens_it_until_a_session_can_be_opened(
     assert breaking.breaker.enter() is None
     assert breaking.breaker.last_answer is blame
     await until(lambda: breaking.probes > 3, "some probes")
-    assert breaking.stands_at(Gate.NONE)
+    assert breaking.stands_at(BreakerState.OPEN)
     breaking.refusal = None
-    await breaking.reaches(Gate.ALL)
+    await breaking.reaches(BreakerState.CLOSED)
     assert breaking.breaker.enter() is not None
     await breaking.breaker.stop()
 
@@ -81,15 +81,15 @@ async def test_a_used_up_allowance_lets_one_mail_try_at_a_time() -> None:
     breaking = Breaking()
     breaking.report(USED_UP)
     for _ in range(3):
-        await breaking.reaches(Gate.ONE)
+        await breaking.reaches(BreakerState.HALF_OPEN)
         trial = breaking.breaker.enter()
         assert trial is not None
         assert breaking.breaker.enter() is None
         breaking.breaker.leave(trial, USED_UP)
-        assert breaking.stands_at(Gate.NONE)
-    await breaking.reaches(Gate.ONE)
+        assert breaking.stands_at(BreakerState.OPEN)
+    await breaking.reaches(BreakerState.HALF_OPEN)
     breaking.report(TAKEN)
-    assert breaking.stands_at(Gate.ALL)
+    assert breaking.stands_at(BreakerState.CLOSED)
     await breaking.breaker.stop()
 
 
@@ -102,7 +102,7 @@ async def test_one_recipient_never_opens_it(kind: ReplyClass, phase: str, others
         breaking.report(DeliveryResult(kind, "a", phase, "550"), "odd")
         for number in range(others):
             breaking.report(TAKEN, f"other {number}")
-        assert breaking.stands_at(Gate.ALL)
+        assert breaking.stands_at(BreakerState.CLOSED)
     assert breaking.breaker.is_alone("odd") == bool(others)
     assert breaking.probes == 0
 
@@ -112,20 +112,20 @@ async def test_two_recipients_open_it_unless_others_are_taken_meanwhile() -> Non
     for number in range(100):
         breaking.report(USED_UP, f"odd {number}")
         breaking.report(TAKEN, f"other {number}")
-    assert breaking.stands_at(Gate.ALL)
+    assert breaking.stands_at(BreakerState.CLOSED)
     breaking.report(USED_UP, "one")
     for number in range(100):  # known to be refused alone
         breaking.report(USED_UP, f"odd {number}")
-    assert breaking.stands_at(Gate.ALL)
+    assert breaking.stands_at(BreakerState.CLOSED)
     breaking.report(USED_UP, "two")
-    assert breaking.stands_at(Gate.NONE)
+    assert breaking.stands_at(BreakerState.OPEN)
     await breaking.breaker.stop()
 
 
 async def test_a_refusal_at_the_senders_name_is_about_no_recipient() -> None:
     breaking = Breaking()
     breaking.report(DeliveryResult(ReplyClass.AUTH, "a", "mail", "530"), "one")
-    assert breaking.stands_at(Gate.NONE)
+    assert breaking.stands_at(BreakerState.OPEN)
     await breaking.breaker.stop()
 
 
@@ -133,17 +133,17 @@ async def test_a_recipient_that_was_refused_before_does_not_keep_others_waiting(
     breaking = Breaking()
     for recipient in ("one", "two"):
         breaking.report(USED_UP, recipient)
-    await breaking.reaches(Gate.ONE)
+    await breaking.reaches(BreakerState.HALF_OPEN)
     probes = breaking.probes
     for recipient in ("one", "two", "one"):
         breaking.report(USED_UP, recipient)
-        assert breaking.stands_at(Gate.ONE)
+        assert breaking.stands_at(BreakerState.HALF_OPEN)
     assert breaking.probes == probes
     breaking.report(TAKEN, "three")
-    assert breaking.stands_at(Gate.ALL)
+    assert breaking.stands_at(BreakerState.CLOSED)
     for recipient in ("one", "two"):
         breaking.report(USED_UP, recipient)
-    assert breaking.stands_at(Gate.ALL)
+    assert breaking.stands_at(BreakerState.CLOSED)
 
 
 async def test_a_mail_taken_to_a_recipient_ends_what_was_known_of_it() -> None:
@@ -155,7 +155,7 @@ async def test_a_mail_taken_to_a_recipient_ends_what_was_known_of_it() -> None:
     assert not breaking.breaker.is_alone("one")
     for recipient in ("one", "two"):
         breaking.report(USED_UP, recipient)
-    assert breaking.stands_at(Gate.NONE)
+    assert breaking.stands_at(BreakerState.OPEN)
     await breaking.breaker.stop()
 
 
@@ -166,18 +166,18 @@ async def test_a_mail_that_was_begun_before_the_refusal_says_nothing_against_it(
     breaking.report(USED_UP, "one")
     breaking.breaker.leave(before, TAKEN, "before")
     breaking.report(USED_UP, "two")
-    assert breaking.stands_at(Gate.NONE)
+    assert breaking.stands_at(BreakerState.OPEN)
     await breaking.breaker.stop()
 
 
 async def test_a_trial_that_was_called_off_leaves_room_for_another() -> None:
     breaking = Breaking()
     breaking.report(USED_UP)
-    await breaking.reaches(Gate.ONE)
+    await breaking.reaches(BreakerState.HALF_OPEN)
     breaking.report(None)
-    assert breaking.stands_at(Gate.ONE)
+    assert breaking.stands_at(BreakerState.HALF_OPEN)
     breaking.report(TAKEN)
-    assert breaking.stands_at(Gate.ALL)
+    assert breaking.stands_at(BreakerState.CLOSED)
     await breaking.breaker.stop()
 
 
@@ -187,9 +187,9 @@ async def test_news_of_an_outage_that_is_over_opens_nothing() -> None:
     assert late is not None
     breaking.clock.advance(1)
     breaking.breaker.trip(AWAY)
-    await breaking.reaches(Gate.ALL)
+    await breaking.reaches(BreakerState.CLOSED)
     breaking.breaker.leave(late, AWAY)
-    assert breaking.stands_at(Gate.ALL)
+    assert breaking.stands_at(BreakerState.CLOSED)
     await breaking.breaker.stop()
 
 
@@ -200,7 +200,7 @@ async def test_news_of_an_outage_that_is_over_opens_nothing() -> None:
 async def test_what_does_not_blame_the_relay_keeps_it_closed(kind: ReplyClass) -> None:
     breaking = Breaking()
     breaking.report(DeliveryResult(kind, "a", "rcpt"))
-    assert breaking.stands_at(Gate.ALL)
+    assert breaking.stands_at(BreakerState.CLOSED)
     assert breaking.probes == 0
 
 

@@ -10,7 +10,7 @@ from mailtopic_sender.adapters.memory_relay import MemoryRelay
 from mailtopic_sender.domain.pace import PaceBounds, RelayPace
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.engine.relays import paced_queue
-from mailtopic_sender.engine.relays.breaker import Gate
+from mailtopic_sender.engine.relays.breaker import BreakerState
 from mailtopic_sender.engine.relays.port import Feed, Offer, Place, RelayLimits
 from mailtopic_sender.mail_ports import DeliveryResult, Withdrawn, always
 from support.smtp_mails import composer, mail, mailer_to
@@ -120,9 +120,9 @@ async def test_a_mail_that_the_relay_was_not_asked_about_proves_nothing() -> Non
         relay.recover()
         await asyncio.wait_for(mailer.wait_available(), 2)
         assert (await mailer.send(mail())).reply_class is ReplyClass.CONTENT
-        assert mailer.relays[0].gate.value == Gate.ONE.value
+        assert mailer.relays[0].breaker.value == BreakerState.HALF_OPEN.value
         assert (await mailer.send(mail())).reply_class is ReplyClass.ACCEPTED
-        assert mailer.relays[0].gate.value == Gate.ALL.value
+        assert mailer.relays[0].breaker.value == BreakerState.CLOSED.value
 
 
 async def test_a_recipient_refused_alone_for_a_quota_stops_nothing_and_is_deferred() -> None:
@@ -135,7 +135,7 @@ async def test_a_recipient_refused_alone_for_a_quota_stops_nothing_and_is_deferr
             odd.append((await mailer.send(mail("odd@example.org"))).reply_class)
             taken = await mailer.send(mail(f"user{number}@example.org"))
             assert taken.reply_class is ReplyClass.ACCEPTED
-            assert mailer.relays[0].gate is Gate.ALL
+            assert mailer.relays[0].breaker is BreakerState.CLOSED
     assert odd == [ReplyClass.QUOTA, ReplyClass.TRANSIENT, ReplyClass.TRANSIENT]
 
 

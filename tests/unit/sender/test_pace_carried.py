@@ -22,7 +22,7 @@ from mailtopic_sender.domain.pace.carried import (
 )
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.engine.pace_carrier import PaceCarrier
-from mailtopic_sender.engine.relays.breaker import Gate
+from mailtopic_sender.engine.relays.breaker import BreakerState
 from mailtopic_sender.engine.relays.port import Connections
 from mailtopic_sender.engine.relays.state import RelayState
 from mailtopic_sender.engine.watermark import (
@@ -51,7 +51,11 @@ class Learning:
     @property
     def relays(self) -> tuple[RelayState, ...]:
         replies = {ReplyClass.ACCEPTED: self.replies}
-        return (RelayState("ses", None, Gate.ALL, Connections(0, 0, 9), replies, self.learned),)
+        return (
+            RelayState(
+                "ses", None, BreakerState.CLOSED, Connections(0, 0, 9), replies, self.learned
+            ),
+        )
 
     def adopt(self, relay: str, learned: Learned, *, is_hint: bool) -> None:
         self.adopted.append((relay, learned, is_hint))

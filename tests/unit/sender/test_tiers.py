@@ -1,15 +1,15 @@
 """The retry topics' gate: heads wait, and no record blocks its partition for ever."""
 
 from mailtopic_contract import parse_tier
-from mailtopic_sender.engine.tiers import TierGate
+from mailtopic_sender.engine.tiers import TierHold
 from mailtopic_sender.ports import ConsumedRecord, TopicPartition
 
 NOW = 1_790_000_000_000
 TOPIC = "mails.retry.10s"
 
 
-def gate() -> TierGate:
-    return TierGate({TOPIC: parse_tier("10s")})
+def gate() -> TierHold:
+    return TierHold({TOPIC: parse_tier("10s")})
 
 
 def record(offset: int, not_before: bytes | None, *, partition: int = 0) -> ConsumedRecord:

@@ -47,7 +47,7 @@ from mailtopic_sender.engine.relays.mailer import RelayMailer
 from mailtopic_sender.engine.relays.state import RelayState
 from mailtopic_sender.engine.shares import RateShares
 from mailtopic_sender.engine.telling import Teller
-from mailtopic_sender.engine.tiers import OpenGate, TierGate
+from mailtopic_sender.engine.tiers import NoHold, TierHold
 from mailtopic_sender.mail_ports import Mailer
 from mailtopic_sender.metrics import SenderMetrics
 from mailtopic_sender.ports import MeteredSource
@@ -182,12 +182,12 @@ class Sender:
         )
         self._refusals = RefusalGate(slots=slots, metrics=self._metrics, clock=self._clock)
         self._delivery = delivery = self._make_delivery(broker, ledger, self._flood, self._refusals)
-        tier_gate = TierGate(dict(zip(names.retries, names.tiers, strict=True)))
+        tier_hold = TierHold(dict(zip(names.retries, names.tiers, strict=True)))
         return tuple(
             Pump(
                 self._source(topics, role, max_record_bytes),
                 delivery,
-                gate=gate,
+                hold=hold,
                 ledger=ledger,
                 slots=slots,
                 settings=PumpSettings(
@@ -201,9 +201,9 @@ class Sender:
                 share=shares.of(name),
                 pace=self._paces[name],
             )
-            for name, topics, role, gate in (
-                ("main", (names.main,), _ROLES[0], OpenGate()),
-                ("retry", names.retries, _ROLES[1], tier_gate),
+            for name, topics, role, hold in (
+                ("main", (names.main,), _ROLES[0], NoHold()),
+                ("retry", names.retries, _ROLES[1], tier_hold),
             )
         )
 

@@ -15,7 +15,7 @@ from mailtopic_signup.outbox import MailMaker
 from mailtopic_signup.ports import IdempotentAnswer, MailStore, OutboxMail, SentMail
 from mailtopic_signup.recipients import Recipients
 from mailtopic_signup.schemas import MailAccepted, MailRequest, MailState, MailStatus, moment
-from mailtopic_signup.service import fingerprint_of
+from mailtopic_signup.service import canonical_text
 
 
 class MailService:
@@ -122,7 +122,7 @@ class MailService:
         Keyed: from a plain hash of a six-digit code and an address the code could be found.
         """
         fields = request.model_dump_json(exclude={"idempotency_key"})
-        return self._peppers.tags(fingerprint_of("mail", fields))
+        return self._peppers.tags(canonical_text("mail", fields))
 
 
 def _remembered(mail: OutboxMail, caller: Caller, address: Address) -> SentMail:
@@ -148,7 +148,7 @@ def _answer(
     if request.idempotency_key is None:
         return None
     # By topic, not by token: a request may be repeated under a token that replaced the first one.
-    scope = fingerprint_of("mail", request.topic, request.idempotency_key)
+    scope = canonical_text("mail", request.topic, request.idempotency_key)
     return IdempotentAnswer(
         key=hashlib.sha256(scope.encode()).hexdigest(),
         fingerprint=fingerprint,

@@ -18,21 +18,21 @@ from mailtopic_signup.schemas import (
     Verified,
     VerifyRequest,
 )
-from mailtopic_signup.service import SignupService, fingerprint_of
+from mailtopic_signup.service import SignupService, canonical_text
 
 _CHALLENGE_ID = re.compile(r"[0-9a-f]{32}")
 _MAX_KEY_LENGTH = 255
 
-_COUNTED = {"resend": "signups", "verify": "verifies"}
+_THROTTLED = {"resend": "signups", "verify": "verifies"}
 
 
-class CountedRoute(BoundedRoute):
+class ThrottledRoute(BoundedRoute):
     """A route that is counted by client, before anything is read."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler, with the count in front."""
         handle = super().get_route_handler()
-        kind = _COUNTED.get(self.name)
+        kind = _THROTTLED.get(self.name)
         if kind is None:
             return handle
 
@@ -43,7 +43,7 @@ class CountedRoute(BoundedRoute):
         return handle_counted
 
 
-class BeginRoute(CountedRoute):
+class BeginRoute(ThrottledRoute):
     """The route of a signup, which reads the request itself.
 
     The framework finds arguments anew for each request, by descriptions of them; that costs more
@@ -71,7 +71,7 @@ class BeginRoute(CountedRoute):
 
 
 begin_router = APIRouter(prefix="/v1", route_class=BeginRoute, tags=["signups"])
-router = APIRouter(prefix="/v1", route_class=CountedRoute, tags=["signups"])
+router = APIRouter(prefix="/v1", route_class=ThrottledRoute, tags=["signups"])
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -151,7 +151,7 @@ async def begin(
         body.email,
         choose_locale(body.locale, accept_language, request.app.state.default_locale),
         idempotency_key=idempotency_key,
-        fingerprint=fingerprint_of(body.email, body.locale) if idempotency_key else None,
+        fingerprint=canonical_text(body.email, body.locale) if idempotency_key else None,
         traceparent=traceparent,
     )
     # For the log line: in A-labels, so that a look-alike of a domain shows.

@@ -357,7 +357,7 @@ def _idempotent(
     )
 
 
-def fingerprint_of(*fields: str | None) -> str:
+def canonical_text(*fields: str | None) -> str:
     """Return what two requests must share to count as the same one."""
     return json.dumps(fields)
 

@@ -7,7 +7,7 @@ from prometheus_client.registry import Collector
 
 from mailtopic_runtime import Family
 from mailtopic_sender import metric_families as families
-from mailtopic_sender.engine.relays.breaker import Gate
+from mailtopic_sender.engine.relays.breaker import BreakerState
 from mailtopic_sender.engine.relays.state import RelayState
 
 
@@ -39,7 +39,7 @@ class RelayMetrics(Collector):
             connections.add_metric((*labels, "busy"), state.connections.busy)
             connections.add_metric((*labels, "idle"), state.connections.idle)
             limits.add_metric(labels, state.connections.limit)
-            breakers.add_metric(labels, float(state.gate is not Gate.ALL))
+            breakers.add_metric(labels, float(state.breaker is not BreakerState.CLOSED))
             if state.rate_per_s is not None:
                 rates.add_metric(labels, state.rate_per_s)
             if state.learned.rate_per_s is not None:

@@ -18,7 +18,7 @@ from mailtopic_sender.engine.ledger import Ledger
 from mailtopic_sender.engine.pace_carrier import PaceCarrier
 from mailtopic_sender.engine.preparing import Preparer
 from mailtopic_sender.engine.progress import Progress
-from mailtopic_sender.engine.tiers import Gate
+from mailtopic_sender.engine.tiers import RetryHold
 from mailtopic_sender.engine.watermark import (
     WINDOW,
 )
@@ -75,7 +75,7 @@ class Pump:
         source: MeteredSource,
         delivery: Delivery,
         *,
-        gate: Gate,
+        hold: RetryHold,
         ledger: Ledger,
         slots: Slots,
         settings: PumpSettings,
@@ -87,7 +87,7 @@ class Pump:
     ) -> None:
         self._source = source
         self._delivery = delivery
-        self._gate = gate
+        self._hold = hold
         self._ledger = ledger
         self._slots = slots
         self._settings = settings
@@ -194,7 +194,7 @@ class Pump:
         self._preparer.stop()
         self._delivery.recall()
         self._share(0.0)
-        self._gate.clear()
+        self._hold.clear()
         try:
             async with asyncio.timeout(self._settings.drain_timeout_s):
                 await assignment.idle()
@@ -251,7 +251,7 @@ class Pump:
         assignment.keep(records)
         self._receive(assignment, [*assignment.take_early(), *records])
         await self._committer.commit_first(assignment)
-        for number, record in enumerate(self._gate.due(self._clock.now_ms()), 1):
+        for number, record in enumerate(self._hold.due(self._clock.now_ms()), 1):
             self._dispatch(assignment, record)
             if number % SLICE == 0:
                 await asyncio.sleep(0)
@@ -281,7 +281,7 @@ class Pump:
                 ledger_position=self._ledger.position(record.partition),
             )
             if is_new:
-                self._gate.admit(record, now_ms)
+                self._hold.admit(record, now_ms)
             else:
                 partition.is_dirty = True
                 self._metrics.skipped("metadata")
@@ -315,7 +315,7 @@ class Pump:
         assignment = self._assignment
         if assignment is None:
             return
-        wanted = set(assignment.places) if self._is_full else set(self._gate.holding)
+        wanted = set(assignment.places) if self._is_full else set(self._hold.holding)
         wanted |= assignment.waiting.keys()
         for place, partition in assignment.partitions.items():
             limit = _WINDOW_ROOM if place in self._paused else _WINDOW_FULL

@@ -78,7 +78,7 @@ class Recorder:
     ) -> None:
         """Record an outcome in N.status."""
         event = self._event(incoming, outcome, result)
-        self._count(event, await self._tell(event, incoming.record.partition))
+        self._remember(event, await self._tell(event, incoming.record.partition))
 
     async def settle_delivered(
         self, partition: int, delivered: Sequence[tuple[Incoming, DeliveryResult]]
@@ -133,7 +133,7 @@ class Recorder:
         except RecordRefused:
             await self.bury(incoming, error, reason="too-large", result=result)
         else:
-            self._count(event, stored)
+            self._remember(event, stored)
 
     async def take_back(
         self,
@@ -158,7 +158,7 @@ class Recorder:
         event = self._event(incoming, Outcome.DEFERRED, result).model_copy(
             update={"tier": tier.name, "not_before": not_before_ms, "taken_back": True}
         )
-        self._count(event, await self._tell(event, incoming.record.partition))
+        self._remember(event, await self._tell(event, incoming.record.partition))
         if is_refused:
             await self.bury(incoming, error, reason="too-large", result=result)
 
@@ -235,7 +235,7 @@ class Recorder:
             partition=partition,
         )
 
-    def _count(self, event: StatusEvent, stored: RecordMetadata) -> None:
+    def _remember(self, event: StatusEvent, stored: RecordMetadata) -> None:
         self._ledger.note(event, partition=stored.partition, offset=stored.offset)
         self._metrics.outcome(event.outcome.value, event.relay)
 

@@ -10,7 +10,7 @@ from mailtopic_sender.ports import ConsumedRecord, TopicPartition
 _NOT_BEFORE = "mt-not-before"
 
 
-class Gate(Protocol):
+class RetryHold(Protocol):
     """Keeps records until they are due. Per partition the order stays as it is."""
 
     def admit(self, record: ConsumedRecord, now_ms: int) -> None:
@@ -31,8 +31,8 @@ class Gate(Protocol):
         ...
 
 
-class OpenGate:
-    """The main topic's gate: every record is due when it comes."""
+class NoHold:
+    """The main topic's hold: every record is due when it comes."""
 
     def __init__(self) -> None:
         self._records: list[ConsumedRecord] = []
@@ -58,8 +58,8 @@ class OpenGate:
         self._records.clear()
 
 
-class TierGate:
-    """The retry topics' gate: the head of each partition waits for its ``mt-not-before``.
+class TierHold:
+    """The retry topics' hold: the head of each partition waits for its ``mt-not-before``.
 
     One topic has one delay, so records behind the head are due after it. A time that is missing,
     unreadable or further away than the tier's delay (a clock that is ahead) counts as one delay

@@ -20,15 +20,15 @@ class Admission:
     is_trial: bool
 
 
-class Gate(Enum):
-    """What the breaker lets through."""
+class BreakerState(Enum):
+    """Whether mails go to the relay, with the field's usual names for a circuit breaker."""
 
-    ALL = "all"
-    """Closed: the relay works as far as is known."""
-    ONE = "one"
-    """Half open: a session could be opened, but it was a mail that failed, so one mail tries."""
-    NONE = "none"
-    """Open: a probe is at it."""
+    CLOSED = "closed"
+    """The relay works as far as is known."""
+    HALF_OPEN = "half-open"
+    """A session could be opened, but it was a mail that failed, so one mail tries."""
+    OPEN = "open"
+    """No mail; a probe runs."""
 
 
 class RelayBreaker:
@@ -74,7 +74,7 @@ class RelayBreaker:
         self._blame = Blame()
         self._share = 1.0
         self._pauses_without_share = False
-        self._gate = Gate.ALL
+        self._state = BreakerState.CLOSED
         self._trial_runs = False
         self._failures = 0
         self._closed_at_s = float("-inf")
@@ -83,14 +83,16 @@ class RelayBreaker:
         self._is_stopped = False
 
     @property
-    def gate(self) -> Gate:
+    def state(self) -> BreakerState:
         """What it lets through."""
-        return self._gate
+        return self._state
 
     @property
     def admits(self) -> bool:
         """Whether `enter` would let a mail through now."""
-        return self._gate is Gate.ALL or (self._gate is Gate.ONE and not self._trial_runs)
+        return self._state is BreakerState.CLOSED or (
+            self._state is BreakerState.HALF_OPEN and not self._trial_runs
+        )
 
     @property
     def last_answer(self) -> DeliveryResult | None:
@@ -101,7 +103,7 @@ class RelayBreaker:
         """Let a mail in; None if it must stay out. After an admission, `leave` is due."""
         if not self.admits:
             return None
-        is_trial = self._gate is Gate.ONE
+        is_trial = self._state is BreakerState.HALF_OPEN
         if is_trial:
             self._trial_runs = True
             self._on_change()
@@ -126,7 +128,7 @@ class RelayBreaker:
         else:
             if answer.reply_class is ReplyClass.ACCEPTED:
                 self._blame.taken(recipient, admission.entered_at_s)
-            if admission.is_trial and self._gate is Gate.ONE:
+            if admission.is_trial and self._state is BreakerState.HALF_OPEN:
                 self._close()
         if admission.is_trial:
             self._on_change()
@@ -137,9 +139,9 @@ class RelayBreaker:
 
     def trip(self, answer: DeliveryResult) -> None:
         """Open, and begin to probe; nothing new if it is open already."""
-        if self._gate is Gate.NONE or self._is_stopped:
+        if self._state is BreakerState.OPEN or self._is_stopped:
             return
-        self._gate = Gate.NONE
+        self._state = BreakerState.OPEN
         self._last = answer
         self._failures += 1
         self._report_down(answer)
@@ -190,11 +192,11 @@ class RelayBreaker:
         if self._last is None or self._last.phase in SESSION_PHASES:
             self._close()
         else:
-            self._gate = Gate.ONE
+            self._state = BreakerState.HALF_OPEN
         self._on_change()
 
     def _close(self) -> None:
-        self._gate = Gate.ALL
+        self._state = BreakerState.CLOSED
         self._last = None
         self._failures = 0
         self._closed_at_s = self._clock.monotonic_s()

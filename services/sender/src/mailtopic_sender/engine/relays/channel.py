@@ -14,7 +14,7 @@ from mailtopic_sender.domain.pace import (
 )
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.engine.relays.backoff import Backoff
-from mailtopic_sender.engine.relays.breaker import Gate, RelayBreaker
+from mailtopic_sender.engine.relays.breaker import BreakerState, RelayBreaker
 from mailtopic_sender.engine.relays.paced_queue import PacedQueue
 from mailtopic_sender.engine.relays.patience import Patience
 from mailtopic_sender.engine.relays.port import Offer, Place, Relay
@@ -121,7 +121,7 @@ class Channel:
         return RelayState(
             self.name,
             self._rate_per_s,
-            self._breaker.gate,
+            self._breaker.state,
             self._relay.connections,
             self._replies.copy(),
             self._pace.learned,
@@ -181,7 +181,7 @@ class Channel:
         """See `Gatekeeper.room`: while the breaker tries one mail, it is one."""
         if self._is_closed or not self._breaker.admits:
             return 0
-        return sys.maxsize if self._breaker.gate is Gate.ALL else 1
+        return sys.maxsize if self._breaker.state is BreakerState.CLOSED else 1
 
     def wake(self, mails: int) -> None:
         """See `Gatekeeper.wake`."""
@@ -366,7 +366,7 @@ class Channel:
     def _empty_if_down(self) -> None:
         """Give away what waits during an outage, also what was under way when it began."""
         refusal = self._breaker.last_answer
-        if self._breaker.gate is Gate.NONE and refusal is not None and not self._is_closed:
+        if self._breaker.state is BreakerState.OPEN and refusal is not None and not self._is_closed:
             for offer in self._queue.take_all():
                 self._others.decided(offer, refusal, self)
 

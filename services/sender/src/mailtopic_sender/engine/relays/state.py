@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from mailtopic_runtime import get_logger
 from mailtopic_sender.domain.pace import Learned
 from mailtopic_sender.domain.replies import ReplyClass
-from mailtopic_sender.engine.relays.breaker import Gate
+from mailtopic_sender.engine.relays.breaker import BreakerState
 from mailtopic_sender.engine.relays.port import Connections
 
 _SETTLED_S = 2.0
@@ -29,7 +29,7 @@ class RelayState:
 
     relay: str
     rate_per_s: float | None
-    gate: Gate
+    breaker: BreakerState
     connections: Connections
     replies: Mapping[ReplyClass, int]
     learned: Learned = field(default_factory=Learned)

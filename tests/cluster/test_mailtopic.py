@@ -153,7 +153,7 @@ def test_an_uninstalled_operator_leaves_senders_that_deliver(
 def test_a_namespace_goes_with_operator_kafka_and_mailtopics(
     mailtopics: MailTopics, figure: Figure
 ) -> None:
-    for name, policy in {"kept": "Retain", "gone": "Delete"}.items():
+    for name, policy in {"left": "Retain", "gone": "Delete"}.items():
         mailtopics.apply(name, deletionPolicy=policy, consumers={"replicas": 1})
         mailtopics.wait_until_ready(name)
     finalizers = mailtopics.get("mailtopic/gone")["metadata"]["finalizers"]

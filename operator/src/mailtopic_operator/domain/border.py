@@ -1,4 +1,4 @@
-"""Keeps a MailTopic away from topics that aren't its own: nothing at all is changed for it then."""
+"""Keeps a MailTopic away from topics that aren't its own: then nothing is changed for it."""
 
 from dataclasses import replace
 

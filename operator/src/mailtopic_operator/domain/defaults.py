@@ -100,7 +100,7 @@ class Border:
 
 @dataclass(frozen=True, slots=True)
 class OperatorDefaults:
-    """What the operator's settings say about all MailTopics.
+    """The operator's settings that apply to all MailTopics.
 
     Attributes:
         drain_timeout_s: with deletionPolicy Delete, how long senders continue at most.

@@ -1,4 +1,4 @@
 """Generates what monitoring needs: the metrics guide, dashboards and rules.
 
-A tool of the clone: it imports the members whose metrics it lists, and is in no image.
+A tool for use in a clone: it imports the members with the listed metrics, and is in no image.
 """

@@ -1,7 +1,7 @@
 """`python -m mailtopic_observability [--check]` in a clone.
 
-Writes everything that is generated. With --check nothing is written; the exit code is 1, with a
-line for each file, if something would be.
+Writes all generated files. With --check nothing is written; the exit code is 1, with a line for
+each file, if something would be.
 """
 
 import argparse
@@ -22,11 +22,11 @@ def main() -> int:
     arguments = parser.parse_args()
     if not arguments.check:
         for line in write(_ROOT, GENERATORS):
-            print(line)  # noqa: T201 - the tool's answer
+            print(line)  # noqa: T201 - the tool's output
         return 0
     lines = stale(_ROOT, GENERATORS)
     for line in lines:
-        print(f"{line}; renew it with: {RENEW}", file=sys.stderr)  # noqa: T201 - the tool's answer
+        print(f"{line}; renew it with: {RENEW}", file=sys.stderr)  # noqa: T201 - the tool's output
     return 1 if lines else 0
 
 

@@ -1,4 +1,4 @@
-"""Every metric of the members, of Kafka's pods and of the libraries, as the code declares them."""
+"""Every metric of the members, of Kafka's pods and of the libraries, as declared in code."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ MEMBERS: Final = {
     "signup": signup_metrics.FAMILIES,
     "operator": operator_families.FAMILIES,
 }
-"""The metrics of each member; the job under which it is scraped has the member's name."""
+"""The metrics of each member; its scrape job has the member's name."""
 
 _UNITS: Final = {
     "_per_s": "1/s",
@@ -38,12 +38,12 @@ _UNITS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric, as its readers need to know it.
+    """A metric, with what readers of the guide need.
 
     Attributes:
-        members: the processes that show it: names of MEMBERS, or KAFKA.
+        members: the processes that expose it: names of MEMBERS, or KAFKA.
         samples: the names of the series that Prometheus stores.
-        use: what to look at it for; empty for those of libraries and of Kafka.
+        use: what it is useful for; empty for metrics of libraries and of Kafka.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Metric:
 
     @property
     def unit(self) -> str:
-        """The unit in the name's ending; counts have none."""
+        """The unit in the name's suffix; counts have none."""
         return next((unit for end, unit in _UNITS.items() if self.name.endswith(end)), "")
 
     @property
@@ -100,7 +100,7 @@ OURS: Final = tuple(_of_members())
 LIBRARIES: Final = tuple(_shown(shown_metrics.LIBRARIES.shape, tuple(MEMBERS)))
 KAFKAS: Final = tuple(_shown(shown_metrics.KAFKA.shape, (KAFKA,)))
 METRICS: Final = (*OURS, *LIBRARIES, *KAFKAS)
-"""All of them. Kafka's pods show some under the same names as the libraries do."""
+"""All metrics. Kafka's pods expose some with the same names as the libraries."""
 
 SAMPLES: Final = frozenset(sample for metric in METRICS for sample in metric.samples)
 """Every name that a query may use, without those of recording rules."""

@@ -1,4 +1,4 @@
-"""Writes or checks generated files: a generator owns paths, and says what they should hold."""
+"""Writes or checks generated files: a generator owns paths and returns their content."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ RENEW = "python -m mailtopic_observability"
 class Generator:
     """Some files, and the patterns that no other file may match.
 
-    What `owns` matches and `files` doesn't return is left over from an earlier run: it is
-    removed, or reported. Every returned path matches one of the patterns.
+    A file that `owns` matches but `files` doesn't return is left over from an earlier run: it is
+    removed or reported. Every returned path matches one of the patterns.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Generator:
         """Return the files.
 
         Raises:
-            ValueError: a file lies outside of what the generator owns.
+            ValueError: a file is outside of the generator's patterns.
         """
         files = self.files()
         for path in files:
@@ -50,7 +50,7 @@ def stale(root: Path, generators: Iterable[Generator]) -> list[str]:
 
 
 def write(root: Path, generators: Iterable[Generator]) -> list[str]:
-    """Make the files be as they should; return a line for each that was touched."""
+    """Write or remove files as needed; return a line for each that was changed."""
     lines = []
     for generator in generators:
         files = generator.expected()

@@ -1,4 +1,4 @@
-"""All generators. A new one is a line here."""
+"""All generators. Add a new one here."""
 
 from typing import Final
 

@@ -37,7 +37,7 @@ from mailtopic_runtime import (
 )
 
 EXIT_LOST: Final = 75
-"""The lease was lost, or a watch ended for good: start again (EX_TEMPFAIL of sysexits.h)."""
+"""The lease was lost, or a watch ended for good: restart (EX_TEMPFAIL of sysexits.h)."""
 
 _POLL_S: Final = 1.0
 _DRAIN_S: Final = 10.0
@@ -51,8 +51,8 @@ class Operator:
     """One replica of the operator.
 
     Args:
-        settings: checked already.
-        between_actions: called before anything is changed; for tests that end the process there.
+        settings: already validated.
+        between_actions: called before each change; for tests that end the process there.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Operator:
         self._log = get_logger(__name__)
 
     async def run(self, stop: asyncio.Event) -> int:
-        """Lead, when it is this replica's turn, until stopped; return the exit code."""
+        """Wait for the lease, then lead until stopped; return the exit code."""
         async with AsyncExitStack() as stack:
             probes = ProbeServer(
                 self._settings.metrics,
@@ -224,5 +224,5 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
 async def run_operator(
     settings: OperatorSettings, *, between_actions: BetweenActions = _go_on
 ) -> int:
-    """Run one replica until SIGTERM or SIGINT; returns the exit code."""
+    """Run one replica until SIGTERM or SIGINT; return the exit code."""
     return await Operator(settings, between_actions=between_actions).run(stop_on_signals())

@@ -1,7 +1,7 @@
-"""What kopf watches for us, and where it hands it on.
+"""What kopf watches for us, and where it passes events on.
 
 Only event handlers: timers, daemons and change handlers would put a finalizer or annotations on
-every MailTopic. What is done about an event is decided elsewhere, from everything that is known.
+every MailTopic. What to do about an event is decided elsewhere, from the whole observed state.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,33 +12,33 @@ import kopf
 from mailtopic_operator.kinds import CHILD_SELECTOR, Kind
 
 OnEvent = Callable[[str, str | None, Mapping[str, Any]], None]
-"""Told of a kind, the event's type (None: from a list) and the object."""
+"""Called with a kind, the event's type (None: from a list) and the object."""
 
 _SERVER_TIMEOUT_S: Final = 300
 _INACTIVITY_S: Final = 90
-"""The API server sends a bookmark about every minute; a watch that is silent longer is dead."""
+"""The API server sends a bookmark about every minute; a watch silent for longer is dead."""
 
 
 class _NoMemory(kopf.DiffBaseStorage):
-    """Remembers nothing of what was seen before, and so copies nothing: nobody asks for a diff."""
+    """Stores and copies no earlier versions of objects: no diff is ever needed."""
 
     def build(
         self, *, body: kopf.Body, extra_fields: Iterable[Any] | None = None
     ) -> kopf.BodyEssence:
-        """Return nothing of an object."""
+        """Return an empty essence."""
         del body, extra_fields
         return kopf.BodyEssence()
 
     def fetch(self, *, body: kopf.Body) -> None:
-        """Return nothing: nothing was remembered."""
+        """Return nothing: nothing was stored."""
         del body
 
     def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
-        """Remember nothing."""
+        """Store nothing."""
 
 
 class _Patience:
-    """Delays between attempts at a request, without an end: an API server comes back some time."""
+    """Endless delays between attempts at a request: the API server will come back."""
 
     def __iter__(self) -> Iterator[float]:
         delays_s = (0.2, 0.5, 1.0, 2.0, 3.0, 5.0)
@@ -52,7 +52,7 @@ def make_registry(
     on_event: OnEvent,
     login: Callable[..., Any],
 ) -> kopf.OperatorRegistry:
-    """Return handlers that hand every event of these kinds on."""
+    """Return handlers that pass on every event of these kinds."""
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry, retries=None)(login)
     for kind in kinds:
@@ -69,11 +69,11 @@ def _handler(kind: Kind, on_event: OnEvent) -> Callable[..., Any]:
 
 
 def make_settings(children: Sequence[Kind]) -> kopf.OperatorSettings:
-    """Return how kopf is to watch: patiently, and only what is ours."""
+    """Return kopf's settings: retry forever, and watch only our kinds."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.peering.standalone = True
-    # New namespaces and CRDs aren't looked for: that would take rights in the whole cluster.
+    # No scan for new namespaces and CRDs: that would need rights in the whole cluster.
     settings.scanning.disabled = True
     settings.watching.server_timeout = _SERVER_TIMEOUT_S
     settings.watching.client_timeout = _SERVER_TIMEOUT_S + 10

@@ -1,4 +1,4 @@
-"""The kinds of Kubernetes objects that the operator reads or writes, and where the API has them."""
+"""The kinds of Kubernetes objects that the operator reads or writes, and their API paths."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ class Kind:
     """One kind of namespaced objects.
 
     Attributes:
-        is_optional: it comes with a CRD that a cluster may lack.
-        only_with: the optional kind without which nothing of this one concerns the operator.
+        is_optional: it needs a CRD that a cluster may lack.
+        only_with: the optional kind without which no object of this kind concerns the operator.
     """
 
     api_version: str
@@ -32,11 +32,11 @@ class Kind:
 
     @property
     def root(self) -> str:
-        """The path below which the API server has this version of the group."""
+        """The API path of this version of the group."""
         return f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"
 
     def path(self, namespace: str | None, name: str | None = None) -> str:
-        """Return an object's path, or a list's: of one namespace, or of all."""
+        """Return the path of an object, or of a list in one namespace or all."""
         inside = f"/namespaces/{namespace}" if namespace else ""
         return f"{self.root}{inside}/{self.plural}" + (f"/{name}" if name else "")
 
@@ -74,17 +74,17 @@ MANAGED_BY: Final = "mailtopic-operator"
 """The field manager of every write, and the managed-by label of every child."""
 
 OWNER_LABEL: Final = "mailtopic.dev/mailtopic"
-"""The label of every child whose value is its MailTopic's name."""
+"""The label of every child that holds its MailTopic's name."""
 
 CHILD_SELECTOR: Final = f"app.kubernetes.io/managed-by={MANAGED_BY}"
-"""What children are watched and listed by."""
+"""The label selector by which children are watched and listed."""
 
 
 def watched_kinds(served: Collection[str]) -> tuple[Kind, ...]:
     """Return the kinds to read and to watch.
 
     Args:
-        served: those of OPTIONAL_KINDS that the API server knows.
+        served: the OPTIONAL_KINDS that the API server serves.
     """
     return tuple(
         kind

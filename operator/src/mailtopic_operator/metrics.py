@@ -1,4 +1,4 @@
-"""The operator's own metrics as it feeds them; what they are is told in `metric_families`."""
+"""How the operator updates its own metrics; they are declared in `metric_families`."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -12,10 +12,10 @@ from mailtopic_operator import metric_families as families
 from mailtopic_operator.domain.conditions import READY
 
 _STATUSES = range(100, 600)
-"""What HTTP has (RFC 9110 §15); whatever else answers as if it were an API server isn't one."""
+"""Valid HTTP status codes (RFC 9110 §15); an answer with another isn't from an API server."""
 
 Bodies = Callable[[], Iterable[Mapping[str, Any]]]
-"""Returns MailTopics as they were last seen. Called from another thread."""
+"""Returns MailTopics as last seen. Called from another thread."""
 
 
 class OperatorMetrics:
@@ -48,20 +48,20 @@ class OperatorMetrics:
         watch_age_s: Callable[[], float],
         mailtopics: Bodies,
     ) -> None:
-        """Ask these whenever somebody looks. Called once, by the replica that leads."""
+        """Read these at each scrape. Called once, by the leading replica."""
         self.queue_depth.set_function(queue_depth)
         self.watch_age_seconds.set_function(watch_age_s)
         self._registry.register(ConditionMetrics(mailtopics))
 
 
 class ConditionMetrics(Collector):
-    """How many MailTopics have which condition; counted when Prometheus asks."""
+    """How many MailTopics have which condition; counted at each scrape."""
 
     def __init__(self, mailtopics: Bodies) -> None:
         self._mailtopics = mailtopics
 
     def collect(self) -> Iterable[Metric]:
-        """Yield a number for every condition and status there is, also if it is 0."""
+        """Yield a number for every condition and status, even if it is 0."""
         family = families.MAILTOPICS
         counted = Counter(pair for body in self._mailtopics() for pair in _conditions(body))
         metric = GaugeMetricFamily(family.name, family.help, labels=family.label_names)

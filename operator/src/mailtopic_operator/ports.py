@@ -1,4 +1,4 @@
-"""What the engine needs from outside. Each port has a real adapter and a shipped fake."""
+"""The engine's external dependencies. Each port has a real adapter and a shipped fake."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
@@ -9,31 +9,31 @@ from mailtopic_operator.domain.observed import RelayReading
 
 Json = dict[str, Any]
 Answers = Mapping[str, KafkaProblem | None]
-"""What became of each topic of one request: None means that it was done."""
+"""The result for each topic of one request: None means success."""
 
 
 class KafkaAdmin(Protocol):
     """Topics of one Kafka cluster, many of them in each request.
 
-    Nothing is raised for what Kafka says about a topic: that is a KafkaProblem in the answer. An
-    answer of UNAVAILABLE doesn't say that it wasn't done: look again before doing it again.
-    Requests aren't atomic, and what was done may take a moment to be seen everywhere.
+    An error about a topic is not raised: it is a KafkaProblem in the answer. UNAVAILABLE doesn't
+    mean that the request wasn't carried out: look again before repeating it. Requests aren't
+    atomic, and their effects may take a moment to be visible everywhere.
     """
 
     async def describe(self, topics: Collection[str]) -> Mapping[str, TopicState | KafkaProblem]:
-        """Tell what each topic is; an absent one is a problem of kind MISSING."""
+        """Return each topic's state; an absent one is a problem of kind MISSING."""
         ...
 
     async def create(self, topics: Sequence[NewTopic], *, dry_run: bool = False) -> Answers:
-        """Make topics; with dry_run only say whether Kafka would."""
+        """Create topics; with dry_run only check whether Kafka would."""
         ...
 
     async def grow(self, partitions: Mapping[str, int]) -> Answers:
-        """Give topics so many partitions in all."""
+        """Raise topics to these total numbers of partitions."""
         ...
 
     async def alter(self, changes: Sequence[ConfigChange]) -> Answers:
-        """Set and remove some config keys and leave all others as they are."""
+        """Set and remove some config keys; all others stay unchanged."""
         ...
 
     async def delete(self, topics: Collection[str]) -> Answers:
@@ -42,35 +42,35 @@ class KafkaAdmin(Protocol):
 
 
 class KafkaBacklog(Protocol):
-    """How much waits in topics. A number is as old as the answer, and only a hint."""
+    """How many records wait in topics. A number is as old as the answer, and only a hint."""
 
     async def counts(self, topics: Mapping[str, int]) -> Mapping[str, int | KafkaProblem]:
-        """Count the records that topics with so many partitions hold; compacted ones less well."""
+        """Count the records in topics (name: partitions); compacted ones less accurately."""
         ...
 
     async def lags(
         self, groups: Mapping[str, Mapping[str, int]]
     ) -> Mapping[str, int | KafkaProblem]:
-        """Count by group what waits in its topics (with so many partitions) unread."""
+        """Count by group the unread records in its topics (name: partitions)."""
         ...
 
 
 class SenderMetrics(Protocol):
-    """What single senders say of themselves."""
+    """The metrics of single senders."""
 
     async def relays(self, host: str, port: int) -> Mapping[str, RelayReading] | None:
-        """Return how one sender finds its relays, by name; None: it didn't tell.
+        """Return the relays' state at one sender, by name; None if there was no answer.
 
-        It takes some seconds at most, and raises nothing for a sender that can't be asked.
+        It takes a few seconds at most, and raises nothing for an unreachable sender.
         """
         ...
 
 
 class Objects(Protocol):
-    """Objects of Kubernetes by kind, namespace and name; raises KubeError."""
+    """Kubernetes objects by kind, namespace and name; raises KubeError."""
 
     async def listing(self, kind: str) -> tuple[Sequence[Json], str]:
-        """Read all objects of a kind that concern the operator; with the version of the list."""
+        """Read all objects of a kind that concern the operator, and the list's version."""
         ...
 
     async def select(self, kind: str, namespace: str, labels: Mapping[str, str]) -> Sequence[Json]:
@@ -82,20 +82,20 @@ class Objects(Protocol):
         ...
 
     async def apply(self, kind: str, manifest: Json, *, force: bool) -> Json:
-        """Apply a manifest server-side; return the object that came of it.
+        """Apply a manifest server-side; return the resulting object.
 
-        Without force, what others own and have otherwise is a KubeConflict.
+        Without force, a field that another manager owns with a different value is a KubeConflict.
         """
         ...
 
     async def patch(self, kind: str, namespace: str, name: str, operations: Sequence[Json]) -> Json:
-        """Patch an object by operations of RFC 6902; return the object that came of it."""
+        """Patch an object by operations of RFC 6902; return the resulting object."""
         ...
 
     async def delete(
         self, kind: str, namespace: str, name: str, *, uid: str, propagation: str
     ) -> None:
-        """Delete an object if it is still this one; an absent one counts as deleted."""
+        """Delete an object if it still has this uid; an absent one counts as deleted."""
         ...
 
 
@@ -103,11 +103,11 @@ class Apis(Protocol):
     """What the API server offers; raises KubeError."""
 
     async def serves(self, kind: str) -> bool:
-        """Tell whether the API server knows a kind that comes with a CRD."""
+        """Return whether the API server serves a kind that needs a CRD."""
         ...
 
     async def is_terminating(self, namespace: str) -> bool:
-        """Tell whether a namespace is being deleted; what can't be told is a no."""
+        """Return whether a namespace is being deleted; False if that is unknown."""
         ...
 
 
@@ -121,25 +121,25 @@ class Resources(Protocol):
     async def patch_finalizers(
         self, key: tuple[str, str, str], finalizers: Sequence[str], *, version: str
     ) -> Json:
-        """Replace the finalizers of a resource, if its version is still this one."""
+        """Replace the finalizers of a resource if it still has this version."""
         ...
 
     async def emit(self, resource: Mapping[str, Any], event: Event, action: str) -> None:
-        """Record an Event about a resource; one that can't be recorded is lost with a log line."""
+        """Record an Event about a resource; if that fails, it is logged and lost."""
         ...
 
 
 class Leases(Protocol):
-    """One Lease, by which replicas agree on who acts; raises KubeError."""
+    """One Lease, by which replicas agree on which of them acts; raises KubeError."""
 
     async def read(self) -> Json:
-        """Read it."""
+        """Read the Lease."""
         ...
 
     async def create(self, spec: Json) -> Json:
-        """Create it; a KubeConflict where another replica was quicker."""
+        """Create the Lease; KubeConflict if another replica was faster."""
         ...
 
     async def replace(self, lease: Json) -> Json:
-        """Replace it by one with its version; a KubeConflict where another was quicker."""
+        """Replace the Lease by one with its version; KubeConflict if another replica was faster."""
         ...

@@ -33,25 +33,25 @@ class KafkaSettings(SettingsGroup):
     """How the operator itself reaches Kafka; below MAILTOPIC_KAFKA__."""
 
     bootstrap_servers: tuple[str, ...] = Field(min_length=1)
-    """Brokers to begin with, as host:port,host:port."""
+    """Bootstrap servers, as host:port,host:port."""
 
     security_protocol: _Protocol = "PLAINTEXT"
-    """Whether connections are encrypted and log in."""
+    """The protocol: whether connections are encrypted, and whether they log in."""
 
     sasl_mechanism: _Mechanism = "SCRAM-SHA-512"
-    """How to log in, where the protocol is SASL_…"""
+    """The SASL mechanism, if the protocol is SASL_…"""
 
     username: str | None = None
     """The user name to log in with."""
 
     password: SecretStr | None = None
-    """The password of the user who logs in."""
+    """The password to log in with."""
 
     ca_file: str | None = None
-    """PEM file of the authorities that sign brokers' certificates; unset: the system's."""
+    """PEM file with the CA certificates for the brokers; unset: the system's."""
 
     request_timeout_s: float = Field(default=10.0, gt=0, le=120)
-    """Seconds that one request to the admin API may take before Kafka counts as away."""
+    """Seconds that one request to the admin API may take before Kafka counts as unreachable."""
 
     @field_validator("bootstrap_servers")
     @classmethod
@@ -70,20 +70,20 @@ class KafkaSettings(SettingsGroup):
 class SenderKafkaSettings(SettingsGroup):
     """How senders reach Kafka; below MAILTOPIC_OPERATOR__SENDER__KAFKA__.
 
-    Secrets are named, never read: each must lie in the MailTopic's own namespace.
+    Secrets are named, never read: each must be in the MailTopic's own namespace.
     """
 
     bootstrap_servers: tuple[str, ...] = ()
-    """Brokers to begin with; unset: the operator's own."""
+    """Bootstrap servers; unset: the operator's own."""
 
     security_protocol: _Protocol | None = None
-    """Whether connections are encrypted and log in; unset: as the operator's own."""
+    """The protocol: whether connections are encrypted and log in; unset: the operator's own."""
 
     sasl_mechanism: _Mechanism | None = None
-    """How to log in; unset: as the operator's own."""
+    """The SASL mechanism; unset: the operator's own."""
 
     username: str | None = None
-    """The user name to log in with, where the protocol is SASL_…"""
+    """The user name to log in with, if the protocol is SASL_…"""
 
     password_secret: str | None = None
     """Name of the Secret with that user's password."""
@@ -92,10 +92,10 @@ class SenderKafkaSettings(SettingsGroup):
     """The password's key in that Secret."""
 
     ca_secret: str | None = None
-    """Name of the Secret with the authorities that sign brokers' certificates."""
+    """Name of the Secret with the CA certificates for the brokers."""
 
     ca_key: str = "ca.crt"
-    """The authorities' key in that Secret."""
+    """The CA certificates' key in that Secret."""
 
     @field_validator("bootstrap_servers")
     @classmethod
@@ -107,33 +107,34 @@ class SenderTracingSettings(SettingsGroup):
     """Where senders' spans go; below MAILTOPIC_OPERATOR__SENDER__TRACING__."""
 
     endpoint: str | None = Field(default=None, pattern=r"^https?://[^\s/@]+(/[^\s@]*)?$")
-    """The collector's OTLP/HTTP address, as senders reach it. Unset: no tracing."""
+    """The collector's OTLP/HTTP address, reachable from senders. Unset: no tracing."""
 
     sample_ratio: float = Field(default=0.1, ge=0, le=1)
-    """Share of the traces begun by senders that are recorded."""
+    """The share of traces begun by senders that is recorded."""
 
 
 class SenderSettings(SettingsGroup):
-    """What senders are started as; below MAILTOPIC_OPERATOR__SENDER__."""
+    """How senders are started; below MAILTOPIC_OPERATOR__SENDER__."""
 
     image: str = "mailtopic/sender:0.1.0"
     """Image of the senders."""
 
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
-    """When that image is pulled."""
+    """When to pull that image."""
 
     image_pull_secrets: tuple[str, ...] = ()
-    """Names of the Secrets that open the image's registry."""
+    """Names of the Secrets for the image's registry."""
 
     resources: dict[str, dict[str, str]] = Field(default_factory=dict)
-    """Requests and limits of a sender where its MailTopic doesn't say, as JSON."""
+    """Requests and limits of a sender if its MailTopic sets none, as JSON."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least severe lines that senders write."""
+    """The lowest level that senders log."""
 
     pod_template_fields: tuple[str, ...] = ()
-    """Fields that a podTemplate may set beside labels, annotations, resources, scheduling and
-    security contexts that don't widen, such as spec.volumes; * for all of them."""
+    """Fields that a podTemplate may set besides labels, annotations, resources, scheduling and
+    security contexts that grant no more rights, such as spec.volumes; * for all fields.
+    """
 
     network_policy: bool = True
     """Whether each MailTopic gets a NetworkPolicy for its senders."""
@@ -150,13 +151,14 @@ class SenderSettings(SettingsGroup):
 
 
 class TopicSettings(SettingsGroup):
-    """Which topics are touched; below MAILTOPIC_OPERATOR__TOPICS__."""
+    """Which topics may be managed; below MAILTOPIC_OPERATOR__TOPICS__."""
 
     prefixes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """What topics' names begin with, by namespace, as JSON: {"shop": ["shop-"]}. "*" stands for all
-    other namespaces, {namespace} for the namespace's name, the prefix * for any name. Topics
-    that exist are adopted in a namespace with an entry only. Without one, topics may be created:
-    under any name where one namespace is watched, else named after their namespace."""
+    """Prefixes of topic names by namespace, as JSON: {"shop": ["shop-"]}. "*" means all other
+    namespaces, {namespace} the namespace's name, the prefix * any name. Existing topics are only
+    adopted in a namespace with an entry. Without one, topics may be created: with any name if one
+    namespace is watched, else named after their namespace.
+    """
 
     @field_validator("prefixes")
     @classmethod
@@ -183,42 +185,42 @@ class SecretsSettings(SettingsGroup):
 
 
 class ReplaySettings(SettingsGroup):
-    """What MailReplays are run by; below MAILTOPIC_OPERATOR__REPLAY__."""
+    """How MailReplays are run; below MAILTOPIC_OPERATOR__REPLAY__."""
 
     image: str = "mailtopic/cli:0.1.0"
-    """Image with the command `mailtopic`; pulled as the senders' image is."""
+    """Image with the command `mailtopic`; pulled like the senders' image."""
 
 
 class DeletionSettings(SettingsGroup):
-    """How MailTopics with deletionPolicy Delete end; below MAILTOPIC_OPERATOR__DELETION__."""
+    """Deletion of MailTopics with deletionPolicy Delete; below MAILTOPIC_OPERATOR__DELETION__."""
 
     drain_timeout_s: float = Field(default=300.0, ge=0, le=86_400)
-    """Seconds that senders go on at most, so that what waits is still delivered."""
+    """Seconds that senders continue at most, so that waiting mails are still delivered."""
 
     give_up_s: float = Field(default=300.0, ge=0, le=86_400)
-    """Seconds after that for which Kafka is asked to delete the topics; then they stay."""
+    """Seconds after that in which deleting the topics is tried; then they stay."""
 
 
 class ReconcileSettings(SettingsGroup):
     """How often, and how much at once; below MAILTOPIC_OPERATOR__RECONCILE__."""
 
     resync_s: float = Field(default=120.0, ge=0.5, le=3600)
-    """Seconds between two looks at everything, whether anything was said to have changed or not."""
+    """Seconds between two checks of everything, even without events."""
 
     sample_s: float = Field(default=30.0, ge=0.2, le=3600)
-    """Seconds between two looks at how much waits, in topics and DLQs."""
+    """Seconds between two measurements of the lag and the DLQs."""
 
     batch_size: int = Field(default=100, ge=1, le=500)
-    """Resources that are reconciled together, their topics in the same requests."""
+    """Resources that are reconciled together, with shared requests for their topics."""
 
     linger_s: float = Field(default=0.1, ge=0, le=10)
-    """Seconds that a batch waits for more to join it."""
+    """Seconds that a batch waits for more resources."""
 
     api_concurrency: int = Field(default=8, ge=1, le=64)
-    """Requests to the Kubernetes API on their way at once."""
+    """Concurrent requests to the Kubernetes API."""
 
     def limits(self) -> Limits:
-        """Return them as the engine takes them."""
+        """Return them as the engine's Limits."""
         return Limits(**self.model_dump())
 
 
@@ -229,16 +231,16 @@ class LeaseSettings(SettingsGroup):
     """Name of the Lease that all replicas share."""
 
     namespace: str = "default"
-    """Namespace of that Lease; in a pod its own."""
+    """Namespace of that Lease; in a pod, the pod's own."""
 
     identity: str | None = None
-    """Who this replica is; unset: the host's name and a random part."""
+    """This replica's identity; unset: the host's name and a random part."""
 
     duration_s: float = Field(default=15.0, ge=1, le=300)
-    """Seconds after which a replica that is silent may be followed by another."""
+    """Seconds after which another replica may replace a silent one."""
 
     renew_s: float = Field(default=2.0, ge=0.1, le=60)
-    """Seconds between two renewals, and between two looks at somebody else's lease."""
+    """Seconds between two renewals, and between two polls by a waiting replica."""
 
     @field_validator("name", "namespace")
     @classmethod
@@ -261,10 +263,10 @@ class OperatorGroup(SettingsGroup):
     """The operator's own; below MAILTOPIC_OPERATOR__."""
 
     watch_namespaces: tuple[str, ...] = ()
-    """Namespaces whose MailTopics are reconciled; unset: all of the cluster's."""
+    """Namespaces to reconcile MailTopics in; unset: all of the cluster's."""
 
     watch_stale_s: float = Field(default=180.0, ge=10, le=3600)
-    """Seconds without an event or a bookmark after which a watch counts as dead, and so do we."""
+    """Seconds without an event or bookmark after which a watch, and this replica, count as dead."""
 
     topics: TopicSettings = Field(default_factory=TopicSettings)
     secrets: SecretsSettings = Field(default_factory=SecretsSettings)
@@ -302,7 +304,7 @@ class OperatorSettings(MailTopicSettings):
         return self
 
     def defaults(self) -> OperatorDefaults:
-        """Return what is the same for all MailTopics."""
+        """Return the defaults for all MailTopics."""
         own, sender, deletion = self.kafka, self.operator.sender, self.operator.deletion
         kafka = sender.kafka
         password = kafka.password_secret
@@ -338,7 +340,7 @@ class OperatorSettings(MailTopicSettings):
         )
 
     def client_config(self) -> dict[str, Any]:
-        """Return the operator's own connection in librdkafka's words."""
+        """Return the operator's own connection as librdkafka's properties."""
         kafka = self.kafka
         config: dict[str, Any] = {
             "bootstrap.servers": ",".join(kafka.bootstrap_servers),

@@ -1,4 +1,4 @@
-"""Grafana dashboards, written as code: what `charts/mailtopic/files/dashboards` holds."""
+"""Grafana dashboards as code: the content of `charts/mailtopic/files/dashboards`."""
 
 from mailtopic_observability.dashboards.files import GENERATOR
 

@@ -1,4 +1,4 @@
-"""Colors that mean the same on every dashboard."""
+"""Colors with the same meaning on every dashboard."""
 
 from typing import Final
 
@@ -52,16 +52,16 @@ QUANTILES: Final = {"p50": "light-blue", "p95": "blue", "p99": "dark-blue", "obj
 
 
 def at_most(*, worse: float, bad: float) -> tuple[tuple[float | None, str], ...]:
-    """Return steps of a number that had better be small."""
+    """Return steps for a number that should be small."""
     return ((None, GOOD), (worse, WORSE), (bad, BAD))
 
 
 def at_least(*, worse: float, good: float) -> tuple[tuple[float | None, str], ...]:
-    """Return steps of a number that had better be large."""
+    """Return steps for a number that should be large."""
     return ((None, BAD), (worse, WORSE), (good, GOOD))
 
 
 NEVER: Final = ((None, GOOD), (1.0, BAD))
-"""Of counts that had better stay at 0."""
+"""For counts that should stay at 0."""
 EXPECTED: Final = ((None, BAD), (1.0, GOOD))
-"""Of counts of which one is needed."""
+"""For counts that should be at least 1."""

@@ -18,7 +18,7 @@ class Choice:
     """A variable: one or several values of a label, or all of them.
 
     Attributes:
-        of: the series whose label has the values; earlier variables may narrow them.
+        of: the series with the label's values; earlier variables may narrow them.
     """
 
     label: str
@@ -26,13 +26,13 @@ class Choice:
 
     @property
     def name(self) -> str:
-        """What queries call it."""
+        """Its name in queries."""
         return self.label
 
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """A whole dashboard; the name is a word, and with it its uid and its file's name."""
+    """A whole dashboard; the name is a word, from which its uid and file name are made."""
 
     name: str
     title: str
@@ -42,11 +42,11 @@ class Board:
 
     @property
     def uid(self) -> str:
-        """Its id in Grafana, the same in every installation, so that links hold."""
+        """Its id in Grafana, the same in every installation, so that links work."""
         return uid(self.name)
 
     def build(self) -> models.Dashboard:
-        """Return what Grafana reads.
+        """Return the dashboard for Grafana.
 
         Raises:
             ValueError: the panels of a row leave a gap.
@@ -71,12 +71,12 @@ class Board:
 
 
 def uid(name: str) -> str:
-    """Return the id that Grafana knows a dashboard by."""
+    """Return a dashboard's id in Grafana."""
     return f"mailtopic-{name}"
 
 
 def link_to(name: str, **variables: str) -> str:
-    """Return the address of a dashboard with variables set; times are kept."""
+    """Return the address of a dashboard with variables set; the time range is kept."""
     values = "".join(f"&var-{key}={value}" for key, value in variables.items())
     return f"/d/{uid(name)}?${{__url_time_range}}&var-datasource=${{datasource}}{values}"
 

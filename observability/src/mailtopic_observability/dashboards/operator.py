@@ -1,4 +1,4 @@
-"""The operator: whether MailTopics are as they should be, and what is done about them."""
+"""The operator: whether MailTopics are ready, and what it does about them."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The first look: is it going out, how fast, how late, what fails?"""
+"""The overview: are mails going out, how fast, how late, what fails?"""
 
 from typing import Final
 

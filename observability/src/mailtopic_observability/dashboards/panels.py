@@ -1,4 +1,4 @@
-"""Panels as all dashboards have them: with a title, a description, a unit and links to runbooks."""
+"""The dashboards' panels: with a title, a description, a unit and links to runbooks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ from mailtopic_observability.runbooks import runbook_url
 
 SOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 Steps = Sequence[tuple[float | None, str]]
-"""From which value on which color holds; the first holds from None on."""
+"""Pairs of a value and the color from that value on; the first value is None."""
 PLAIN: Final[Steps] = ((None, "blue"),)
 _LINES_HEIGHT: Final = 8
 _STAT_HEIGHT: Final = 4
@@ -38,8 +38,8 @@ class About:
 
     Attributes:
         unit: Grafana's id of a unit, or suffix:TEXT.
-        description: what is shown, and what to think of it.
-        runbooks: the alerts whose runbooks help when it looks bad.
+        description: what is shown, and how to read it.
+        runbooks: the alerts with runbooks that help when it looks bad.
     """
 
     title: str
@@ -53,7 +53,7 @@ class Query:
     """An expression and the name of each of its series.
 
     Attributes:
-        at_end: evaluated once, at the end of what is shown.
+        at_end: evaluated once, at the end of the shown range.
     """
 
     expression: str
@@ -78,7 +78,7 @@ def number(
     texts: Mapping[str, str] | None = None,
     decimals: int | None = None,
 ) -> models.Panel:
-    """Return one large number over its own course; texts replace values, NaN among them."""
+    """Return one large number over its graph; texts replace values, including NaN."""
     panel = (
         stat.Panel()
         .graph_mode(_graph_mode(query))
@@ -104,16 +104,16 @@ def lines(
     dashed: Sequence[str] = (),
     most: float | None = None,
 ) -> models.Panel:
-    """Return a course over time.
+    """Return a graph over time.
 
     Args:
         about: its description.
-        queries: what is drawn.
+        queries: the series to draw.
         width: of 24 columns.
         stacked: series are parts of a whole.
-        as_bars: a bar at each step instead of a line: for series that come and go.
+        as_bars: a bar at each step instead of a line: for intermittent series.
         steps: thresholds, drawn as dashed lines.
-        colors: of series, by name; else they are chosen by name.
+        colors: of series, by name; others get a color by their names.
         dashed: names of series that are limits, not measurements.
         most: the upper end of the axis.
     """
@@ -153,7 +153,7 @@ def lines(
 def bars(
     about: About, *queries: Query, width: int = 12, steps: Steps = PLAIN, height: int = 8
 ) -> models.Panel:
-    """Return a horizontal bar for each series, of its value at the end of what is shown."""
+    """Return a horizontal bar for each series, of its value at the end of the shown range."""
     panel = (
         bargauge.Panel()
         .orientation(common_models.VizOrientation.HORIZONTAL)
@@ -166,7 +166,7 @@ def bars(
 
 
 def heat(about: About, query: Query, *, width: int = 12) -> models.Panel:
-    """Return how many observations each of a histogram's buckets had over time."""
+    """Return a heat map of the observations in a histogram's buckets over time."""
     panel = (
         heatmap.Panel()
         .calculate(False)
@@ -186,7 +186,7 @@ def heat(about: About, query: Query, *, width: int = 12) -> models.Panel:
 def states(
     about: About, *queries: Query, texts: Mapping[str, tuple[str, str]], width: int = 12
 ) -> models.Panel:
-    """Return a band for each series; texts give each value's word and color."""
+    """Return a state timeline for each series; texts give each value's word and color."""
     panel = (
         statetimeline.Panel()
         .merge_values(True)
@@ -202,7 +202,7 @@ def states(
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table: a query whose series become its cells, one for each row.
+    """A column of a table: the series of a query are its cells, one for each row.
 
     Attributes:
         link: where a click leads; Grafana replaces ${__data.fields.LABEL}.
@@ -225,7 +225,7 @@ def rows(
     """Return a table with a row for each combination of labels.
 
     Args:
-        about: its description; its unit is that of columns without one.
+        about: its description; its unit applies to columns without one.
         columns: the numbers.
         labels: the names of the labels' columns, by label; the first is the link's.
         link: the text and address of a link in the first column.

@@ -1,4 +1,4 @@
-"""The relays: what they answer, how fast they let us be, and whether they are trusted just now."""
+"""The relays: their replies, the rates they allow, and the state of their breakers."""
 
 from typing import Final
 
@@ -38,7 +38,7 @@ from mailtopic_observability.dashboards.queries import (
 _REPLIES = "mailtopic_smtp_replies_total"
 _REFUSED = "hard_bounce|provider_suppressed|content|sender|reputation"
 _BY = "topic, relay"
-# A group's rate is the same at each of its senders.
+# A group's rate is the same at each sender.
 _LIMIT = f"max by ({_BY}) (mailtopic_relay_rate_limit_per_s{{{RELAY}}})"
 _USED = f"{rate(_REPLIES, RELAY, _BY)} / {_LIMIT}"
 

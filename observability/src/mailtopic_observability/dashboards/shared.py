@@ -1,4 +1,4 @@
-"""Panels that several boards show."""
+"""Panels that several dashboards share."""
 
 from grafana_foundation_sdk.models import dashboard as models
 

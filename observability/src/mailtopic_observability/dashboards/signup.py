@@ -1,4 +1,4 @@
-"""Signup: how many people that ask for a code get it, and use it."""
+"""Signup: how many users request a code, get it, and use it."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""One topic: where its mails are, and where their time goes."""
+"""One topic: where its mails are, and where they spend time."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Recording rules and alerts, as code: `groups()` is all of them, `files()` what is written."""
+"""Recording rules and alerts as code: `groups()` returns all, `files()` the written files."""
 
 from mailtopic_observability.rules.files import GENERATOR, files, groups
 from mailtopic_observability.rules.model import Alert, Group, Recording, Severity

@@ -1,4 +1,4 @@
-"""The way of mails through Kafka and the senders: lag, standstill, dead letters."""
+"""Delivery through Kafka and the senders: lag, standstill, dead letters."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ SENDERS: Final = "mailtopic:senders:count"
 DEAD: Final = "mailtopic:dead_letters:increase1h"
 GONE: Final = "mailtopic:records_gone:increase1h"
 
-# What waits in a retry topic waits for its time.
+# Records in a retry topic wait on purpose, until they are due.
 _RETRY: Final = ".+[.]retry[.][0-9]+[smh]"
 
 
@@ -56,8 +56,8 @@ def _recordings() -> tuple[Rule, ...]:
 
 
 def _of_last_hour(counter: str, *, by: str) -> str:
-    # A counter that is born with its first event never increases from 0, so of those that were
-    # not there before, what they show counts.
+    # A counter that is created with its first event never increases from 0, so the value of a new
+    # counter counts in full.
     return (
         f"sum by ({by}) (\n"
         f"  ({counter} unless last_over_time({counter}[6h] offset 1h))\n"
@@ -103,7 +103,7 @@ def _waiting() -> tuple[Rule, ...]:
             expr=(
                 f"{LAG} > scalar({THRESHOLD})\n"
                 "unless on (namespace, topic)\n"
-                # Mails that only expire, or are replaced by newer ones, get nowhere either.
+                # Mails that only expire, or are replaced by newer ones, are no progress either.
                 "(sum by (namespace, topic) (rate(mailtopic_mails_total"
                 '{outcome!~"expired|superseded"}[3m])) > 0)'
             ),
@@ -123,7 +123,7 @@ def _waiting() -> tuple[Rule, ...]:
             expr=(
                 f"max_over_time({SENDERS}[6h])\n"
                 f"unless on (namespace, topic) {SENDERS}\n"
-                # Scaled to zero while nothing arrives is right, where Kafka's metrics can tell; it
+                # Scaled to zero while nothing arrives is fine, if Kafka's metrics show it; Kafka
                 # may be in another namespace.
                 "unless on (topic) (sum by (topic) (delta(kafka_log_log_logendoffset[10m])) == 0)"
             ),

@@ -1,4 +1,4 @@
-"""The generated files: rules for Prometheus, which the chart reads too, and the list of alerts."""
+"""The generated files: rules for Prometheus and the chart, and the list of alerts."""
 
 from typing import Final
 
@@ -22,7 +22,7 @@ _HEAD: Final = f"# Written by {RENEW}; `promtool check rules` reads it, and Prom
 
 
 def groups(parameters_: Parameters = DEFAULTS) -> tuple[Group, ...]:
-    """Return all groups, those that others read first."""
+    """Return all groups; groups that others depend on come first."""
     return (*_of_mailtopic(parameters_), kafka.group())
 
 
@@ -39,7 +39,7 @@ def _of_mailtopic(parameters_: Parameters) -> tuple[Group, ...]:
 
 
 def files(parameters_: Parameters = DEFAULTS) -> Files:
-    """Return what is written, by path."""
+    """Return the files to write, by path."""
     return {
         f"{_DIRECTORY}/mailtopic.yaml": _HEAD + as_yaml(_of_mailtopic(parameters_)),
         f"{_DIRECTORY}/kafka.yaml": _HEAD + as_yaml((kafka.group(),)),

@@ -1,6 +1,6 @@
 """Kafka, by the metrics of the agent in its pods.
 
-Senders and signup wait for it and lose nothing; people wait with them.
+Without it, senders and signup wait and lose nothing, but users wait as well.
 """
 
 from typing import Final

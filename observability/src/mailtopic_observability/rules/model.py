@@ -1,4 +1,4 @@
-"""What a rule is. Prometheus' words: group, record, alert, expr, for."""
+"""The types of rules, in Prometheus' terms: group, record, alert, expr, for."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,16 +10,16 @@ import yaml
 from mailtopic_observability.runbooks import runbook_url
 
 INTERVAL_S: Final = 30
-"""How often groups are evaluated; the shortest `for` is two of it."""
+"""The evaluation interval of groups; the shortest `for` is two intervals."""
 
 
 class Severity(StrEnum):
     """Whether an alert may wake a person."""
 
     PAGE = "page"
-    """People don't get their mails, or soon won't: now."""
+    """Mails don't arrive, or soon won't: act now."""
     TICKET = "ticket"
-    """No impact yet, or something else takes over: in working hours."""
+    """No impact yet, or a fallback works: act in working hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +35,22 @@ class Recording:
     meaning: str
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as Prometheus reads it."""
+        """Return it in Prometheus' format."""
         return {"record": self.record, "expr": self.expr}
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something that a person should know.
+    """A problem that a person should know about.
 
     Attributes:
         name: several alerts may share one, if their labels differ.
         hold: Prometheus' `for`: how long the expression must hold.
-        hold_reason: why so long and not longer, for the guide.
+        hold_reason: why exactly this long, for the guide.
         summary: one line without numbers.
-        description: what is the case, with numbers.
-        expected_when: when this is no surprise; ends the description.
-        labels: beside severity and component.
+        description: what is wrong, with numbers.
+        expected_when: when this is expected; the end of the description.
+        labels: those besides severity and component.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Alert:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as Prometheus reads it."""
+        """Return it in Prometheus' format."""
         rule: dict[str, Any] = {"alert": self.name, "expr": self.expr}
         if self.hold != "0s":
             rule["for"] = self.hold
@@ -95,22 +95,22 @@ class Group:
 
     @property
     def alerts(self) -> tuple[Alert, ...]:
-        """The alerts alone."""
+        """Only the alerts."""
         return tuple(rule for rule in self.rules if isinstance(rule, Alert))
 
     @property
     def recordings(self) -> tuple[Recording, ...]:
-        """The recording rules alone."""
+        """Only the recording rules."""
         return tuple(rule for rule in self.rules if isinstance(rule, Recording))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as Prometheus reads it."""
+        """Return it in Prometheus' format."""
         rules = [rule.as_dict() for rule in self.rules]
         return {"name": self.name, "interval": self.interval, "rules": rules}
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes expressions of several lines as they are read best."""
+    """Writes expressions of several lines as literal blocks."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

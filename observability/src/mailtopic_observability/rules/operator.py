@@ -1,4 +1,4 @@
-"""The operator and its MailTopics. It stands beside the way of mails: no alert of it pages."""
+"""The operator and its MailTopics. Mails don't pass through it, so none of its alerts pages."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ from mailtopic_observability.rules.model import Alert, Group, Recording, Rule, S
 COUNT: Final = "mailtopic:operator:count"
 
 _WATCH_AGE_S: Final = 150
-"""Bookmarks come every minute, and after 180 s (watch.staleS) the operator restarts itself."""
+"""Bookmarks arrive every minute; after 180 s (watch.staleS) the operator restarts itself."""
 
 
 def group() -> Group:

@@ -1,7 +1,7 @@
-"""The few numbers that an installation changes.
+"""The few numbers that an installation can change.
 
-Each stands in one place of the generated files: the chart replaces it there, and everything else
-reads the series. So the files hold as they are for the defaults, and need no templating language.
+Each is in one place of the generated files: the chart replaces it there, and everything else reads
+the series. So the files work unchanged with the defaults, and need no templating language.
 """
 
 from dataclasses import dataclass
@@ -10,17 +10,18 @@ from typing import Final
 from mailtopic_observability.rules.model import Group, Recording
 
 BOUNDS_S: Final = (1, 1.5, 2, 3, 5, 7.5, 10, 15, 30, 60, 120, 300, 600)
-"""Bounds of mailtopic_delivery_seconds that may be the objective's threshold: only what is a bound
-of a bucket can be counted."""
+"""Bounds of mailtopic_delivery_seconds that may be the objective's threshold: only a bucket's bound
+can be counted.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What is promised, and how late is too late.
+    """The objective and the alerts' limits.
 
     Attributes:
-        objective: the share of mails that are to be delivered in time, below 1.
-        threshold_s: what "in time" is; one of BOUNDS_S.
+        objective: the share of mails to deliver in time, below 1.
+        threshold_s: the limit for "in time"; one of BOUNDS_S.
         lag_limit_s: the age of the oldest waiting mail above which the alert fires.
         outbox_limit_s: the same for mails that wait for Kafka.
     """
@@ -31,10 +32,10 @@ class Parameters:
     outbox_limit_s: int = 60
 
     def __post_init__(self) -> None:
-        """Refuse what can't be counted.
+        """Validate the parameters.
 
         Raises:
-            ValueError: a number is out of its range.
+            ValueError: a number is out of range.
         """
         if not 0 < self.objective < 1:
             raise ValueError("objective must lie between 0 and 1")
@@ -45,7 +46,7 @@ class Parameters:
 
     @property
     def bucket(self) -> str:
-        """The threshold's bucket, as a matcher: the client writes bounds as floats."""
+        """A label matcher for the threshold's bucket: the client writes bounds as floats."""
         return f'le="{float(self.threshold_s)}"'
 
 

@@ -1,4 +1,4 @@
-"""What relays answer, and whether any takes mails."""
+"""The relays' replies, and whether any relay takes mails."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ USED: Final = "mailtopic:relay_rate:used_ratio"
 
 _BY: Final = "sum by (namespace, topic, relay)"
 _TO_NO_MAIL: Final = "auth|blocked|policy|transport|quota"
-"""Classes that blame the relay: the answer to an attempt to open a session, or as good as one."""
+"""Classes that blame the relay: replies to an attempt to open a session, or equivalent."""
 
 
 def group() -> Group:
@@ -69,7 +69,7 @@ def _away() -> tuple[Rule, ...]:
         ),
         Alert(
             name="MailTopicRelayAuthFailing",
-            # A sender tries again after more than ten minutes only, so a rate says nothing.
+            # A sender only tries again after more than ten minutes, so a rate is useless here.
             expr=(
                 f'{_BY} (increase(mailtopic_smtp_replies_total{{class="auth"}}[1h])) > 0\n'
                 "and max by (namespace, topic, relay) (mailtopic_breaker_open) > 0"

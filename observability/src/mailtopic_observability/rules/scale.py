@@ -1,8 +1,8 @@
-"""The same rules in a shorter time, so that a live test needs seconds where production has minutes.
+"""The same rules with shorter times, so that a live test takes seconds instead of minutes.
 
-Only times are divided: what stands in brackets, offsets, `for` and intervals. Names, metrics,
-labels and limits stay, and so do horizons of predictions and the number of bad mails that an alert
-asks for: a scaled rule is the same rule for a world in which everything happens sooner.
+Only times are divided: ranges in brackets, offsets, `for` and intervals. Names, metrics, labels and
+limits stay, and so do horizons of predictions and the number of bad mails that an alert requires: a
+scaled rule is the same rule on a faster time scale.
 """
 
 import re
@@ -23,9 +23,9 @@ def scaled(groups: Iterable[Group], *, by: float, least_range_s: float) -> tuple
     """Return the groups with every time divided.
 
     Args:
-        groups: as they are generated.
-        by: 60 makes seconds of minutes.
-        least_range_s: no range gets shorter: a rate needs two scrapes at least.
+        groups: the generated ones.
+        by: 60 turns minutes into seconds.
+        least_range_s: the shortest range: a rate needs at least two scrapes.
     """
     return tuple(
         replace(

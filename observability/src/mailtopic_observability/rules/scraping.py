@@ -1,4 +1,4 @@
-"""Whether Prometheus sees what the other rules are about: what isn't scraped never fires."""
+"""Whether Prometheus scrapes what the other rules need: without data no alert fires."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ def group() -> Group:
         (
             Alert(
                 name="MailTopicTargetDown",
-                # By what a target has shown, since the names of jobs are the installation's.
+                # By the series of a target, since job names depend on the installation.
                 expr=f"up == 0\nand on (job, instance) ({_OURS})",
                 hold="3m",
                 hold_reason="a restart is over by then",

@@ -9,7 +9,7 @@ ERRORS: Final = "mailtopic:signup_errors:ratio_rate5m"
 COUNT: Final = "mailtopic:signup:count"
 
 _PROBES: Final = "/livez|/readyz|/metrics"
-"""A probe's 503 is not a signup that was refused."""
+"""A probe's 503 is not a refused signup."""
 
 
 def group() -> Group:

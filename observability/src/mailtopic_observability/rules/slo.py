@@ -1,7 +1,7 @@
-"""The delivery objective: what counts as good and as bad, and how fast the budget burns.
+"""The delivery objective: what counts as good or bad, and how fast the budget burns.
 
 Multi-window, multi-burn-rate alerts: The Site Reliability Workbook, chapter 5, "Alerting on SLOs".
-Why each outcome counts as it does: docs/guides/observability.md.
+How each outcome counts, and why: docs/guides/observability.md.
 """
 
 from typing import Final
@@ -26,17 +26,19 @@ GARBAGE: Final = (
     "empty",
     "too-large",
 )
-"""Reasons of dead letters that never were a mail: their publisher's fault. Every other reason is
-ours, a new one as well, until it is classified."""
+"""Reasons of dead letters that never were a mail: their publisher's fault. Every other reason
+counts as ours, including a new one until it is classified.
+"""
 
 _SHORT: Final = ("5m", "30m", "1h", "2h", "6h")
 _LONG: Final = ("1d", "3d", "30d")
 _LONG_INTERVAL: Final = "2m"
-"""Long windows are read as seldom as Prometheus' look-back of 5 minutes allows: 30 days are 86,400
-samples of each topic."""
+"""Long windows are evaluated as rarely as Prometheus' look-back of 5 minutes allows: 30 days are
+86,400 samples for each topic.
+"""
 
 LEAST_BAD: Final = 5
-"""With fewer bad mails in the long window no alert fires: two of ten a night are no trend."""
+"""With fewer bad mails in the long window no alert fires: two of ten in a night are no trend."""
 
 _GOOD: Final = "mailtopic:delivery_slo_good:rate5m"
 _BAD: Final = "mailtopic:delivery_slo_bad:rate5m"
@@ -45,7 +47,7 @@ _CONTENT: Final = "mailtopic:mails_refused_content:rate5m"
 
 
 def groups(parameters: Parameters) -> tuple[Group, ...]:
-    """Return the objective's rules; the second group reads what the first one records."""
+    """Return the objective's rules; the second group reads the first one's series."""
     short = (*_counts(parameters.bucket), *_of_windows(_SHORT), *_fast())
     long = (*_of_windows(_LONG), _budget(), *_slow())
     return Group("mailtopic-slo", short), Group("mailtopic-slo-long", long, _LONG_INTERVAL)

@@ -24,9 +24,9 @@ _ON_TOPIC: Final = kafka.ConfigSource.DYNAMIC_TOPIC_CONFIG.value
 _DESCRIBED: Final = 1000
 """Topics in one request for descriptions."""
 _CONFIGURED: Final = 250
-"""Topics in one request for configs: an answer holds some 35 entries a topic, each an object."""
+"""Topics in one request for configs: an answer holds about 35 objects for each topic."""
 _RECORDS: Final = 4000
-"""What one request may write: KRaft's controller refuses more than 10,000 records at once."""
+"""Metadata records one request may write: KRaft's controller refuses more than 10,000 at once."""
 
 
 class ConfluentAdmin:
@@ -36,7 +36,7 @@ class ConfluentAdmin:
         self._client = client
 
     async def describe(self, topics: Collection[str]) -> Mapping[str, TopicState | KafkaProblem]:
-        """Tell what each topic is; an absent one is a problem of kind MISSING."""
+        """Return each topic's state; an absent one is a problem of kind MISSING."""
         states: dict[str, TopicState | KafkaProblem] = {}
         for names in _chunks(sorted(topics), _DESCRIBED):
             states |= await self._describe(names)
@@ -49,7 +49,7 @@ class ConfluentAdmin:
     async def create(
         self, topics: Sequence[NewTopic], *, dry_run: bool = False
     ) -> Mapping[str, KafkaProblem | None]:
-        """Make topics; with dry_run only say whether Kafka would."""
+        """Create topics; with dry_run only check whether Kafka would."""
         answers: dict[str, KafkaProblem | None] = {}
         for some in _by_weight(topics, lambda topic: 1 + topic.partitions + len(topic.config)):
             wanted = [
@@ -68,7 +68,7 @@ class ConfluentAdmin:
         return answers
 
     async def grow(self, partitions: Mapping[str, int]) -> Mapping[str, KafkaProblem | None]:
-        """Give topics so many partitions in all."""
+        """Raise topics to these total numbers of partitions."""
         answers: dict[str, KafkaProblem | None] = {}
         for some in _by_weight(list(partitions.items()), lambda item: item[1]):
             wanted = [kafka.NewPartitions(name, count) for name, count in some]
@@ -80,7 +80,7 @@ class ConfluentAdmin:
         return answers
 
     async def alter(self, changes: Sequence[ConfigChange]) -> Mapping[str, KafkaProblem | None]:
-        """Set and remove some config keys and leave all others as they are."""
+        """Set and remove some config keys; all others stay unchanged."""
         answers: dict[str, KafkaProblem | None] = {}
         for some in _by_weight(changes, lambda change: len(change.set) + len(change.remove)):
             wanted = [_incremental(change) for change in some]
@@ -103,7 +103,7 @@ class ConfluentAdmin:
 
     @property
     def _timeouts(self) -> dict[str, float]:
-        # The controller is given a little less, so that it answers before the client gives up.
+        # The controller gets a little less, so that it answers before the client gives up.
         return {
             "operation_timeout": self._client.timeout_s * 0.8,
             "request_timeout": self._client.timeout_s,

@@ -1,4 +1,4 @@
-"""How much waits in topics of a real cluster, by offsets."""
+"""How many records wait in the topics of a real cluster, by offsets."""
 
 import asyncio
 import itertools
@@ -25,7 +25,7 @@ class ConfluentBacklog:
         self._client = client
 
     async def counts(self, topics: Mapping[str, int]) -> Mapping[str, int | KafkaProblem]:
-        """Count the records that topics with so many partitions hold; compacted ones less well."""
+        """Count the records in topics (name: partitions); compacted ones less accurately."""
         ends = await self._offsets(topics, kafka.OffsetSpec.latest())
         starts = await self._offsets(topics, kafka.OffsetSpec.earliest())
         return {
@@ -38,7 +38,7 @@ class ConfluentBacklog:
     async def lags(
         self, groups: Mapping[str, Mapping[str, int]]
     ) -> Mapping[str, int | KafkaProblem]:
-        """Count by group what waits in its topics (with so many partitions) unread."""
+        """Count by group the unread records in its topics (name: partitions)."""
         topics = {name: count for of_group in groups.values() for name, count in of_group.items()}
         ends = await self._offsets(topics, kafka.OffsetSpec.latest())
         starts = await self._offsets(topics, kafka.OffsetSpec.earliest())
@@ -111,7 +111,7 @@ def _committed_offsets(answer: Any) -> dict[tuple[str, int], int]:
 
 
 def _position(committed: int | None, start: int | KafkaProblem) -> int | KafkaProblem:
-    # Where nothing was committed, a group begins at the start; and what retention took is no lag.
+    # Without a commit a group begins at the start; records removed by retention are no lag.
     if committed is None or isinstance(start, KafkaProblem):
         return start
     return max(committed, start)

@@ -1,4 +1,4 @@
-"""One admin client of Kafka whose answers are waited for outside the event loop."""
+"""One Kafka admin client that waits for answers outside the event loop."""
 
 import asyncio
 import concurrent.futures
@@ -23,11 +23,11 @@ _GRACE_S = 2.0
 
 
 class KafkaClient:
-    """Makes admin requests and classifies what comes back.
+    """Makes admin requests and classifies the answers.
 
     Args:
-        config: how to reach Kafka, in librdkafka's words.
-        timeout_s: what a request may take; after it Kafka counts as away.
+        config: how to reach Kafka, as librdkafka's properties.
+        timeout_s: how long a request may take; after that Kafka counts as unreachable.
         metrics: counts the requests.
     """
 
@@ -37,7 +37,7 @@ class KafkaClient:
         self.timeout_s = timeout_s
         self._metrics = metrics
         self._refusal: KafkaProblem | None = None
-        # What it has to say about a broker that is away, a condition says once.
+        # An unreachable broker is reported once, by a condition, not by the client's log.
         quiet: dict[str, Any] = {
             "log_level": 0,
             "error_cb": self._on_error,
@@ -53,9 +53,9 @@ class KafkaClient:
         request: Callable[[AdminClient], Mapping[KeyT, "concurrent.futures.Future[AnswerT]"]],
         reduce: Callable[[AnswerT], ReducedT],
     ) -> dict[KeyT, ReducedT | KafkaProblem]:
-        """Make one request and return what each of its answers reduces to, or its problem.
+        """Make one request; return each of its answers reduced, or its problem.
 
-        ``reduce`` runs in a thread, so that large answers are let go of at once.
+        ``reduce`` runs in a thread, so that large answers are freed at once.
         """
         loop = asyncio.get_running_loop()
         work = functools.partial(self._ask, request, reduce)
@@ -67,7 +67,7 @@ class KafkaClient:
         return answers
 
     async def close(self) -> None:
-        """Let go of the threads; a request that is on its way ends by its own deadline."""
+        """Release the threads; a request in flight ends by its own deadline."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _ask(
@@ -86,7 +86,7 @@ class KafkaClient:
         return answers
 
     def _explain(self, problem: KafkaProblem) -> KafkaProblem:
-        # A refused login shows itself as silence; only the callback tells.
+        # A refused login looks like a timeout; only the callback reports it.
         if problem.kind is ProblemKind.UNAVAILABLE:
             self._client.poll(0)
             return self._refusal or problem

@@ -41,7 +41,7 @@ _KIND_OF: Final = {code: kind for kind, codes in _KINDS.items() for code in code
 
 
 def problem_of(error: Exception) -> KafkaProblem:
-    """Return what an admin request's error means; whatever is unknown counts as passing."""
+    """Return what an admin request's error means; an unknown one counts as temporary."""
     cause = error.args[0] if isinstance(error, KafkaException) and error.args else None
     if not isinstance(cause, KafkaError):
         if isinstance(error, concurrent.futures.TimeoutError | TimeoutError):

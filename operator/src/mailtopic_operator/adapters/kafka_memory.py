@@ -1,4 +1,4 @@
-"""The shipped fake of Kafka's topics; it refuses what a real cluster would refuse."""
+"""The shipped fake of Kafka's topics; it refuses what a real cluster refuses."""
 
 import itertools
 import re
@@ -40,14 +40,14 @@ class MemoryAdmin:
     """`KafkaAdmin` and `KafkaBacklog` in memory.
 
     Args:
-        brokers: at most so many copies of a partition there can be.
+        brokers: the largest replication factor that is possible.
 
     Attributes:
-        is_away: nothing is answered while it is true.
+        is_away: while true, every request is answered with UNAVAILABLE.
         forbidden: operations that the user may not do, such as ``create``.
         deletes: False is delete.topic.enable=false.
-        requests: how often each operation was asked for.
-        records: what waits, by topic.
+        requests: how often each operation was requested.
+        records: the number of waiting records, by topic.
     """
 
     def __init__(self, brokers: int = 1) -> None:
@@ -62,28 +62,28 @@ class MemoryAdmin:
 
     @property
     def topics(self) -> Mapping[str, TopicState]:
-        """What there is."""
+        """The topics that exist."""
         return dict(self._topics)
 
     async def describe(self, topics: Collection[str]) -> Mapping[str, TopicState | KafkaProblem]:
-        """Tell what each topic is; an absent one is a problem of kind MISSING."""
+        """Return each topic's state; an absent one is a problem of kind MISSING."""
         hindrance = self._hindrance("describe")
         return {name: hindrance or self._topics.get(name) or _missing(name) for name in topics}
 
     async def create(
         self, topics: Sequence[NewTopic], *, dry_run: bool = False
     ) -> Mapping[str, KafkaProblem | None]:
-        """Make topics; with dry_run only say whether Kafka would."""
+        """Create topics; with dry_run only check whether Kafka would."""
         hindrance = self._hindrance("create")
         return {topic.name: hindrance or self._create(topic, dry_run=dry_run) for topic in topics}
 
     async def grow(self, partitions: Mapping[str, int]) -> Mapping[str, KafkaProblem | None]:
-        """Give topics so many partitions in all."""
+        """Raise topics to these total numbers of partitions."""
         hindrance = self._hindrance("grow") if partitions else None
         return {name: hindrance or self._grow(name, n) for name, n in partitions.items()}
 
     async def alter(self, changes: Sequence[ConfigChange]) -> Mapping[str, KafkaProblem | None]:
-        """Set and remove some config keys and leave all others as they are."""
+        """Set and remove some config keys; all others stay unchanged."""
         hindrance = self._hindrance("alter") if changes else None
         return {change.name: hindrance or self._alter(change) for change in changes}
 
@@ -102,7 +102,7 @@ class MemoryAdmin:
         return answers
 
     async def counts(self, topics: Mapping[str, int]) -> Mapping[str, int | KafkaProblem]:
-        """Count the records that topics hold."""
+        """Count the records in topics."""
         hindrance = self._hindrance("counts") if topics else None
         return {
             name: hindrance
@@ -113,7 +113,7 @@ class MemoryAdmin:
     async def lags(
         self, groups: Mapping[str, Mapping[str, int]]
     ) -> Mapping[str, int | KafkaProblem]:
-        """Count by group what waits in its topics; here nobody ever reads."""
+        """Count by group the records in its topics; in this fake nothing is ever read."""
         hindrance = self._hindrance("lags") if groups else None
         return {
             group: hindrance or sum(self.records.get(name, 0) for name in topics)
@@ -121,7 +121,7 @@ class MemoryAdmin:
         }
 
     def edit(self, name: str, **config: str | None) -> None:
-        """Edit a topic's config by hand; keys with _ for dots, None removes."""
+        """Edit a topic's config by hand; keys have _ for dots, None removes one."""
         topic = self._topics[name]
         changed = {**topic.config, **{key.replace("_", "."): v for key, v in config.items()}}
         left = {key: value for key, value in changed.items() if value is not None}

@@ -1,4 +1,4 @@
-"""How the API server is reached: one configuration for our requests and for kopf's watches."""
+"""Access to the API server: one configuration for our requests and for kopf's watches."""
 
 import os
 from pathlib import Path
@@ -18,11 +18,11 @@ _CONNECTIONS = 16
 
 
 class KubeAccess:
-    """Logs in to the API server, in a pod by its service account, elsewhere by KUBECONFIG.
+    """Logs in to the API server: in a pod by its service account, elsewhere by KUBECONFIG.
 
     Args:
-        metrics: counts every request, kopf's among them.
-        freshness: told of every watch that is opened.
+        metrics: counts every request, including kopf's.
+        freshness: tracks every watch that is opened.
     """
 
     def __init__(
@@ -38,10 +38,10 @@ class KubeAccess:
 
     @classmethod
     async def load(cls, metrics: OperatorMetrics, freshness: WatchFreshness) -> "KubeAccess":
-        """Read where the API server is.
+        """Load the API server's address and login.
 
         Raises:
-            SettingError: there is no service account, and no kubeconfig that can be used.
+            SettingError: there is no service account and no usable kubeconfig.
         """
         configuration = Configuration()
         try:
@@ -62,7 +62,7 @@ class KubeAccess:
             connector=aiohttp.TCPConnector(limit=0, ssl=self.client.rest_client.ssl_context),
             headers={"Authorization": token} if token else {},
             trace_configs=[self._trace()],
-            # One event can be as large as an object, and aiohttp's default is 64 KiB.
+            # One event can be as large as an object; aiohttp's default is 64 KiB.
             read_bufsize=2**21,
         )
         return kopf.AiohttpSession(aiohttp_session=session, server=self._configuration.host)

@@ -1,4 +1,4 @@
-"""Requests to the Kubernetes API: JSON in, JSON out, one error tree, patience where it helps."""
+"""Requests to the Kubernetes API: JSON in, JSON out, one error tree, retries where they help."""
 
 import asyncio
 import json
@@ -46,21 +46,21 @@ _PAGE: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of a list, and the version that the whole list is of."""
+    """A part of a list, and the resourceVersion of the whole list."""
 
     items: list[Json]
     version: int
 
 
 class KubeApi:
-    """The API server as a place for JSON documents.
+    """The API server as a store of JSON documents.
 
-    Every request is idempotent or fails where it was made twice, so whatever gets no answer is
-    tried again a few times; what stays is raised as KubeUnavailable. No error quotes an object.
+    Every request is idempotent or fails if made twice, so a request without an answer is tried
+    again a few times; then KubeUnavailable is raised. No error quotes an object.
 
     Args:
         client: logs in, and counts.
-        timeout_s: what one try may take.
+        timeout_s: how long one try may take.
         tries: how often a request is made before KubeUnavailable is raised.
     """
 
@@ -85,27 +85,27 @@ class KubeApi:
                 return
 
     async def create(self, path: str, body: Json) -> Json:
-        """Create an object; one that is there already is a KubeConflict."""
+        """Create an object; KubeConflict if it exists already."""
         return await self._patiently("POST", path, {}, body)
 
     async def replace(self, path: str, body: Json) -> Json:
-        """Replace an object by one with its resourceVersion."""
+        """Replace an object by one with the same resourceVersion."""
         return await self._patiently("PUT", path, {}, body)
 
     async def apply(self, path: str, body: Json, *, field_manager: str, force: bool) -> Json:
-        """Apply fields server-side; with force, what others own among them is taken over."""
+        """Apply fields server-side; with force, those that other managers own are taken over."""
         query = {"fieldManager": field_manager, "force": "true" if force else "false"}
         return await self._patiently("PATCH", path, query, body, APPLY)
 
     async def patch(self, path: str, body: Json | list[Json], *, field_manager: str) -> Json:
-        """Merge-patch an object, or patch it by operations if the body is a list."""
+        """Merge-patch an object, or apply RFC 6902 operations if the body is a list."""
         content_type = JSON_PATCH if isinstance(body, list) else MERGE
         return await self._patiently(
             "PATCH", path, {"fieldManager": field_manager}, body, content_type
         )
 
     async def delete(self, path: str, *, uid: str, propagation: str) -> None:
-        """Delete an object if it is still this one; an absent one counts as deleted."""
+        """Delete an object if it still has this uid; an absent one counts as deleted."""
         options = {
             "kind": "DeleteOptions",
             "apiVersion": "v1",
@@ -150,7 +150,7 @@ class KubeApi:
             auth_settings=["BearerToken"],
         )
         try:
-            # The body is handed over here: serialised once, by the client.
+            # The client serialises the body, once.
             response = await self._client.call_api(
                 *request[:3], body, _request_timeout=aiohttp.ClientTimeout(total=self._timeout_s)
             )
@@ -189,7 +189,7 @@ def _error(status: int, content: bytes) -> KubeError:
         causes = (told.get("details") or {}).get("causes") or []
     except (ValueError, AttributeError):
         reason, causes = "Unknown", []
-    # A message may quote the object; the fields that are at fault are enough.
+    # A message may quote the object; the names of the invalid fields are enough.
     fields = ", ".join(sorted({str(cause.get("field")) for cause in causes if cause.get("field")}))
     text = f"{status} {reason}" + (f": {fields}" if fields else "")
     return _ERRORS.get(status, KubeError)(text)

@@ -1,4 +1,4 @@
-"""Objects of a real cluster, as far as the operator is concerned with them."""
+"""The objects of a real cluster that concern the operator."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ class KubeObjects:
 
     Args:
         api: makes the requests.
-        namespaces: those that are watched; empty: all.
+        namespaces: those to watch; empty: all.
     """
 
     def __init__(self, api: KubeApi, namespaces: Sequence[str]) -> None:
@@ -28,7 +28,7 @@ class KubeObjects:
         self._namespaces: Sequence[str | None] = tuple(namespaces) or (None,)
 
     async def listing(self, kind: str) -> tuple[Sequence[Json], str]:
-        """Read all objects of a kind that concern the operator; with the version of the list."""
+        """Read all objects of a kind that concern the operator, and the list's version."""
         found: list[Json] = []
         versions: list[int] = []
         query = {"labelSelector": CHILD_SELECTOR} if kind in _CHILDREN else {}
@@ -39,7 +39,7 @@ class KubeObjects:
                     {**item, "apiVersion": known.api_version, "kind": kind} for item in page.items
                 ]
                 versions.append(page.version)
-        # Each namespace was read at its own moment; the earliest holds for all of them.
+        # Each namespace was read at a different moment; the earliest version holds for all.
         return found, str(min(versions))
 
     async def select(self, kind: str, namespace: str, labels: Mapping[str, str]) -> Sequence[Json]:
@@ -53,26 +53,26 @@ class KubeObjects:
         return await self._api.get(kind_of(kind).path(namespace, name))
 
     async def apply(self, kind: str, manifest: Json, *, force: bool) -> Json:
-        """Apply a manifest server-side; return the object that came of it."""
+        """Apply a manifest server-side; return the resulting object."""
         meta = manifest["metadata"]
         path = kind_of(kind).path(meta["namespace"], meta["name"])
         return await self._api.apply(path, manifest, field_manager=MANAGED_BY, force=force)
 
     async def patch(self, kind: str, namespace: str, name: str, operations: Sequence[Json]) -> Json:
-        """Patch an object by operations of RFC 6902; return the object that came of it."""
+        """Patch an object by operations of RFC 6902; return the resulting object."""
         path = kind_of(kind).path(namespace, name)
         return await self._api.patch(path, list(operations), field_manager=MANAGED_BY)
 
     async def delete(
         self, kind: str, namespace: str, name: str, *, uid: str, propagation: str
     ) -> None:
-        """Delete an object if it is still this one; an absent one counts as deleted."""
+        """Delete an object if it still has this uid; an absent one counts as deleted."""
         await self._api.delete(
             kind_of(kind).path(namespace, name), uid=uid, propagation=propagation
         )
 
     async def serves(self, kind: str) -> bool:
-        """Tell whether the API server knows a kind that comes with a CRD."""
+        """Return whether the API server serves a kind that needs a CRD."""
         known = kind_of(kind)
         try:
             offered = await self._api.get(known.root)
@@ -81,7 +81,7 @@ class KubeObjects:
         return any(resource["name"] == known.plural for resource in offered["resources"])
 
     async def is_terminating(self, namespace: str) -> bool:
-        """Tell whether a namespace is being deleted; what can't be told is a no."""
+        """Return whether a namespace is being deleted; False if that is unknown."""
         try:
             found = await self._api.get(f"/api/v1/namespaces/{namespace}")
         except (KubeForbidden, KubeNotFound):
@@ -111,14 +111,14 @@ class KubeResources:
     async def patch_finalizers(
         self, key: tuple[str, str, str], finalizers: Sequence[str], *, version: str
     ) -> Json:
-        """Replace the finalizers of a resource, if its version is still this one."""
+        """Replace the finalizers of a resource if it still has this version."""
         kind, namespace, name = key
         patch = {"metadata": {"finalizers": list(finalizers), "resourceVersion": version}}
         path = kind_of(kind).path(namespace, name)
         return await self._api.patch(path, patch, field_manager=MANAGED_BY)
 
     async def emit(self, resource: Mapping[str, Any], event: Event, action: str) -> None:
-        """Record an Event about a resource; one that can't be recorded is lost with a log line."""
+        """Record an Event about a resource; if that fails, it is logged and lost."""
         meta = resource["metadata"]
         namespace = meta["namespace"]
         body = {
@@ -160,15 +160,15 @@ class KubeLease:
         self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
 
     async def read(self) -> Json:
-        """Read it."""
+        """Read the Lease."""
         return await self._api.get(f"{self._path}/{self._name}")
 
     async def create(self, spec: Json) -> Json:
-        """Create it; a KubeConflict where another replica was quicker."""
+        """Create the Lease; KubeConflict if another replica was faster."""
         meta = {"name": self._name, "namespace": self._namespace}
         body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta}
         return await self._api.create(self._path, {**body, "spec": spec})
 
     async def replace(self, lease: Json) -> Json:
-        """Replace it by one with its version; a KubeConflict where another was quicker."""
+        """Replace the Lease by one with its version; KubeConflict if another replica was faster."""
         return await self._api.replace(f"{self._path}/{self._name}", lease)

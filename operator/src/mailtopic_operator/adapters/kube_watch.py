@@ -1,4 +1,4 @@
-"""kopf inside our own event loop: it watches, we decide."""
+"""kopf inside our own event loop: it watches, the engine decides."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -19,20 +19,20 @@ async def watch(
     namespaces: Sequence[str],
     after_start: Callable[[], None],
 ) -> None:
-    """Hand on every event of these kinds until cancelled.
+    """Pass on every event of these kinds until cancelled.
 
-    What was deleted while no watch was open is never told of: that is the resync's business.
+    A deletion while no watch was open is not reported: the resync finds it.
 
     Args:
-        kinds: served, all of them; what isn't served yet would never be watched.
+        kinds: all must be served; a kind that isn't served yet would never be watched.
         on_event: called in the event loop.
         login: kopf's handler for credentials.
-        identity: this replica's name for kopf, which would otherwise look for the user's name; a
-            cluster that assigns uids has none.
-        namespaces: those that are watched; empty: all.
-        after_start: called when kopf has set its own signal handlers, to set ours again.
+        identity: this replica's name for kopf, which would otherwise look up the user's name; in a
+            cluster that assigns uids there is none.
+        namespaces: those to watch; empty: all.
+        after_start: called once kopf has set its own signal handlers, to restore ours.
     """
-    # Whatever runs already isn't kopf's to cancel when it ends.
+    # Tasks that already run must not be cancelled when kopf ends.
     existing = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
         registry=make_registry(kinds, on_event, login),

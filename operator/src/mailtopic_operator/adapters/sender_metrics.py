@@ -1,4 +1,4 @@
-"""What a sender's /metrics says of its relays."""
+"""The state of relays from a sender's /metrics."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -17,19 +17,19 @@ _MOST_BYTES: Final = 1_048_576
 
 
 class HttpSenderMetrics:
-    """`SenderMetrics` by HTTP; made in the event loop that it is used in.
+    """`SenderMetrics` by HTTP; create it in the event loop that uses it.
 
-    An answer that is slow, larger than a mebibyte or something else is none.
+    A slow or malformed answer, or one larger than a mebibyte, counts as none.
     """
 
     def __init__(self) -> None:
         self._log = get_logger(__name__)
-        # Pods come and go: a connection is kept for none of them.
+        # Pods come and go, so no connection is kept open.
         connector = aiohttp.TCPConnector(force_close=True)
         self._session = aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT)
 
     async def close(self) -> None:
-        """Close what is open."""
+        """Close the session."""
         await self._session.close()
 
     async def relays(self, host: str, port: int) -> Mapping[str, RelayReading] | None:
@@ -52,10 +52,10 @@ class HttpSenderMetrics:
 
 
 def relay_readings(lines: Iterable[str]) -> dict[str, RelayReading]:
-    """Return how a sender finds each relay, of lines in Prometheus' text format.
+    """Return each relay's reading from lines in Prometheus' text format.
 
     Raises:
-        ValueError: a line about relays is in another format.
+        ValueError: a line about relays has another format.
     """
     starts = (f"{_BREAKER}{{", f"{_LEARNED}{{")
     wanted = "\n".join(line for line in lines if line.startswith(starts)) + "\n"

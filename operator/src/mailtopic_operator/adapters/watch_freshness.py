@@ -1,6 +1,6 @@
-"""How long ago each watch last brought anything: an event, or the bookmark of every minute.
+"""How long ago each watch last received anything: an event, or the minutely bookmark.
 
-kopf hands bookmarks to nobody, so the bytes of the open responses are counted instead.
+kopf doesn't pass bookmarks on, so the bytes of the open responses are counted instead.
 """
 
 import threading
@@ -11,7 +11,7 @@ from mailtopic_runtime import Clock
 
 
 class WatchFreshness:
-    """Knows every open watch by its path; asked from the probes' thread as well."""
+    """Tracks every open watch by its path; the probes' thread reads it as well."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -19,13 +19,13 @@ class WatchFreshness:
         self._watches: dict[str, _Watch] = {}
 
     def opened(self, path: str, response: aiohttp.ClientResponse) -> None:
-        """A watch of this path was answered; it follows an older one of the same path."""
+        """Track the watch of this path that was just answered, in place of an older one."""
         with self._lock:
             if response.status == 200:  # noqa: PLR2004 - OK
                 self._watches[path] = _Watch(response, self._clock.monotonic_s())
 
     def ages_s(self) -> dict[str, float]:
-        """Return the seconds since each watch last brought anything, by path."""
+        """Return the seconds since each watch last received anything, by path."""
         now_s = self._clock.monotonic_s()
         with self._lock:
             return {path: watch.age_s(now_s) for path, watch in self._watches.items()}

@@ -1,1 +1,1 @@
-"""What the operator decides, without doing any of it: pure, no client, no event loop."""
+"""The operator's decisions: pure functions, no client, no event loop."""

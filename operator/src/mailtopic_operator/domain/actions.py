@@ -1,4 +1,4 @@
-"""What the operator may do. Each action can be done twice: the second time changes nothing."""
+"""What the operator may do. Every action is idempotent."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from mailtopic_operator.domain.observed import ChildRef
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A Kubernetes Event about a resource, written once the action it belongs to succeeded.
+    """A Kubernetes Event about a resource, written once its action has succeeded.
 
     Attributes:
-        about: what it is about, if the same may be told of others: such events become one, which
-            names them all.
+        about: the object it names, if equal events may exist for others: they are merged into one
+            that names them all.
     """
 
     type: Literal["Normal", "Warning"]
@@ -26,21 +26,21 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class AddFinalizer:
-    """Add FINALIZER to the MailTopic, before there is anything that it protects."""
+    """Add FINALIZER to the MailTopic, before anything exists that it protects."""
 
     event: Event | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveFinalizer:
-    """Remove FINALIZER; a deletion then goes through. A MailTopic that is gone is a success."""
+    """Remove FINALIZER, so that a deletion completes. An absent MailTopic is a success."""
 
     event: Event | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimTopics:
-    """Note in the status that topics are about to be created; they aren't, where this fails.
+    """Write into the status that topics are about to be created; if that fails, they aren't.
 
     Attributes:
         patch: the JSON merge patch of the status subresource.
@@ -53,7 +53,7 @@ class ClaimTopics:
 
 @dataclass(frozen=True, slots=True)
 class CreateTopic:
-    """Create a topic. That it exists already is a success: the next plan compares it."""
+    """Create a topic. If it exists already, that is a success: the next plan compares it."""
 
     topic: NewTopic
     event: Event | None = None
@@ -61,7 +61,7 @@ class CreateTopic:
 
 @dataclass(frozen=True, slots=True)
 class IncreasePartitions:
-    """Give a topic more partitions; `total` is never less than it has. Too late is a success."""
+    """Raise a topic's partitions to `total`, never less than now. Already done is a success."""
 
     name: str
     total: int
@@ -78,7 +78,7 @@ class AlterConfig:
 
 @dataclass(frozen=True, slots=True)
 class DeleteTopic:
-    """Delete a topic with everything in it. That it doesn't exist is a success.
+    """Delete a topic with everything in it. An absent topic is a success.
 
     Only planned for MailTopics that are being deleted with deletionPolicy Delete.
     """
@@ -107,12 +107,12 @@ class ApplyChild:
 
 @dataclass(frozen=True, slots=True)
 class PruneChild:
-    """Take out of a child what others have added: server-side apply alone would leave it there.
+    """Remove from a child what others have added: server-side apply alone would leave it there.
 
     Attributes:
-        resource_version: of the object that the paths were found in.
-        patch: RFC 6902 operations, which test that version first. A conflict or a path that is
-            gone is a success: the next plan looks again.
+        resource_version: of the object in which the paths were found.
+        patch: RFC 6902 operations, which test that version first. A conflict or a missing path is a
+            success: the next plan looks again.
     """
 
     ref: ChildRef
@@ -123,11 +123,11 @@ class PruneChild:
 
 @dataclass(frozen=True, slots=True)
 class DeleteChild:
-    """Delete a child. That it doesn't exist is a success.
+    """Delete a child. An absent child is a success.
 
     Attributes:
-        uid: only this one, not another of the same name.
-        propagation: Foreground: it stays visible until its pods are gone.
+        uid: only the object with this uid, not another of the same name.
+        propagation: with Foreground it stays visible until its pods are gone.
     """
 
     ref: ChildRef
@@ -158,13 +158,13 @@ class Side(StrEnum):
 
 
 def side(action: Action) -> Side:
-    """Return where an action takes place; Kafka's can be batched over MailTopics."""
+    """Return where an action takes place; Kafka's can be batched across MailTopics."""
     kafka = (CreateTopic, IncreasePartitions, AlterConfig, DeleteTopic)
     return Side.KAFKA if isinstance(action, kafka) else Side.CLUSTER
 
 
 def target(action: Action) -> str:
-    """Return what a Failure of an action is about: a topic, a child, the finalizer, the claim."""
+    """Return the target of an action's Failure: a topic, a child, the finalizer, the claim."""
     match action:
         case AddFinalizer() | RemoveFinalizer():
             return "finalizer"
@@ -182,13 +182,13 @@ def target(action: Action) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PatchStatus:
-    """Write the status, as a whole, when everything else of the plan has been tried.
+    """Write the whole status, after everything else in the plan has been tried.
 
     Attributes:
-        status: all of it, as it stands in YAML.
-        patch: the JSON merge patch (RFC 7386) that makes it of the status there was; for the
-            status subresource: {"status": …}.
-        events: transitions that the status tells of, to be written when the patch succeeded.
+        status: all of it, as in YAML.
+        patch: the JSON merge patch (RFC 7386) from the old status to it; for the status
+            subresource: {"status": …}.
+        events: the status's transitions, to be written once the patch has succeeded.
     """
 
     status: Mapping[str, Any]
@@ -200,15 +200,15 @@ class PatchStatus:
 class Plan:
     """What to do about a MailTopic.
 
-    Actions are done in this order. When one fails, those after it on the same side are not tried,
-    unless they are about other topics or children; the failure goes into the next `Observed`.
-    After actions were done, observe and plan again: the next plan reports what came of it. So a
-    plan without actions and status means that there is nothing to do.
+    Actions are done in this order. When one fails, later ones on the same side are not tried,
+    unless they are about other topics or children; the failure goes into the next `Observed`. After
+    the actions, observe and plan again: the next plan reports the result. So a plan without actions
+    and status means that there is nothing to do.
 
     Attributes:
-        actions: what changes the world.
-        status: the status to write, of what was observed before the actions; None if it stands.
-        requeue_after_s: look again then, even if nothing happens; None for the usual resync.
+        actions: the changes to make.
+        status: the status to write, from what was observed before the actions; None if unchanged.
+        requeue_after_s: when to look again even without an event; None for the usual resync.
     """
 
     actions: tuple[Action, ...] = ()
@@ -217,5 +217,5 @@ class Plan:
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing is to be written anywhere."""
+        """Whether there is nothing to write."""
         return not self.actions and self.status is None

@@ -1,4 +1,4 @@
-"""What keeps a MailTopic from topics that aren't its own: then nothing at all is changed for it."""
+"""Keeps a MailTopic away from topics that aren't its own: then nothing is changed for it."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from mailtopic_operator.domain.topic_statuses import foreign_topics
 
 
 def obstacle(desired: Desired, observed: Observed) -> Finding | None:
-    """Return why the topics are not this MailTopic's; None if they are, or will be."""
+    """Return why the topics don't belong to this MailTopic; None if they do, or will."""
     problem = name_problem(desired)
     if problem is not None:
         return stalled("TopicNotAllowed", problem)
@@ -35,5 +35,5 @@ def _existing(desired: Desired, foreign: tuple[str, ...]) -> str:
 
 
 def without_numbers(observed: Observed) -> Observed:
-    """Return what there is without how much lies in topics, which aren't the MailTopic's."""
+    """Return `observed` without record counts, because the topics aren't the MailTopic's."""
     return replace(observed, lag=None, dead_letters=None)

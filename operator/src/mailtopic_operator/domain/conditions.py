@@ -1,4 +1,4 @@
-"""Conditions of findings, and the events that tell of their transitions."""
+"""Conditions from findings, and the events for their transitions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -20,7 +20,7 @@ RECONCILING: Final = "Reconciling"
 STALLED: Final = "Stalled"
 
 _PARTS: Final = (TOPICS, CREDENTIALS, SENDERS, RELAYS, DEAD_LETTERS)
-"""Conditions whose transitions become events, beside Ready."""
+"""Conditions with transitions that become events, besides Ready."""
 
 _ALWAYS_TOLD: Final = frozenset({"KafkaUnavailable", "ApiUnavailable", "TopicRecreated"})
 _NEVER_TOLD: Final = frozenset({"NotMeasured", "WaitingForCredentials"})
@@ -34,7 +34,7 @@ def to_conditions(
     generation: int,
     now: datetime,
 ) -> tuple[Condition, ...]:
-    """Return the conditions of findings by type; the transition time moves with the status only."""
+    """Return the conditions for findings by type; only a new status moves the transition time."""
     before = {condition.type: condition for condition in old}
     return tuple(
         Condition(
@@ -56,9 +56,9 @@ def _since(old: Condition | None, finding: Finding, now: datetime) -> str:
 
 
 def transitions(findings: Mapping[str, Finding], old: Sequence[Condition]) -> Iterator[Event]:
-    """Yield an event for each condition that got worse, and one when all is well again.
+    """Yield an event for each condition that got worse, and one when all are good again.
 
-    What is on its way without help is not told of: it would be an event for every step.
+    Progress without help is not reported: it would be an event for every step.
     """
     before = {condition.type: condition for condition in old}
     parts = {findings[kind].reason for kind in _PARTS if kind in findings}
@@ -68,7 +68,7 @@ def transitions(findings: Mapping[str, Finding], old: Sequence[Condition]) -> It
             continue
         if kind == READY and finding.status == "True":
             yield Event("Normal", "Ready", finding.message)
-        # Ready repeats what one of its parts has told already.
+        # Ready repeats what one of its parts has already reported.
         elif _is_bad(finding) and not (kind == READY and finding.reason in parts):
             yield Event("Warning", finding.reason, finding.message)
 

@@ -1,4 +1,4 @@
-"""Several MailTopics that use the same topic: the oldest one has it."""
+"""Several MailTopics that use the same topic: it belongs to the oldest one."""
 
 from mailtopic_operator.domain.desired import Desired
 from mailtopic_operator.domain.findings import Finding, stalled
@@ -6,9 +6,9 @@ from mailtopic_operator.domain.observed import Claimant, Observed
 
 
 def rival(desired: Desired, observed: Observed) -> Claimant | None:
-    """Return the MailTopic that has one of the topics; None if all are this one's.
+    """Return the MailTopic that owns one of the topics; None if all are this one's.
 
-    The order is the same whoever asks: age, then namespace and name.
+    The order is the same for every MailTopic: age, then namespace and name.
     """
     own = set(desired.names.all)
     meta = desired.meta
@@ -24,7 +24,7 @@ def rival(desired: Desired, observed: Observed) -> Claimant | None:
 
 
 def shared_topics(desired: Desired, observed: Observed) -> frozenset[str]:
-    """Return the topics that another MailTopic uses as well, older or not: not to be deleted."""
+    """Return the topics that another MailTopic, older or not, also uses: never deleted."""
     others = [
         claimant.topics for claimant in observed.claimants if claimant.uid != desired.meta.uid
     ]
@@ -32,7 +32,7 @@ def shared_topics(desired: Desired, observed: Observed) -> frozenset[str]:
 
 
 def taken(desired: Desired, other: Claimant) -> Finding:
-    """Return what to report as TopicsReady by the one that came later."""
+    """Return the newer MailTopic's TopicsReady."""
     topic = min(set(desired.names.all) & other.topics, key=len)
     return stalled(
         "TopicConflict",

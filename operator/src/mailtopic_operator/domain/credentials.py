@@ -1,4 +1,4 @@
-"""Secrets and ConfigMaps that the senders need: by reference, never read into anything."""
+"""Secrets and ConfigMaps that the senders need: by reference, their values are never copied."""
 
 import hashlib
 from collections.abc import Iterator
@@ -18,10 +18,10 @@ DKIM: Final = "dkim"
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A key of a Secret, and the field that asks for it.
+    """A key of a Secret, and the field that refers to it.
 
     Attributes:
-        use: what the Secret's label must allow; None where the operator's settings name it.
+        use: what the Secret's label must allow; None if the operator's settings name the Secret.
     """
 
     secret: str
@@ -64,9 +64,9 @@ def _oauth_needs(oauth: OAuth, where: str) -> Iterator[Need]:
 
 
 def judge_credentials(desired: Desired, observed: Observed) -> Finding:
-    """Return what to report as CredentialsValid.
+    """Return the finding for CredentialsValid.
 
-    That a login is the right one shows at the relay only: see RelayHealthy.
+    Whether a login is correct shows only at the relay: see RelayHealthy.
     """
     for need in needs(desired):
         secret = observed.secrets.get(need.secret)
@@ -96,7 +96,7 @@ def _is_allowed(desired: Desired, need: Need, secret: DataObject) -> bool:
 
 
 def checksum(desired: Desired, observed: Observed) -> str:
-    """Return what changes when a Secret or ConfigMap does; the senders are rolled then."""
+    """Return a digest that changes with the Secrets and ConfigMaps; the senders roll then."""
     digest = hashlib.sha256()
     for kind, names, objects in (
         ("Secret", desired.secrets, observed.secrets),

@@ -1,4 +1,4 @@
-"""What the operator's settings say about all MailTopics."""
+"""The operator's settings that apply to all MailTopics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,9 +21,9 @@ class KafkaAccess:
         bootstrap_servers: host:port,host:port; reachable from every MailTopic's namespace.
         security_protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
         sasl_mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; used with SASL_… only.
-        username: who logs in; with SASL_… only.
+        username: the login's user; with SASL_… only.
         password: where the password is; with SASL_… only.
-        ca: where the brokers' authorities are; None for the system's.
+        ca: where the CA certificates for the brokers are; None for the system's.
     """
 
     bootstrap_servers: str
@@ -46,18 +46,18 @@ class KafkaAccess:
 
 @dataclass(frozen=True, slots=True)
 class SenderDefaults:
-    """What senders are like where a MailTopic doesn't say.
+    """Defaults for senders where a MailTopic sets nothing.
 
     Attributes:
-        image: of the sender, with tag or digest.
+        image: the sender's, with tag or digest.
         image_pull_policy: as in a container.
         image_pull_secrets: names, in the namespace of a MailTopic.
         resources: requests and limits of the container.
         log_level: debug, info, warning or error.
         network_policy: whether each MailTopic gets a NetworkPolicy for its senders.
         tracing_endpoint: the collector's OTLP/HTTP address; None: no tracing.
-        tracing_sample_ratio: share of the traces begun by senders that are recorded.
-        replay_image: has the `mailtopic` command; for MailReplays.
+        tracing_sample_ratio: the share of traces begun by senders that is recorded.
+        replay_image: with the `mailtopic` command; for MailReplays.
     """
 
     image: str = "mailtopic/sender:0.1.0"
@@ -73,16 +73,16 @@ class SenderDefaults:
 
 @dataclass(frozen=True, slots=True)
 class Border:
-    """How far the author of a MailTopic reaches; what isn't allowed here can't be had by a spec.
+    """The limits for authors of MailTopics; a spec can't get what isn't allowed here.
 
     Attributes:
-        topic_prefixes: by namespace ("*": all that aren't named), what names of topics begin with
-            ("*": any name; "{namespace}" stands for the namespace). Topics that exist are adopted
-            in such a namespace only.
-        is_shared: whether MailTopics of several namespaces are reconciled. Where no prefix is
-            named, topics are then named after their namespace.
+        topic_prefixes: by namespace ("*": all that aren't named), prefixes of topic names ("*": any
+            name; "{namespace}" is replaced by the namespace). Existing topics are adopted in such a
+            namespace only.
+        is_shared: whether MailTopics of several namespaces are reconciled. Topics without a
+            configured prefix are then named after their namespace.
         secrets: names of Secrets that MailTopics may refer to without a label; "*": all.
-        pod_fields: fields of podTemplate beside those that are always allowed; "*": all.
+        pod_fields: fields of podTemplate besides those that are always allowed; "*": all.
     """
 
     topic_prefixes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class Border:
     pod_fields: tuple[str, ...] = ()
 
     def prefixes(self, namespace: str) -> tuple[str, ...] | None:
-        """Return what the operator's settings name for a namespace; None if they name nothing."""
+        """Return the prefixes that the settings name for a namespace; None if they name none."""
         named = self.topic_prefixes.get(namespace, self.topic_prefixes.get("*"))
         if named is None:
             return None
@@ -100,13 +100,13 @@ class Border:
 
 @dataclass(frozen=True, slots=True)
 class OperatorDefaults:
-    """What the operator's settings say about all MailTopics.
+    """The operator's settings that apply to all MailTopics.
 
     Attributes:
-        drain_timeout_s: with deletionPolicy Delete, senders go on for so long at most.
-        give_up_s: a deletion that Kafka doesn't let through ends so long after that anyway, and
-            the topics stay.
-        resync_s: a MailTopic that nothing happens to is looked at so often.
+        drain_timeout_s: with deletionPolicy Delete, how long senders continue at most.
+        give_up_s: how long after that a deletion that Kafka doesn't allow ends anyway; the topics
+            stay then.
+        resync_s: how often a MailTopic without events is reconciled.
     """
 
     kafka: KafkaAccess

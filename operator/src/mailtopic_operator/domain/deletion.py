@@ -1,4 +1,4 @@
-"""A MailTopic that is being deleted: the topics stay, or go once they are drained."""
+"""Deletion of a MailTopic: the topics stay, or are deleted once they are drained."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -28,13 +28,13 @@ from mailtopic_operator.model.mailtopic import FINALIZER
 from mailtopic_operator.model.mailtopic_spec import DeletionPolicy
 
 POLL_S: Final = 2.0
-"""Seconds between two looks at a MailTopic that is being deleted."""
+"""Seconds between two checks of a MailTopic that is being deleted."""
 
 
 def plan_deletion(desired: Desired, observed: Observed, now: datetime) -> Plan:
-    """Return what to do about a MailTopic that goes, alone or with its namespace.
+    """Return what to do about a MailTopic that is deleted, alone or with its namespace.
 
-    It never takes for ever. Children go with their owner, by Kubernetes' own garbage collection.
+    It always ends in finite time. Kubernetes' garbage collection deletes the children.
     """
     if FINALIZER not in desired.meta.finalizers:
         return Plan()
@@ -56,10 +56,10 @@ def plan_deletion(desired: Desired, observed: Observed, now: datetime) -> Plan:
 
 
 def _plan_end_of_namespace(desired: Desired, observed: Observed) -> Plan:
-    """Delete the topics if Kafka lets us at once, and let go in any case.
+    """Delete the topics if Kafka allows it at once, and remove the finalizer in any case.
 
-    The operator's rights lie in that namespace, and maybe the operator itself and Kafka: there may
-    be no later. Senders were ended before all else.
+    The operator's rights are in that namespace, and maybe the operator itself and Kafka: there may
+    be no later chance. Senders were ended before all else.
     """
     done = _reason_to_keep(desired, observed)
     left = _topics_left(desired, observed)
@@ -86,7 +86,7 @@ def _deleted(desired: Desired, observed: Observed) -> Event:
 
 
 def _outcome(desired: Desired, observed: Observed, now: datetime) -> Event | None:
-    """Return how the deletion of the topics ended; None if it goes on."""
+    """Return how the deletion of the topics ended; None while it continues."""
     if not _topics_left(desired, observed):
         return _deleted(desired, observed)
     if _age_s(desired, now) > _patience_s(desired):
@@ -95,7 +95,7 @@ def _outcome(desired: Desired, observed: Observed, now: datetime) -> Event | Non
 
 
 def _reason_to_keep(desired: Desired, observed: Observed) -> Event | None:
-    """Return why the topics are not to be deleted; None if they are."""
+    """Return why the topics must not be deleted; None if they may be."""
     if desired.spec.deletion_policy is DeletionPolicy.RETAIN:
         return Event("Normal", "TopicsRetained", "deletionPolicy is Retain: the topics stay")
     if not desired.is_managed or desired.is_dry_run:
@@ -111,9 +111,9 @@ def _reason_to_keep(desired: Desired, observed: Observed) -> Event | None:
 
 
 def _topics_left(desired: Desired, observed: Observed) -> tuple[str, ...]:
-    """Return the topics to delete that are there, or may be.
+    """Return the topics to delete that exist, or may exist.
 
-    Those that the operator made for this MailTopic and that no other one uses.
+    Only those that the operator created for this MailTopic and that no other one uses.
     """
     made = created_topics(desired, observed) - shared_topics(desired, observed)
     return tuple(
@@ -133,9 +133,9 @@ def _patience_s(desired: Desired) -> float:
 
 
 def must_drain(desired: Desired, observed: Observed, now: datetime) -> bool:
-    """Whether senders still have something to do, and may do it.
+    """Whether senders still have mails to send, and may continue.
 
-    Where nobody sends (paused, no Deployment), waiting would help nobody.
+    Where nothing sends (paused, no Deployment), waiting would be pointless.
     """
     live = observed.children.get(deployment_ref(desired))
     if live is None or not wanted_replicas(live):
@@ -144,14 +144,14 @@ def must_drain(desired: Desired, observed: Observed, now: datetime) -> bool:
         return False
     if _age_s(desired, now) > desired.defaults.drain_timeout_s:
         return False
-    # A measurement from before the deletion says nothing about what came until then.
+    # A measurement from before the deletion misses records that arrived until then.
     since, lag = desired.meta.deleting_since, observed.lag
     is_empty = lag is not None and lag.records == 0 and (since is None or lag.sampled_at >= since)
     return not is_empty
 
 
 def _stop_senders(desired: Desired, observed: Observed) -> tuple[Action, ...] | None:
-    """Return what stops the senders; None if none is left: one that runs would create topics."""
+    """Return what stops the senders, which would create topics again; None if none is left."""
     scaler = [ref for ref in child_refs(desired) if ref.kind == SCALED_OBJECT]
     found = {
         ref: observed.children[ref]
@@ -184,7 +184,7 @@ def _going_on(
 
 
 def _problem(desired: Desired, observed: Observed) -> Finding | None:
-    """Return what Kafka says against it; after some time the topics are left to themselves."""
+    """Return Kafka's objection to the deletion; after some time the topics are left in place."""
     until = timedelta(seconds=_patience_s(desired))
     left = set(_topics_left(desired, observed))
     told = [(f.target, f.message) for f in observed.failures if f.target in left]

@@ -18,7 +18,7 @@ from mailtopic_operator.model.mailtopic_status import MailTopicStatus
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """The metadata of a resource, as far as decisions depend on it."""
+    """The metadata of a resource that decisions depend on."""
 
     namespace: str
     name: str
@@ -31,7 +31,7 @@ class Meta:
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Self:
-        """Return the metadata of an object as the API server has it."""
+        """Return the metadata of an object from the API server."""
         meta = body["metadata"]
         deleting = meta.get("deletionTimestamp")
         return cls(
@@ -51,7 +51,7 @@ class Desired:
     """What a MailTopic asks for.
 
     Attributes:
-        status: what was last reported; transitions are told from it.
+        status: what was last reported; transitions are derived from it.
     """
 
     meta: Meta
@@ -61,10 +61,10 @@ class Desired:
 
     @classmethod
     def parse(cls, body: Mapping[str, Any], defaults: OperatorDefaults) -> Self:
-        """Return what a MailTopic, as the API server has it, asks for.
+        """Return what a MailTopic from the API server asks for.
 
         Raises:
-            pydantic.ValidationError: an API server with our CRD would not have taken it; see
+            pydantic.ValidationError: an API server with our CRD would have refused it; see
                 `planning.plan_invalid`.
         """
         resource = MailTopic.parse(body)
@@ -85,13 +85,13 @@ class Desired:
 
     @property
     def former_topics(self) -> tuple[str, ...]:
-        """Topics of retry tiers that were taken out of the spec; they are left alone."""
+        """Topics of retry tiers that were removed from the spec; they are left unchanged."""
         current = set(self.names.all)
         return tuple(t.name for t in self.status.topics if t.name not in current)
 
     @property
     def held_topics(self) -> frozenset[str]:
-        """Topics that the status has with their ids: they have been this MailTopic's."""
+        """Topics with an id in the status: they have belonged to this MailTopic."""
         return frozenset(topic.name for topic in self.status.topics if topic.id)
 
     @property
@@ -101,7 +101,7 @@ class Desired:
 
     @property
     def consumer_groups(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """The senders' consumer groups, each with the topics that it reads: for the lag."""
+        """The senders' consumer groups, each with the topics it reads: for the lag."""
         names = self.names
         return ((names.main, (names.main,)), (f"{names.main}.retry", names.retries))
 
@@ -112,12 +112,12 @@ class Desired:
 
     @property
     def is_dry_run(self) -> bool:
-        """Whether only a plan is asked for."""
+        """Whether only a plan is wanted."""
         return self.meta.annotations.get(DRY_RUN, "false").lower() == "true"
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Names of the Secrets, of this namespace, that the senders need; sorted."""
+        """Names of the Secrets in this namespace that the senders need; sorted."""
         kafka = self.defaults.kafka
         named = {key.name for key in (kafka.password, kafka.ca) if key is not None}
         for relay in self.spec.relays:
@@ -135,12 +135,12 @@ class Desired:
 
     @property
     def config_maps(self) -> tuple[str, ...]:
-        """Names of the ConfigMaps, of this namespace, that the senders need."""
+        """Names of the ConfigMaps in this namespace that the senders need."""
         ref = self.spec.template.config_map_ref
         return () if ref is None else (ref.name,)
 
 
 @lru_cache(maxsize=4096)
 def _topic_names(main: str, tiers: tuple[str, ...]) -> TopicNames:
-    # Asked for dozens of times in each plan.
+    # Called dozens of times in each plan.
     return TopicNames(main, tuple(parse_tier(tier) for tier in tiers))

@@ -1,7 +1,7 @@
-"""Whether a live object still is what was applied, and what others have put into it.
+"""Whether a live object is still as applied, and what others have added to it.
 
-Server-side apply alone doesn't tell: it restores the fields it sends, at the price of a write, and
-leaves what others have added. So the live object is compared here, by what it says itself.
+Server-side apply alone doesn't show this: it restores the fields it sends, at the cost of a write,
+and leaves what others have added. So the live object is compared here, by its own fields.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,13 +14,13 @@ from mailtopic_operator.domain.field_sets import Path, foreign_fields
 from mailtopic_operator.domain.quantities import same_quantity
 
 _EMPTY: Final[tuple[Any, ...]] = (None, False, 0, "", [], {})
-"""Values that the API server drops: leaving them out means the same."""
+"""Values that the API server drops: leaving them out is equivalent."""
 
 
 def difference(
     manifest: Mapping[str, Any], live: Mapping[str, Any]
 ) -> Literal["changed", "drift"] | None:
-    """Return whether a child must be applied: it was asked for another one, or it was changed."""
+    """Return why a child must be applied: the manifest changed, or the object did; None if not."""
     stamp = manifest["metadata"]["annotations"][APPLIED]
     if (live["metadata"].get("annotations") or {}).get(APPLIED) != stamp:
         return "changed"
@@ -28,7 +28,7 @@ def difference(
 
 
 def _contains(live: Any, wanted: Any, field: str = "") -> bool:
-    """Whether everything that is wanted is there; maps and keyed lists may hold more."""
+    """Whether everything wanted is present; maps and keyed lists may hold more."""
     if isinstance(wanted, Mapping) and isinstance(live, Mapping):
         return all(_contains(live.get(key), value, key) for key, value in wanted.items())
     if isinstance(wanted, list) and isinstance(live, list):
@@ -46,15 +46,15 @@ def _contains_items(live: list[Any], wanted: list[Any], field: str) -> bool:
 
 
 def _same(live: Any, wanted: Any) -> bool:
-    """Whether two values mean the same amount: the API server rewrites 1000m as 1."""
+    """Whether two values are the same amount: the API server rewrites 1000m as 1."""
     scalars = str | int | float
     return isinstance(live, scalars) and isinstance(wanted, scalars) and same_quantity(live, wanted)
 
 
 def removals(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
-    """Return RFC 6902 operations that take out what others have put into the spec of a child.
+    """Return RFC 6902 operations that remove what others have added to the spec of a child.
 
-    Labels and annotations of the object itself stay: other tools mark objects with them.
+    Labels and annotations of the object itself stay: other tools use them.
     """
     paths = [
         path
@@ -66,20 +66,20 @@ def removals(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> tuple[dict
         return ()
     version = live["metadata"]["resourceVersion"]
     test = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
-    # Back to front, so that no removal moves what is still to be removed.
+    # Back to front, so that no removal shifts the paths of later ones.
     ordered = sorted(_outermost(found), key=_order, reverse=True)
     return (test, *({"op": "remove", "path": "/" + "/".join(p)} for p in ordered))
 
 
 def _is_tolerated(path: Path) -> bool:
-    # `kubectl rollout restart` writes it, and taking it away would restart everything once more.
+    # `kubectl rollout restart` writes it; removing it would restart everything once more.
     return path[-1] == ("f", "kubectl.kubernetes.io/restartedAt")
 
 
 def _pointer(
     path: Path, live: Mapping[str, Any], manifest: Mapping[str, Any]
 ) -> Iterator[tuple[str, ...]]:
-    """Yield where a foreign field is in the live object, unless the manifest has it as well."""
+    """Yield the path of a foreign field in the live object, unless the manifest has it too."""
     pieces: list[str] = []
     there: Any = live
     ours: Any = manifest
@@ -108,7 +108,7 @@ def _place(items: list[Any], kind: str, step: Any) -> int | None:
         if kind == "v" and item == step:
             return place
         if kind == "k" and isinstance(item, Mapping):
-            # A key with a default, such as a port's protocol, may be left out.
+            # A key with a default, such as a port's protocol, may be omitted.
             given = [item[key] == value for key, value in step.items() if key in item]
             if given and all(given):
                 return place

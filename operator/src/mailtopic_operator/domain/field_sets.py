@@ -1,4 +1,4 @@
-"""Who set which field of an object: managedFields, as server-side apply keeps them."""
+"""The managers of an object's fields: managedFields, as server-side apply keeps them."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,9 +14,9 @@ _CONTROLLERS: Final = frozenset({"kube-controller-manager", "keda", "keda-operat
 
 
 def foreign_fields(managed_fields: Iterable[Mapping[str, Any]], own: str) -> Iterator[Path]:
-    """Yield the fields that somebody else has set by hand or tool.
+    """Yield the fields that others have set, by hand or tool.
 
-    What comes through a subresource (status, scale) is not meant: that is how controllers write.
+    Writes through a subresource (status, scale) are left out: that is how controllers write.
     """
     for entry in managed_fields:
         is_ours = entry.get("manager") == own or entry.get("manager") in _CONTROLLERS
@@ -25,7 +25,7 @@ def foreign_fields(managed_fields: Iterable[Mapping[str, Any]], own: str) -> Ite
 
 
 def leaves(fields: Mapping[str, Any]) -> Iterator[Path]:
-    """Yield the paths of a fieldsV1: of every field that has none below it, and of every item."""
+    """Yield the paths of a fieldsV1: of every leaf field, and of every item."""
     for name, below in fields.items():
         if name == ".":
             continue

@@ -1,4 +1,4 @@
-"""What was found out about one aspect of a MailTopic: a condition in the making."""
+"""A finding about one aspect of a MailTopic, from which a condition is made."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ Truth = Literal["True", "False", "Unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found out about one aspect.
+    """A finding about one aspect.
 
     Attributes:
         reason: one word, CamelCase.
-        message: for people; says what to do where something is to be done.
-        is_stalled: only a person can help.
-        is_progressing: it is on its way without anybody's help.
+        message: for people; says what to do if anything is needed.
+        is_stalled: only a person can fix it.
+        is_progressing: it will resolve without help.
     """
 
     status: Truth
@@ -26,22 +26,22 @@ class Finding:
 
 
 def good(reason: str, message: str) -> Finding:
-    """Return that all is as it should be."""
+    """Return a finding that all is well."""
     return Finding("True", reason, message)
 
 
 def pending(reason: str, message: str) -> Finding:
-    """Return that it isn't yet as it should be, but on its way."""
+    """Return a finding that something is not ready yet, but in progress."""
     return Finding("False", reason, message, is_progressing=True)
 
 
 def stalled(reason: str, message: str) -> Finding:
-    """Return that it isn't as it should be until a person helps."""
+    """Return a finding of a problem that only a person can fix."""
     return Finding("False", reason, message, is_stalled=True)
 
 
 def listing(names: Iterable[str], most: int = 3) -> str:
-    """Return names for a message: not more than a few of them."""
+    """Return names for a message: at most a few of them."""
     known = list(names)
     shown = ", ".join(known[:most])
     return shown if len(known) <= most else f"{shown} and {len(known) - most} more"

@@ -18,7 +18,7 @@ from mailtopic_operator.domain.topic_findings import judge_topics
 def judge(
     desired: Desired, observed: Observed, due: Sequence[Action], now: datetime
 ) -> Mapping[str, Finding]:
-    """Return what was found, by the type of the condition, in the order in which it is shown."""
+    """Return the findings by condition type, in the order in which they are shown."""
     topics = obstacle(desired, observed)
     if topics is not None:
         senders = pending("WaitingForTopics", "senders start, and change, once the topics are ours")
@@ -27,7 +27,7 @@ def judge(
         senders = judge_senders(desired, observed, due)
     parts = {
         kinds.TOPICS: topics,
-        # Before the senders, which wait for it: the cause is told, not its consequence.
+        # Before the senders, which wait for it: report the cause, not its consequence.
         kinds.CREDENTIALS: judge_credentials(desired, observed),
         kinds.SENDERS: senders,
     }
@@ -42,7 +42,7 @@ def judge(
 
 
 def progress(parts: Collection[Finding], *, is_acting: bool) -> Mapping[str, Finding]:
-    """Return Reconciling and Stalled, as kstatus reads them: both are bad news, or no news."""
+    """Return Reconciling and Stalled, as kstatus reads them: abnormal-true."""
     stuck = next((part for part in parts if part.is_stalled), None)
     missing = next((part for part in parts if part.status != "True"), None)
     is_on_its_way = missing is not None and stuck is None and is_acting

@@ -1,4 +1,4 @@
-"""What Kafka says about topics, and what it can be asked for."""
+"""Kafka's view of topics, and the requests that can be made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,22 +6,22 @@ from enum import StrEnum
 
 
 class ProblemKind(StrEnum):
-    """Why Kafka didn't do what it was asked for."""
+    """Why Kafka didn't carry out a request."""
 
     UNAVAILABLE = "Unavailable"
-    """Nobody answered, or nobody can do it at the moment: it is tried again."""
+    """No broker answered, or none can do it now: it is tried again."""
     NOT_AUTHORISED = "NotAuthorised"
     """The operator's user may not do it."""
     NOT_SUPPORTED = "NotSupported"
-    """These brokers don't do it at all, such as deleting while delete.topic.enable=false."""
+    """These brokers don't support it, such as deleting while delete.topic.enable=false."""
     POLICY = "Policy"
     """A policy of the cluster refuses it."""
     INVALID = "Invalid"
     """Kafka refuses what the MailTopic asks for, such as an unknown config key."""
     MISSING = "Missing"
-    """The topic isn't there (any more)."""
+    """The topic doesn't exist (any more)."""
     EXISTS = "Exists"
-    """The topic is there already."""
+    """The topic exists already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,11 @@ class KafkaProblem:
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """A topic as it is.
+    """The actual state of a topic.
 
     Attributes:
-        topic_id: changes when a topic is deleted and made again under the same name.
-        config: what is set on the topic itself; the brokers' defaults are not in it.
+        topic_id: changes when a topic is deleted and created again under the same name.
+        config: what is set on the topic itself, without the brokers' defaults.
     """
 
     name: str
@@ -50,7 +50,7 @@ class TopicState:
 
 @dataclass(frozen=True, slots=True)
 class NewTopic:
-    """A topic to be made; replication_factor -1 is the brokers' default."""
+    """A topic to be created; replication_factor -1 is the brokers' default."""
 
     name: str
     partitions: int
@@ -60,7 +60,7 @@ class NewTopic:
 
 @dataclass(frozen=True, slots=True)
 class ConfigChange:
-    """Config keys of one topic to be set and to be brought back to the brokers' default."""
+    """Config keys of one topic to set, and keys to reset to the brokers' default."""
 
     name: str
     set: Mapping[str, str] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class Backlog:
 
     Attributes:
         records: how many.
-        is_known: False where the group has never committed: all of the topic counts then.
+        is_known: False if the group has never committed: the whole topic counts then.
     """
 
     records: int

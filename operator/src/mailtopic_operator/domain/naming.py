@@ -1,4 +1,4 @@
-"""Which names of topics the operator's settings leave to a MailTopic."""
+"""Which topic names the operator's settings allow a MailTopic."""
 
 from mailtopic_operator.domain.desired import Desired
 
@@ -6,10 +6,10 @@ ANY = "*"
 
 
 def name_problem(desired: Desired) -> str | None:
-    """Return why the MailTopic may not use its topics' names, and what to do; None if it may.
+    """Return why the MailTopic may not use its topic names, and what to do; None if it may.
 
-    Topics are named after the main one, so its name decides about all. Without prefixes in the
-    settings, what a MailTopic has held already stays its own.
+    Topics are named after the main one, so its name decides for all. Without prefixes in the
+    settings, a MailTopic keeps the topics that it already has.
     """
     main, namespace = desired.names.main, desired.meta.namespace
     border = desired.defaults.border
@@ -32,6 +32,6 @@ def name_problem(desired: Desired) -> str | None:
 
 
 def may_adopt(desired: Desired) -> bool:
-    """Whether topics that exist already may be taken over: by the spec and by the settings."""
+    """Whether existing topics may be adopted, by the spec and by the settings."""
     prefixes = desired.defaults.border.prefixes(desired.meta.namespace)
     return desired.spec.topic.adopt and prefixes is not None and name_problem(desired) is None

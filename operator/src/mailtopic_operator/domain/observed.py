@@ -1,4 +1,4 @@
-"""What there is: Kafka's side and the cluster's, as far as one MailTopic is concerned."""
+"""The observed state of one MailTopic, in Kafka and in the cluster."""
 
 import hmac
 import json
@@ -11,11 +11,11 @@ from typing import Any, Final, Self
 from mailtopic_operator.domain.kafka import KafkaProblem, ProblemKind, TopicState
 
 USE_LABEL: Final = "mailtopic.dev/use"
-"""Label of Secrets that MailTopics may refer to; its value says for what."""
+"""Label of Secrets that MailTopics may refer to; its value is the allowed use."""
 
 
 class KubeProblemKind(StrEnum):
-    """Why the API server didn't do what it was asked for."""
+    """Why the API server didn't carry out a request."""
 
     UNAVAILABLE = "Unavailable"
     """It didn't answer, is too busy, or the write lost a race: it is tried again."""
@@ -27,10 +27,10 @@ class KubeProblemKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The last attempt at something failed; kept by the engine until an attempt succeeds.
+    """The failure of the last attempt at something; kept by the engine until one succeeds.
 
     Attributes:
-        target: what `actions.target` says of the action.
+        target: `actions.target` of the action.
         message: Kafka's or the API server's words, one line; no address, code or password.
     """
 
@@ -58,12 +58,12 @@ class ChildRef:
 
 @dataclass(frozen=True, slots=True)
 class DataObject:
-    """A Secret or ConfigMap, without its values.
+    """A Secret or ConfigMap without its values.
 
     Attributes:
-        version: a digest that changes when the data does, and with nothing else.
+        version: a digest that changes only with the data.
         keys: the keys of the data.
-        use: what the label mailtopic.dev/use lets MailTopics use a Secret for.
+        use: the use that the label mailtopic.dev/use allows to MailTopics.
     """
 
     version: str
@@ -72,12 +72,12 @@ class DataObject:
 
 
 def data_object(kind: str, item: Mapping[str, Any]) -> DataObject:
-    """Return what a Secret or ConfigMap holds, as the API server has it.
+    """Return the DataObject of a Secret or ConfigMap from the API server.
 
-    The digest of a Secret is keyed by its uid, which only its readers know: senders carry the
-    digest in an annotation, and a plain one would let anyone who can read a Deployment test
-    guessed passwords against it. Labels and annotations, which tools such as External Secrets
-    renew at each refresh, are not part of it.
+    The digest of a Secret is keyed by its uid, which only its readers see: senders carry the digest
+    in an annotation, and with a plain one, read access to a Deployment would be enough to test
+    guessed passwords. Labels and annotations, which tools such as External Secrets renew at each
+    refresh, are not part of it.
     """
     data = {**(item.get("data") or {}), **(item.get("binaryData") or {})}
     text = json.dumps(data, sort_keys=True).encode()
@@ -89,7 +89,7 @@ def data_object(kind: str, item: Mapping[str, Any]) -> DataObject:
 
 @dataclass(frozen=True, slots=True)
 class Claimant:
-    """Another MailTopic, of any namespace, that uses at least one of the same topics.
+    """Another MailTopic, in any namespace, that uses at least one of the same topics.
 
     Attributes:
         topics: all its topics.
@@ -104,7 +104,7 @@ class Claimant:
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """Mails that wait, as measured.
+    """Waiting mails, as measured.
 
     Attributes:
         records: of the main topic and the retry topics, in `Desired.consumer_groups`.
@@ -118,11 +118,11 @@ class Lag:
 
 @dataclass(frozen=True, slots=True)
 class RelayReading:
-    """A relay as one sender finds it.
+    """A relay's state at one sender.
 
     Attributes:
-        is_open: whether the sender's breaker is, so that the relay gets no mails.
-        learned_per_s: mails a second that it was found to take from this sender; None: no limit.
+        is_open: whether the sender's breaker is open, so that the relay gets no mails.
+        learned_per_s: learned mails per second that it takes from this sender; None: no limit.
     """
 
     is_open: bool
@@ -131,11 +131,11 @@ class RelayReading:
 
 @dataclass(frozen=True, slots=True)
 class RelayHealth:
-    """A relay as the senders find it.
+    """A relay's state at all senders.
 
     Attributes:
-        learned_per_s: mails a second that it takes from all of them; None: no limit was met.
-        is_pace_known: whether that can be said now.
+        learned_per_s: mails per second that it takes from all of them; None: no limit was met.
+        is_pace_known: whether learned_per_s is known now.
     """
 
     name: str
@@ -147,21 +147,21 @@ class RelayHealth:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """All there is about one MailTopic.
+    """The observed state of one MailTopic.
 
     Attributes:
-        topics: what Kafka says of each of `Desired.topics`; an absent one is MISSING or left out.
+        topics: Kafka's answer for each of `Desired.topics`; an absent one is MISSING or left out.
         children: live objects by reference: each of `children.refs(desired)` that exists, managed
-            fields included. What carries our labels and this owner but isn't wanted any more
-            belongs here as well: it is deleted.
-        apis: kinds that the API server serves beside the built-in ones: "ScaledObject".
+            fields included. Objects with our labels and this owner that aren't wanted any more are
+            included: they are deleted.
+        apis: kinds that the API server serves besides the built-in ones: "ScaledObject".
         secrets: those of `Desired.secrets` that exist, by name.
         config_maps: those of `Desired.config_maps` that exist, by name.
         claimants: other MailTopics that use one of the same topics.
-        lag: None if it could not be measured.
-        dead_letters: records in the DLQ; None if they could not be counted.
-        relays: None or empty if nobody looked.
-        failures: what the last attempts said; see Failure.
+        lag: None if it couldn't be measured.
+        dead_letters: records in the DLQ; None if they couldn't be counted.
+        relays: None or empty if they weren't sampled.
+        failures: of the last attempts; see Failure.
         is_namespace_terminating: the namespace is being deleted.
     """
 

@@ -1,4 +1,4 @@
-"""plan(desired, observed, now): everything that the operator decides about a MailTopic."""
+"""plan(desired, observed, now): all of the operator's decisions about a MailTopic."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
@@ -30,16 +30,16 @@ from mailtopic_operator.model.mailtopic_spec import DeletionPolicy
 from mailtopic_operator.model.mailtopic_status import MailTopicStatus
 
 RETRY_S: Final = 10.0
-"""Seconds until something that failed is tried again, if nothing happens before."""
+"""Seconds until a failed action is tried again, if nothing happens before."""
 
 
 def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
     """Return what to do about a MailTopic. Pure: the same arguments give the same plan.
 
-    What it promises: it plans nothing where nothing is to be changed, and nothing about topics that
-    aren't the MailTopic's; it never plans to shrink a topic, and to delete one only that was made
-    for a MailTopic with deletionPolicy Delete that goes, or whose namespace does; whatever part of
-    a plan was carried out, the next plan goes on from there.
+    Promises: it plans nothing if nothing needs to change, and nothing about topics that aren't the
+    MailTopic's; it never plans to shrink a topic; it only plans to delete one that was created for
+    a MailTopic with deletionPolicy Delete when that, or its namespace, is deleted; whatever part of
+    a plan was carried out, the next plan continues from there.
     """
     if desired.meta.deleting_since is not None or observed.is_namespace_terminating:
         return plan_deletion(desired, observed, now)
@@ -56,7 +56,7 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
 def _actions(desired: Desired, observed: Observed) -> Iterator[Action]:
     has_finalizer = FINALIZER in desired.meta.finalizers
     if desired.spec.deletion_policy is DeletionPolicy.DELETE and not has_finalizer:
-        # Before there is anything that it protects.
+        # Before anything exists that it protects.
         yield AddFinalizer()
     if desired.spec.deletion_policy is DeletionPolicy.RETAIN and has_finalizer:
         yield RemoveFinalizer()
@@ -77,16 +77,16 @@ def _requeue_after_s(desired: Desired, observed: Observed, now: datetime) -> flo
 
 
 def plan_invalid(body: Mapping[str, Any], problem: str, now: datetime) -> Plan:
-    """Return what to do about a MailTopic that can't be understood: nothing, and say so.
+    """Return what to do about a MailTopic that can't be parsed: nothing but report it.
 
-    An API server with our CRD takes no such thing; one with an older CRD may. What it made before
-    stays as it is, and its deletion goes through: nobody knows what policy it has. A status that
-    can't be understood is left as it is.
+    An API server with our CRD refuses it; one with an older CRD may not. What was created for it
+    before stays unchanged, and its deletion completes: its policy is unknown. A status that can't
+    be parsed is left unchanged.
 
     Args:
-        body: the object as the API server has it.
-        problem: what is wrong, without what was written.
-        now: the time.
+        body: the object from the API server.
+        problem: what is wrong, without quoting the input.
+        now: the current time.
     """
     meta = Meta.parse(body)
     if meta.deleting_since is not None:
@@ -95,7 +95,7 @@ def plan_invalid(body: Mapping[str, Any], problem: str, now: datetime) -> Plan:
     try:
         old = MailTopicStatus.model_validate(body.get("status") or {})
     except ValidationError:
-        # A report into a status that can't be understood would be made again without an end.
+        # A report into a status that can't be parsed would be repeated forever.
         return Plan()
     message = f"{problem}: correct it, and install the CRDs of this operator's version"
     findings = {

@@ -10,13 +10,13 @@ _BINARY: Final = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 
 
 def same_quantity(one: str | float, other: str | float) -> bool:
-    """Whether two values are the same amount; False if one of them is none."""
+    """Whether two values are the same amount; False if one of them isn't an amount."""
     amount = quantity(one)
     return amount is not None and amount == quantity(other)
 
 
 def quantity(value: str | float) -> Decimal | None:
-    """Return an amount in units; None if the value is no amount."""
+    """Return an amount in units; None if the value isn't an amount."""
     match = _QUANTITY.fullmatch(str(value))
     if match is None:
         return None

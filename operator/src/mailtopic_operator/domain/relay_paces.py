@@ -1,7 +1,7 @@
-"""How many mails a second relays take: as a spec says, or as the senders have learned.
+"""How many mails per second relays take: set in a spec, or learned by the senders.
 
-Figures that are learned are never at rest. One that was written stays until another one differs
-much, so that no object is written again for noise.
+Learned rates fluctuate. A written one stays until the new one differs considerably, so that no
+object is rewritten for noise.
 """
 
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from mailtopic_operator.model.base import rate_per_s
 from mailtopic_operator.model.mailtopic_status import RelayStatus, Source
 
 _NOTICEABLE = 0.2
-"""By what share a learned rate must differ to be written."""
+"""The relative difference from which a learned rate is written."""
 
 
 def relay_statuses(desired: Desired, observed: Observed) -> tuple[RelayStatus, ...]:
-    """Return each relay that a rate is known of: the lower one of what is set and learned."""
+    """Return each relay with a known rate: the lower of the set and the learned one."""
     return tuple(_statuses(desired, observed))
 
 
@@ -35,7 +35,7 @@ def _statuses(desired: Desired, observed: Observed) -> Iterator[RelayStatus]:
 
 
 def _learned(before: RelayStatus | None, found: RelayHealth | None) -> float | None:
-    """What is learned now, or was when it was last known."""
+    """The learned rate: the current one, or the last known."""
     is_learned = before is not None and before.source is Source.LEARNED
     old = before.mails_per_second if before is not None and is_learned else None
     if found is None or not found.is_pace_known:
@@ -44,7 +44,7 @@ def _learned(before: RelayStatus | None, found: RelayHealth | None) -> float | N
 
 
 def steady(old: float | None, new: float | None) -> float | None:
-    """Return the old figure while the new one says about the same, else the new one, rounded."""
+    """Return the old rate while the new one is about the same, else the new one, rounded."""
     if old is not None and new is not None and abs(new - old) <= _NOTICEABLE * old:
         return old
     return None if new is None else rounded(new)
@@ -56,7 +56,7 @@ def rounded(rate: float) -> float:
 
 
 def in_words(statuses: tuple[RelayStatus, ...]) -> str:
-    """Return the learned ones for a condition's message; nothing if there is none."""
+    """Return the learned rates for a condition's message; empty if there are none."""
     return "".join(
         f"; {each.name} takes about {each.mails_per_second:.10g} mails/s, learned"
         for each in statuses

@@ -1,4 +1,4 @@
-"""The Job that runs a replay: `mailtopic dlq replay`, which repeats no mail when it is repeated."""
+"""The Job that runs a replay: `mailtopic dlq replay`, which is idempotent: it repeats no mail."""
 
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from mailtopic_operator.model.base import API_VERSION
 from mailtopic_operator.model.mailreplay import MailReplay
 
 REPORT: Final = "/dev/termination-log"
-"""Where the counts go: the kubelet puts what is in it into the pod's status."""
+"""Where the counts go: the kubelet copies its content into the pod's status."""
 
 _TRIES: Final = 6
 
@@ -68,7 +68,7 @@ def _owner(replay: DesiredReplay) -> dict[str, Any]:
 
 def _pod(replay: DesiredReplay, topic: Desired) -> dict[str, Any]:
     sender = topic.defaults.sender
-    # The plan of a replay is kept in a file: a DLQ may hold more than memory does.
+    # The plan of a replay is kept in a file: a DLQ may be larger than memory.
     volumes: list[dict[str, Any]] = [{"name": "plan", "emptyDir": {}}]
     mounts: list[dict[str, Any]] = [{"name": "plan", "mountPath": "/tmp"}]  # noqa: S108 (a volume)
     access = kafka_volume(topic)

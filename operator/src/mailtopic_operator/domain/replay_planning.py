@@ -1,4 +1,4 @@
-"""plan_replay(desired, observed, now): everything that is decided about a MailReplay."""
+"""plan_replay(desired, observed, now): all of the operator's decisions about a MailReplay."""
 
 import json
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ _COUNTS: Final = frozenset(ReplayProgress.model_fields)
 
 
 def plan_replay(desired: DesiredReplay, observed: ObservedReplay, now: datetime) -> Plan:
-    """Return what to do about a MailReplay. Pure. What has ended is never touched again."""
+    """Return what to do about a MailReplay. Pure. One that has ended is never changed again."""
     if desired.meta.deleting_since is not None or has_ended(desired.status):
         return Plan()
     topic, obstacle = desired.topic, _obstacle(desired, observed)
@@ -41,19 +41,19 @@ def plan_replay(desired: DesiredReplay, observed: ObservedReplay, now: datetime)
 
 
 def plan_invalid_replay(body: Mapping[str, Any], problem: str, now: datetime) -> Plan:
-    """Return what to do about a MailReplay that can't be understood: nothing, and say so.
+    """Return what to do about a MailReplay that can't be parsed: nothing but report it.
 
-    An API server with our CRD takes no such thing; one with an older CRD may.
+    An API server with our CRD refuses it; one with an older CRD may not.
 
     Args:
-        body: the object as the API server has it.
-        problem: what is wrong, without what was written.
-        now: the time.
+        body: the object from the API server.
+        problem: what is wrong, without quoting the input.
+        now: the current time.
     """
     try:
         old = MailReplayStatus.model_validate(body.get("status") or {})
     except ValidationError:
-        return Plan()  # whether it has ended can't be known; its status is left as it is
+        return Plan()  # whether it has ended is unknown; its status is left unchanged
     if has_ended(old):
         return Plan()
     advice = "make a correct one, and install the CRDs of this operator's version"
@@ -63,7 +63,7 @@ def plan_invalid_replay(body: Mapping[str, Any], problem: str, now: datetime) ->
 
 
 def has_ended(status: MailReplayStatus) -> bool:
-    """Whether the replay has run to its end, one way or the other."""
+    """Whether the replay has ended, successfully or not."""
     found = (status.condition(kind) for kind in (COMPLETE, FAILED))
     return any(condition is not None and condition.status == "True" for condition in found)
 
@@ -75,7 +75,7 @@ def _start(desired: DesiredReplay, topic: Desired) -> ApplyChild:
 
 
 def _obstacle(desired: DesiredReplay, observed: ObservedReplay) -> Finding | None:
-    """Return why no Job may be started at the moment; None if one may."""
+    """Return why no Job may be started now; None if one may."""
     return _obstacle_of_topic(desired) or _obstacle_of_replays(desired, observed)
 
 
@@ -92,7 +92,7 @@ def _obstacle_of_topic(desired: DesiredReplay) -> Finding | None:
         return Finding("False", "MailTopicPaused", message)
     ready = topic.status.condition(TOPICS)
     if ready is None or ready.status != "True":
-        # A topic may also be another MailTopic's: then its dead letters are none of ours.
+        # A topic may belong to another MailTopic: then its dead letters aren't ours.
         return pending("WaitingForTopics", f"the replay starts when topics of {name} are ready")
     return None
 
@@ -146,17 +146,17 @@ def _judge_running(
         said = _words(observed) or "nothing"
         return pending(_RUNNING, f"run {failed + 1}; the one before it said: {said}")
     was = desired.status.condition(COMPLETE)
-    # A pod that has just ended is no more ready than one that hasn't begun.
+    # A pod that has just ended is as unready as one that hasn't started.
     if status.get("ready") or status.get("succeeded") or (was and was.reason == _RUNNING):
         return pending(_RUNNING, "the replay runs; counts follow when it has ended")
     return pending("Starting", f"no pod of {desired.job} runs yet: see `kubectl describe`")
 
 
 def read_progress(report: str | None) -> ReplayProgress | None:
-    """Return the counts of a report; None if there is none, or it is something else."""
+    """Return the counts of a report; None if there is none or it isn't a report."""
     try:
         found = json.loads(report or "")
-        # What a program says when it fails may be JSON as well.
+        # The output of a failing program may be JSON as well.
         is_report = isinstance(found, dict) and found.keys() >= _COUNTS
         return ReplayProgress.model_validate(found) if is_report else None
     except (ValueError, ValidationError):
@@ -164,7 +164,7 @@ def read_progress(report: str | None) -> ReplayProgress | None:
 
 
 def _words(observed: ObservedReplay) -> str:
-    """Return what the last run said, if it was no report."""
+    """Return the output of the last run, if it was no report."""
     return "" if read_progress(observed.report) else (observed.report or "").strip()
 
 

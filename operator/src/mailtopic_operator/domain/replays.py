@@ -1,4 +1,4 @@
-"""What a MailReplay asks for, and what there is of it."""
+"""The desired and the observed state of a MailReplay."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class DesiredReplay:
     """What a MailReplay asks for.
 
     Attributes:
-        topic: the MailTopic that it names; None if there is none, or it can't be understood.
+        topic: the MailTopic that it names; None if that doesn't exist or can't be parsed.
         status: what was last reported.
     """
 
@@ -25,10 +25,10 @@ class DesiredReplay:
 
     @classmethod
     def parse(cls, body: Mapping[str, Any], topic: Desired | None) -> Self:
-        """Return what a MailReplay, as the API server has it, asks for.
+        """Return what a MailReplay from the API server asks for.
 
         Raises:
-            pydantic.ValidationError: an API server with our CRD would not have taken it.
+            pydantic.ValidationError: an API server with our CRD would have refused it.
         """
         resource = MailReplay.parse(body)
         return cls(Meta.parse(body), resource.spec, resource.status, topic)
@@ -41,16 +41,16 @@ class DesiredReplay:
 
 @dataclass(frozen=True, slots=True)
 class ObservedReplay:
-    """What there is of a MailReplay.
+    """The observed state of a MailReplay.
 
     Attributes:
-        job: `DesiredReplay.job` as it is; None if it doesn't exist.
-        is_name_taken: another object has the Job's name: mostly the Job of a MailReplay of the
-            same name that was deleted a moment ago.
+        job: the live object of `DesiredReplay.job`; None if it doesn't exist.
+        is_name_taken: another object has the Job's name: usually the Job of a MailReplay with the
+            same name that was just deleted.
         ahead: an older MailReplay of the same MailTopic that hasn't ended yet; None if there is
-            none, or it does no harm. Two at once would take over from each other.
-        report: the termination message of the Job's pod that ended last; None if none has ended.
-        failures: what the last attempts said; see Failure.
+            none, or it doesn't matter. Two at once would take over from each other.
+        report: the termination message of the Job's last ended pod; None if none has ended.
+        failures: of the last attempts; see Failure.
     """
 
     job: Mapping[str, Any] | None = None

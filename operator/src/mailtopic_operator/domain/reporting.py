@@ -1,4 +1,4 @@
-"""The status of a MailTopic: what was found, and what it was before where nothing was."""
+"""The status of a MailTopic: new findings, and the previous values where there are none."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -25,10 +25,10 @@ from mailtopic_operator.model.mailtopic_status import (
 )
 
 LAG_EVERY: Final = timedelta(seconds=60)
-"""A lag that goes on changing is written that often at most."""
+"""The shortest interval between writes of a changing lag."""
 
 _NOTICEABLE: Final = 0.1
-"""By what share a lag must change to be worth a write."""
+"""The relative change from which a lag is written."""
 
 _PLAN_LINES: Final = 64
 _LINE_LENGTH: Final = 512
@@ -42,14 +42,14 @@ def report(
     due: Sequence[Action],
     now: datetime,
 ) -> PatchStatus | None:
-    """Return the status to write; None if it says already what was found.
+    """Return the status to write; None if it already matches the findings.
 
     Args:
-        desired: the MailTopic, with the status it has.
-        observed: what there is.
+        desired: the MailTopic, with its current status.
+        observed: its observed state.
         findings: by the type of the condition.
-        due: what would be done; a dry run tells of it.
-        now: the time.
+        due: the planned actions; a dry run reports them.
+        now: the current time.
     """
     lines = [describe(action)[:_LINE_LENGTH] for action in due] if desired.is_dry_run else []
     topics = topic_statuses(desired, observed, now)
@@ -73,7 +73,7 @@ def report(
 def status_patch(
     old: MailTopicStatus, new: MailTopicStatus, events: tuple[Event, ...]
 ) -> PatchStatus | None:
-    """Return what makes the new status of the old one; None if it is the same."""
+    """Return the patch from the old status to the new one; None if they are equal."""
     if old == new:
         return None
     before, after = old.to_object(), new.to_object()

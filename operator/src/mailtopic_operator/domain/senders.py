@@ -27,7 +27,7 @@ Live = Mapping[str, Any]
 
 
 def can_run(desired: Desired, observed: Observed) -> bool:
-    """Whether senders may be started or changed: they would find all that they need."""
+    """Whether senders may be started or changed: everything they need exists."""
     return (
         topics_exist(desired, observed)
         and judge_credentials(desired, observed).status == "True"
@@ -36,9 +36,9 @@ def can_run(desired: Desired, observed: Observed) -> bool:
 
 
 def topics_exist(desired: Desired, observed: Observed) -> bool:
-    """Whether every topic exists; while Kafka doesn't say, whether it existed when it last did.
+    """Whether every topic exists; while Kafka doesn't answer, by its last answer.
 
-    A sender that misses a topic would create it, with less knowledge than the operator has.
+    A sender would create a missing topic, without the operator's configuration.
     """
     known = desired.held_topics
     states = {name: observed.topics.get(name) for name in desired.names.all}
@@ -49,7 +49,7 @@ def topics_exist(desired: Desired, observed: Observed) -> bool:
 
 
 def sender_actions(desired: Desired, observed: Observed) -> Iterator[Action]:
-    """Yield what brings the children to what they should be."""
+    """Yield the actions that bring the children to the wanted state."""
     if not can_run(desired, observed) or refused_fields(desired):
         return
     wanted = {ChildRef.of(manifest): manifest for manifest in wanted_children(desired, observed)}
@@ -81,7 +81,7 @@ def _child_actions(
 
 
 def judge_senders(desired: Desired, observed: Observed, actions: Sequence[Action]) -> Finding:
-    """Return what to report as SendersReady; actions are those that are about to be done."""
+    """Return the finding for SendersReady; actions are those about to be done."""
     live = observed.children.get(deployment_ref(desired))
     return (
         _beyond_the_border(desired)
@@ -179,7 +179,7 @@ def _rollout(desired: Desired, live: Live | None, *, is_due: bool) -> Finding:
 
 
 def wanted_replicas(live: Live) -> int:
-    """Return how many senders the Deployment asks for, whoever decided it."""
+    """Return how many senders the Deployment asks for, set by the operator or an autoscaler."""
     return int(live["spec"].get("replicas", 1))
 
 

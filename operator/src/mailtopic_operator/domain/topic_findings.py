@@ -1,4 +1,4 @@
-"""Whether the topics are what they should be, and what to do where they can't be made so."""
+"""Whether the topics are as wanted, and what to do where that can't be achieved."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from mailtopic_operator.domain.topic_statuses import topic_statuses
 from mailtopic_operator.domain.topics import is_missing, wanted_topics
 
 RECREATION_SHOWN: Final = timedelta(hours=1)
-"""How long TopicsReady tells that a topic was made again."""
+"""How long TopicsReady reports that a topic was recreated."""
 
 _REFUSALS: Final = {
     ProblemKind.NOT_AUTHORISED: (
@@ -29,7 +29,7 @@ _REFUSALS: Final = {
 def judge_topics(
     desired: Desired, observed: Observed, actions: Sequence[Action], now: datetime
 ) -> Finding:
-    """Return what to report as TopicsReady; actions are those that are about to be done."""
+    """Return the finding for TopicsReady; actions are those about to be done."""
     return (
         _unavailable(observed)
         or _refused(observed, actions)
@@ -49,7 +49,7 @@ def _unavailable(observed: Observed) -> Finding | None:
 
 
 def _refused(observed: Observed, actions: Sequence[Action]) -> Finding | None:
-    """What Kafka doesn't let us see, or do; past refusals count while the action is still due."""
+    """What Kafka doesn't let us see or do; past refusals count while the action is still due."""
     due = {target(action) for action in actions}
     told = [(f.target, f.kind, f.message) for f in observed.failures if f.target in due]
     told += [
@@ -66,7 +66,7 @@ def _refused(observed: Observed, actions: Sequence[Action]) -> Finding | None:
 
 
 def _beyond_kafka(desired: Desired, observed: Observed) -> Finding | None:
-    """What Kafka can't change: fewer partitions, another number of copies."""
+    """What Kafka can't change: fewer partitions, another replication factor."""
     spec = desired.spec.topic
     states = [observed.topics.get(name) for name in desired.names.all]
     there = [state for state in states if isinstance(state, TopicState)]

@@ -1,4 +1,4 @@
-"""Topics as the status shows them: what Kafka says, and what is remembered of it."""
+"""Topics as the status shows them: Kafka's current answer and earlier ones."""
 
 from datetime import datetime
 
@@ -12,9 +12,9 @@ from mailtopic_operator.model.mailtopic_status import MAX_TOPICS, TopicOrigin, T
 
 
 def topic_statuses(desired: Desired, observed: Observed, now: datetime) -> tuple[TopicStatus, ...]:
-    """Return the topics, current and former; one that comes back with another id is noticed.
+    """Return the topics, current and former; one with a new id counts as recreated.
 
-    A topic that exists and is neither remembered nor adopted is somebody else's: it is left out.
+    A topic that exists and is neither in the status nor adopted is foreign: it is left out.
     """
     old = {topic.name: topic for topic in desired.status.topics}
     wanted = {topic.name: topic for topic in wanted_topics(desired, observed)}
@@ -33,7 +33,7 @@ def topic_statuses(desired: Desired, observed: Observed, now: datetime) -> tuple
 
 
 def foreign_topics(desired: Desired, observed: Observed) -> tuple[str, ...]:
-    """Return those of the current topics that exist and aren't this MailTopic's."""
+    """Return the current topics that exist and aren't this MailTopic's."""
     old = {topic.name: topic for topic in desired.status.topics}
     return tuple(
         topic.name
@@ -44,7 +44,7 @@ def foreign_topics(desired: Desired, observed: Observed) -> tuple[str, ...]:
 
 
 def created_topics(desired: Desired, observed: Observed) -> frozenset[str]:
-    """Return the topics that the operator made for this MailTopic; no other may be deleted."""
+    """Return the topics that the operator created for this MailTopic; only these may be deleted."""
     wanted = {topic.name: topic for topic in wanted_topics(desired, observed)}
     found = set()
     for was in desired.status.topics:
@@ -66,9 +66,10 @@ def _is_ours(
 
 
 def _is_as_asked(wanted: NewTopic | None, state: TopicState) -> bool:
-    """Whether a topic is what the operator asked for.
+    """Whether a topic is as the operator requested it.
 
-    After a crash nothing else tells its topic from one that was made by somebody else meanwhile.
+    After a crash nothing else distinguishes its topic from one that was created elsewhere
+    meanwhile.
     """
     return (
         wanted is not None
@@ -100,16 +101,16 @@ def _origin(
     if was is None:
         return TopicOrigin.ADOPTED
     if was.origin is TopicOrigin.CREATING:
-        # With the old id it was there all the time, only not to be seen.
+        # With the old id it existed all the time, but wasn't visible.
         is_made = was.id != state.topic_id and _is_as_asked(wanted, state)
         return TopicOrigin.CREATED if is_made else TopicOrigin.ADOPTED
     return was.origin if was.id == state.topic_id else TopicOrigin.ADOPTED
 
 
 def _without_topic(was: TopicStatus, observed: Observed) -> TopicStatus | None:
-    """Return what is remembered of a topic that is missing.
+    """Return the status of a missing topic.
 
-    Where Kafka has refused to create it, whatever comes under its name isn't the operator's.
+    If Kafka has refused to create it, a later topic with its name isn't the operator's.
     """
     if was.origin is not TopicOrigin.CREATING or not _was_refused(was.name, observed):
         return was

@@ -1,4 +1,4 @@
-"""The topics of a MailTopic: what they should be, and what brings them there."""
+"""The topics of a MailTopic: their wanted state, and the actions that lead to it."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,14 +23,14 @@ from mailtopic_operator.model.topic_rules import THROTTLES
 _MAX_BYTES = "max.message.bytes"
 _RETENTION = "retention.ms"
 _SIZE = re.compile("[0-9]{1,10}")
-"""What Kafka may take; it says itself what is wrong with anything else."""
+"""What Kafka may accept; for anything else, its own error explains the problem."""
 
 
 def wanted_topics(desired: Desired, observed: Observed) -> tuple[NewTopic, ...]:
-    """Return the topics as they should be, the main one first.
+    """Return the wanted topics, the main one first.
 
-    All have the same number of partitions, because a record keeps its partition number everywhere:
-    if the main topic has more than the spec says, all others get as many.
+    All have the same number of partitions, because a record keeps its partition number in each: if
+    the main topic has more than the spec says, all others get as many.
     """
     main = observed.topics.get(desired.names.main)
     there = main.partitions if isinstance(main, TopicState) else 0
@@ -57,23 +57,23 @@ def _config(desired: Desired, name: str) -> dict[str, str]:
 def _retention_ms(desired: Desired, name: str) -> int:
     records_s = duration_s(desired.spec.topic.retention)
     dead_s = duration_s(desired.spec.dead_letter.retention)
-    # A dead letter is only replayed if the status topic doesn't say that its mail was delivered.
+    # A dead letter is only replayed if the status topic has no delivery of its mail.
     by_name = {desired.names.dlq: dead_s, desired.names.status: max(records_s, dead_s)}
     return by_name.get(name, records_s) * 1000
 
 
 def _untouched(desired: Desired) -> frozenset[str]:
-    """Keys that are left as they are."""
+    """Config keys that are left unchanged."""
     return frozenset(desired.spec.topic.unmanaged_config).union(THROTTLES)
 
 
 def is_missing(state: TopicState | KafkaProblem | None) -> bool:
-    """Whether Kafka says that it has no such topic."""
+    """Whether Kafka reports that the topic doesn't exist."""
     return state is None or (isinstance(state, KafkaProblem) and state.kind is Kind.MISSING)
 
 
 def topic_actions(desired: Desired, observed: Observed) -> Iterator[Action]:
-    """Yield what brings the topics to what they should be; nothing about those Kafka won't show."""
+    """Yield the actions that make the topics as wanted; none for those Kafka doesn't describe."""
     known = desired.held_topics
     wanted = wanted_topics(desired, observed)
     missing = [topic for topic in wanted if is_missing(observed.topics.get(topic.name))]
@@ -87,9 +87,9 @@ def topic_actions(desired: Desired, observed: Observed) -> Iterator[Action]:
 
 
 def _claim(desired: Desired, missing: Sequence[NewTopic]) -> Iterator[ClaimTopics]:
-    """Yield what puts topics into the status before they are created.
+    """Yield the action that writes topics into the status before they are created.
 
-    After a crash in between, the next plan knows by it which topic is the operator's own.
+    After a crash in between, it shows the next plan which topics are the operator's own.
     """
     entries = {topic.name: topic for topic in desired.status.topics}
     new = [
@@ -127,7 +127,7 @@ def _corrections(
 def config_change(
     topic: NewTopic, config: Mapping[str, str], untouched: frozenset[str]
 ) -> ConfigChange | None:
-    """Return what makes a topic's configuration the wanted one; None if it is."""
+    """Return the change to a topic's wanted configuration; None if there is none to make."""
     to_set = {key: value for key, value in topic.config.items() if config.get(key) != value}
     to_remove = tuple(sorted(config.keys() - topic.config.keys() - untouched))
     return ConfigChange(topic.name, to_set, to_remove) if to_set or to_remove else None

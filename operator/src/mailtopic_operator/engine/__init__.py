@@ -1,1 +1,1 @@
-"""Reconciling: what changed is queued, observed in batches, planned, done and reported."""
+"""Reconciling: changes are queued, observed in batches, planned, carried out and reported."""

@@ -1,4 +1,4 @@
-"""Puts the engine together from what is outside of it."""
+"""Assembles the engine from its dependencies."""
 
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ from mailtopic_runtime import Clock
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """Everything that the engine reaches out to; tests give the shipped fakes."""
+    """All external dependencies of the engine; tests pass the shipped fakes."""
 
     admin: KafkaAdmin
     backlog: KafkaBacklog
@@ -65,7 +65,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """The engine and those of its parts that others deal with."""
+    """The engine and those of its parts that callers use."""
 
     engine: Engine
     observer: Observer
@@ -77,7 +77,7 @@ class Parts:
     last_acts: LastActs
 
     def work(self) -> Iterator[Coroutine[Any, Any, None]]:
-        """Yield what has to run for all of it to live."""
+        """Yield the coroutines that must run all the time."""
         yield self.gate.watch()
         yield self.recorder.write()
         yield self.engine.work()
@@ -88,7 +88,7 @@ class Parts:
 
 @dataclass(slots=True)
 class _Shared:
-    """What several parts of the engine know together."""
+    """State that several parts of the engine share."""
 
     store: Store
     claims: Claims
@@ -106,7 +106,7 @@ class _Shared:
 def assemble(
     outside: Outside, limits: Limits, defaults: OperatorDefaults, planner: Planner = planning
 ) -> Parts:
-    """Return an engine that has yet to be synchronised."""
+    """Return an engine that isn't synchronised yet."""
     store = Store()
     shared = _Shared(
         store=store,

@@ -1,4 +1,4 @@
-"""How much waits, sampled for all MailTopics together and now and then."""
+"""How many records wait, sampled periodically for all MailTopics together."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from mailtopic_runtime import Clock
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What was last found; None where it could not be measured, or never was."""
+    """The last measurement; None if it failed or was never made."""
 
     lag: Lag | None = None
     dead_letters: int | None = None
@@ -24,7 +24,7 @@ _UNKNOWN = Sample()
 
 
 class BacklogSampler:
-    """Samples what waits. A number is as old as the last sample; it decides nothing here."""
+    """Samples how many records wait. Numbers are as old as the last sample; they decide nothing."""
 
     def __init__(self, backlog: KafkaBacklog, clock: Clock) -> None:
         self._backlog = backlog
@@ -33,7 +33,7 @@ class BacklogSampler:
         self._partitions: dict[str, int] = {}
 
     def notice(self, topics: Mapping[str, TopicState | KafkaProblem]) -> None:
-        """Remember which topics there are: to ask for others takes as long as a request may."""
+        """Remember which topics exist: asking for missing ones takes a whole request timeout."""
         for name, state in topics.items():
             if isinstance(state, TopicState):
                 self._partitions[name] = state.partitions
@@ -45,11 +45,11 @@ class BacklogSampler:
         return self._samples.get(key, _UNKNOWN)
 
     def forget(self, key: Key) -> None:
-        """Let go of a MailTopic that is no more."""
+        """Forget a deleted MailTopic."""
         self._samples.pop(key, None)
 
     async def sample(self, batch: Mapping[Key, Desired]) -> set[Key]:
-        """Look at the topics of all these; return those whose numbers have changed."""
+        """Measure the topics of all these; return the MailTopics with changed numbers."""
         counts = await self._backlog.counts(
             {
                 name: self._partitions[name]
@@ -65,7 +65,7 @@ class BacklogSampler:
                 group: behind
                 for desired in batch.values()
                 for group, topics in desired.consumer_groups
-                # Where nothing was ever written, nobody can be behind.
+                # Where nothing was ever written, there is no lag.
                 if (behind := {n: self._partitions[n] for n in topics if _number(counts.get(n))})
             }
         )

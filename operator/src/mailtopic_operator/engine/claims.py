@@ -13,20 +13,20 @@ from mailtopic_operator.engine.store import Key
 
 
 class Claims:
-    """Every MailTopic's topics, and by topic who uses it."""
+    """Every MailTopic's topics, and every topic's MailTopics."""
 
     def __init__(self) -> None:
         self._claims: dict[Key, Claimant] = {}
         self._users: dict[str, set[Key]] = {}
 
     def put(self, key: Key, body: Mapping[str, Any], defaults: OperatorDefaults) -> set[Key]:
-        """Note a MailTopic; return the others that this makes a difference to."""
+        """Add or update a MailTopic; return the others that this affects."""
         try:
             desired = Desired.parse(body, defaults)
         except ValidationError:
             return self.drop(key)
         if name_problem(desired) is not None:
-            # What it may not have can't be kept from others.
+            # A topic that it may not use can't be withheld from others.
             return self.drop(key)
         meta, topics = desired.meta, frozenset(desired.names.all)
         claim = Claimant(meta.namespace, meta.name, meta.uid, meta.created_at, topics)
@@ -40,7 +40,7 @@ class Claims:
         return concerned | self._others(key, topics)
 
     def drop(self, key: Key) -> set[Key]:
-        """Forget a MailTopic; return the others that this makes a difference to."""
+        """Forget a MailTopic; return the others that this affects."""
         known = self._claims.pop(key, None)
         if known is None:
             return set()
@@ -60,7 +60,7 @@ class Claims:
 
     @property
     def topics(self) -> int:
-        """Count the topics that anybody uses."""
+        """Count the topics in use."""
         return len(self._users)
 
     def _others(self, key: Key, topics: frozenset[str]) -> set[Key]:

@@ -1,4 +1,4 @@
-"""What is decided about the operator's own kinds: what differs between them, and nothing else."""
+"""Decisions about the operator's own kinds: only what differs between them."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -20,18 +20,18 @@ from mailtopic_operator.engine.work import Wanted
 from mailtopic_operator.kinds import MAIL_TOPIC
 
 Decide = Callable[[datetime], Plan]
-"""Plans what to do about one resource, as it was observed."""
+"""Plans what to do about one observed resource."""
 
 
 class Planner(Protocol):
-    """What decides about MailTopics; domain.planning, or a test's own."""
+    """Decides about MailTopics; domain.planning, or a test's own."""
 
     def plan(self, desired: Desired, observed: Observed, now: datetime) -> Plan:
         """Return what to do about a MailTopic."""
         ...
 
     def plan_invalid(self, body: Mapping[str, Any], problem: str, now: datetime) -> Plan:
-        """Return what to do about one that can't be understood."""
+        """Return what to do about one that can't be parsed."""
         ...
 
 
@@ -42,20 +42,20 @@ class Decider(Protocol):
         """Return what a resource asks for.
 
         Raises:
-            pydantic.ValidationError: it can't be understood.
+            pydantic.ValidationError: it can't be parsed.
         """
         ...
 
     async def observe(self, batch: Mapping[Key, Wanted]) -> Mapping[Key, Decide]:
-        """Look at all that concerns a batch; return what decides about each of them.
+        """Observe everything that concerns a batch; return the Decide of each resource.
 
         Raises:
-            KubeError: the API server doesn't say.
+            KubeError: the API server didn't answer, or refused.
         """
         ...
 
     def plan_invalid(self, body: Mapping[str, Any], problem: str, now: datetime) -> Plan:
-        """Return what to do about a resource that can't be understood."""
+        """Return what to do about a resource that can't be parsed."""
         ...
 
 
@@ -72,7 +72,7 @@ class TopicDecider:
         return Desired.parse(body, self._defaults)
 
     async def observe(self, batch: Mapping[Key, Wanted]) -> Mapping[Key, Decide]:
-        """Look at topics, children and all that they need."""
+        """Observe topics, children and all that they need."""
         topics = {key: each for key, each in batch.items() if isinstance(each, Desired)}
         observed = await self._observer.observe(topics)
         return {
@@ -81,7 +81,7 @@ class TopicDecider:
         }
 
     def plan_invalid(self, body: Mapping[str, Any], problem: str, now: datetime) -> Plan:
-        """Return what to do about a MailTopic that can't be understood."""
+        """Return what to do about a MailTopic that can't be parsed."""
         return self._planner.plan_invalid(body, problem, now)
 
 
@@ -101,11 +101,11 @@ class ReplayDecider:
         try:
             known = Desired.parse(topic, self._defaults) if topic is not None else None
         except ValidationError:
-            return desired  # as good as none; its own reconcile says why
+            return desired  # treated as missing; its own reconcile reports why
         return DesiredReplay(desired.meta, desired.spec, desired.status, known)
 
     async def observe(self, batch: Mapping[Key, Wanted]) -> Mapping[Key, Decide]:
-        """Look at Jobs and their pods."""
+        """Observe Jobs and their pods."""
         replays = {key: each for key, each in batch.items() if isinstance(each, DesiredReplay)}
         observed = await self._observer.observe(replays)
         return {
@@ -113,5 +113,5 @@ class ReplayDecider:
         }
 
     def plan_invalid(self, body: Mapping[str, Any], problem: str, now: datetime) -> Plan:
-        """Return what to do about a MailReplay that can't be understood."""
+        """Return what to do about a MailReplay that can't be parsed."""
         return plan_invalid_replay(body, problem, now)

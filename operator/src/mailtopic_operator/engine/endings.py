@@ -1,4 +1,4 @@
-"""Which namespaces are being deleted: finalizers in them must go while somebody can take them."""
+"""Which namespaces are being deleted: their finalizers must be removed while that is possible."""
 
 from collections.abc import Mapping
 
@@ -11,10 +11,10 @@ from mailtopic_operator.ports import Apis
 
 
 class Endings:
-    """Finds namespaces that are going, without watching them: that would take a ClusterRole.
+    """Finds namespaces that are being deleted, without a watch: that would need a ClusterRole.
 
-    Kubernetes ends the pods of a namespace before anything else (since 1.33), so it is asked about
-    where a MailTopic with a finalizer lacks senders, or is being deleted itself.
+    Kubernetes ends the pods of a namespace before anything else (since 1.33), so a namespace is
+    checked if a MailTopic with a finalizer lacks senders, or is being deleted itself.
     """
 
     def __init__(self, apis: Apis, store: Store) -> None:
@@ -23,21 +23,21 @@ class Endings:
         self._known: set[str] = set()
 
     async def begins(self, namespace: str) -> bool:
-        """Tell whether a namespace is going; one that is will be asked about each time."""
+        """Return whether a namespace is being deleted; from then on it is checked each time."""
         if not await self._apis.is_terminating(namespace):
             return False
         self._known.add(namespace)
         return True
 
     async def among(self, batch: Mapping[Key, Desired]) -> frozenset[str]:
-        """Return the namespaces of a batch that are going."""
+        """Return the namespaces of a batch that are being deleted."""
         asked = {
             key.namespace
             for key, desired in batch.items()
             if key.namespace in self._known or self._may_go(key, desired)
         }
         found = {name for name in sorted(asked) if await self._apis.is_terminating(name)}
-        # A namespace of the same name may come to be later.
+        # A namespace with the same name may be created later.
         self._known -= asked - found
         return frozenset(found)
 

@@ -1,4 +1,4 @@
-"""Turns what is seen into work: events into the queue, the queue into batches, and the resync."""
+"""Turns events into work: events into the queue, the queue into batches, and the resync."""
 
 import asyncio
 import random
@@ -26,12 +26,12 @@ from mailtopic_runtime import Clock, get_logger
 _OWN: Final = frozenset(kind.kind for kind in OWN_KINDS)
 _RETRY_S: Final = 2.0
 _SAMPLE_S: Final = 60.0
-"""What one look at all senders may take."""
+"""Seconds that one sample of all senders may take."""
 _VOLATILE: Final = frozenset({"resourceVersion", "managedFields"})
 
 
 class Engine:
-    """Keeps MailTopics and MailReplays reconciled, from `synchronise` on until it is cancelled."""
+    """Keeps MailTopics and MailReplays reconciled, from `synchronise` until cancelled."""
 
     def __init__(
         self,
@@ -72,16 +72,16 @@ class Engine:
 
     @property
     def busy_s(self) -> float:
-        """For how long the batch that is being reconciled has been so."""
+        """Seconds since the current batch began; 0 if there is none."""
         since_s = self._busy_since_s
         return 0.0 if since_s is None else self._clock.monotonic_s() - since_s
 
     def stop(self) -> None:
-        """Begin no other batch."""
+        """Start no further batch."""
         self._is_stopping = True
 
     def on_event(self, kind: str, type_: str | None, item: Mapping[str, Any]) -> None:
-        """Take in what a watch brought; it decides nothing but what is to be looked at."""
+        """Store a watch event and queue the resources that it affects."""
         meta = item["metadata"]
         before = self._store.get(kind, meta["namespace"], meta["name"])
         if type_ == "DELETED":
@@ -91,16 +91,16 @@ class Engine:
             self._changed(kind, item)
 
     def requeue_all(self) -> None:
-        """Have everything looked at."""
+        """Queue everything."""
         for kind in OWN_KINDS:
             for key in self._store.keys(kind.kind):
                 self._queue.add(key)
 
     async def synchronise(self) -> None:
-        """Read everything that concerns us; what the watches have missed is found here.
+        """Read everything that concerns us, including what the watches have missed.
 
         Raises:
-            KubeError: the API server doesn't let us.
+            KubeError: the API server didn't answer, or refused.
         """
         served = await self._observer.served()
         for kind in watched_kinds(served):
@@ -112,7 +112,7 @@ class Engine:
         self._metrics.managed_topics.set(self._claims.topics)
 
     async def resync(self) -> None:
-        """Look at everything again and again, with jitter."""
+        """Synchronise and requeue everything periodically, with jitter."""
         delay_s = self._resync_s
         while True:
             await asyncio.sleep(delay_s * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
@@ -124,14 +124,14 @@ class Engine:
                 delay_s = min(_RETRY_S, self._resync_s)
 
     async def sample(self) -> None:
-        """See again and again what waits in the topics of all MailTopics."""
+        """Measure periodically what waits in the topics of all MailTopics."""
         while True:
             for key in await self._backlog.sample(self._wanted()):
                 self._queue.add(key)
             await asyncio.sleep(self._sample_s)
 
     async def sample_relays(self) -> None:
-        """Ask again and again the senders of all MailTopics for their relays."""
+        """Query periodically the senders of all MailTopics for their relays."""
         while True:
             try:
                 async with asyncio.timeout(_SAMPLE_S):
@@ -144,7 +144,7 @@ class Engine:
             await asyncio.sleep(self._sample_s)
 
     def _wanted(self) -> dict[Key, Desired]:
-        """Return what every MailTopic that can be understood asks for."""
+        """Return what every MailTopic that can be parsed asks for."""
         wanted: dict[Key, Desired] = {}
         for key in self._store.keys(MAIL_TOPIC.kind):
             body = self._store.get(*key)
@@ -152,7 +152,7 @@ class Engine:
                 if body is not None:
                     wanted[key] = Desired.parse(body, self._defaults)
             except ValidationError:
-                continue  # its own reconcile says so
+                continue  # its own reconcile reports it
         return wanted
 
     async def work(self) -> None:
@@ -192,12 +192,12 @@ class Engine:
 
 
 def _differ(kind: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two versions of an object differ in anything that a plan could depend on."""
+    """Whether two versions of an object differ in anything that a plan may depend on."""
     return _essence(kind, one) != _essence(kind, other)
 
 
 def _essence(kind: str, item: Mapping[str, Any]) -> dict[str, Any]:
-    # Our own status is written by nobody else, so its change is never news.
+    # Only the operator writes its own status, so a change of it is never news.
     left = {key: value for key, value in item.items() if kind not in _OWN or key != "status"}
     left["metadata"] = {k: v for k, v in item["metadata"].items() if k not in _VOLATILE}
     return left

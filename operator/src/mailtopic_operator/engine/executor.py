@@ -1,4 +1,4 @@
-"""Carries out the actions of a batch: Kafka's in shared requests, the cluster's one by one."""
+"""Carries out a batch's actions: Kafka's in shared requests, the cluster's one by one."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -35,7 +35,7 @@ from mailtopic_operator.ports import KafkaAdmin, Objects, Resources
 from mailtopic_runtime import get_logger
 
 BetweenActions = Callable[[], Awaitable[None]]
-"""Called before anything is changed; a test may end the process in it."""
+"""Called before each change; a test may end the process in it."""
 
 Guard = Callable[[], None]
 """Raises LeadershipLost if this replica may not act any more."""
@@ -61,7 +61,7 @@ _HARMLESS: Final[Mapping[type[Action], frozenset[ProblemKind]]] = {
 
 
 class Executor:
-    """Carries out actions; what can't be carried out is kept as a Failure."""
+    """Carries out actions; one that fails is kept as a Failure."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Executor:
         self._log = get_logger(__name__)
 
     async def execute(self, batch: Sequence[Work]) -> None:
-        """Carry out everything that is to be done, each resource's in its order."""
+        """Carry out all actions, each resource's in order."""
         while any(work.todo for work in batch):
             heads = {type(work.todo[0]) for work in batch if work.todo}
             kind = next(kind for kind in _ORDER if kind in heads)
@@ -169,7 +169,7 @@ class Executor:
     async def _apply(self, work: Work, action: ApplyChild) -> None:
         kind, manifest = action.ref.kind, _plain(action.manifest)
         try:
-            # What seems to be missing may be somebody else's, and so not to be seen by us.
+            # What seems to be missing may be a foreign object, which isn't visible to us.
             applied = await self._objects.apply(kind, manifest, force=action.why != "missing")
         except KubeConflict:
             if action.why != "missing":
@@ -251,7 +251,7 @@ class Executor:
 
 
 def _plain(value: Any) -> Any:
-    """Return nested mappings and sequences as what JSON has."""
+    """Return nested mappings and sequences as JSON types."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

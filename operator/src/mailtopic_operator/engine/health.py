@@ -1,4 +1,4 @@
-"""Whether this replica is alive and ready, in words; asked from the probes' thread."""
+"""Whether this replica is alive and ready, in words; called from the probes' thread."""
 
 import asyncio
 from typing import Final, Protocol
@@ -12,20 +12,20 @@ _FLUSH_S: Final = 2.0
 
 
 class Freshness(Protocol):
-    """How long ago each watch last brought anything."""
+    """How long ago each watch last received anything."""
 
     def ages_s(self) -> dict[str, float]:
-        """Return the seconds since each watch last brought anything, by path."""
+        """Return the seconds since each watch last received anything, by path."""
         ...
 
 
 class Health:
-    """Alive: its watches bring something now and then, and no batch takes forever.
+    """Alive: its watches receive something regularly, and no batch takes forever.
 
-    A replica that waits for its turn is alive and ready.
+    A replica that waits for the lease is alive and ready.
 
     Args:
-        stale_s: a watch that was silent for so long is dead.
+        stale_s: seconds without data after which a watch counts as dead.
     """
 
     def __init__(self, *, stale_s: float) -> None:
@@ -35,7 +35,7 @@ class Health:
         self._freshness: Freshness | None = None
 
     def lead(self, engine: Engine, recorder: EventRecorder, freshness: Freshness) -> None:
-        """Begin to judge the one that leads."""
+        """Judge by these parts from now on: this replica leads."""
         self._freshness = freshness
         self._recorder = recorder
         self._engine = engine
@@ -51,13 +51,13 @@ class Health:
         return f"nothing came from the watch of {stale[0]}" if stale else None
 
     def readiness(self) -> str | None:
-        """Return why this replica can't do its part yet, or None."""
+        """Return why this replica isn't ready yet, or None."""
         if self._engine is not None and not self._engine.is_synchronised:
             return "the MailTopics have not been read yet"
         return None
 
     async def idle(self, timeout_s: float) -> None:
-        """Wait for the batch that is on its way, but not longer than so many seconds."""
+        """Wait for the current batch, at most timeout_s seconds."""
         engine = self._engine
         if engine is None:
             return

@@ -1,4 +1,4 @@
-"""Lets nobody wait for a Kafka that is known to be away."""
+"""Makes requests fail at once while Kafka is known to be unreachable."""
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,13 +18,13 @@ _PROBE_S: Final = 1.0
 
 
 class KafkaGate:
-    """`KafkaAdmin` that remembers that Kafka is away, and asks in the background until it is back.
+    """`KafkaAdmin` that remembers an unreachable Kafka and probes it in the background.
 
-    Without it every batch would take a whole request timeout, and hand edits in the cluster would
-    stay for that long.
+    Without it, every batch would take a whole request timeout, and manual edits in the cluster
+    would last that long.
 
     Args:
-        admin: the real one.
+        admin: the wrapped KafkaAdmin.
 
     Attributes:
         on_back: called when Kafka answers again.
@@ -40,11 +40,11 @@ class KafkaGate:
 
     @property
     def is_open(self) -> bool:
-        """Whether Kafka answered when it was last asked."""
+        """Whether Kafka answered the last request."""
         return self._problem is None
 
     async def watch(self) -> None:
-        """Ask, while Kafka is away, until it is back; runs until it is cancelled."""
+        """Probe Kafka whenever it is unreachable, until it answers; runs until cancelled."""
         while True:
             await self._went.wait()
             while self._problem is not None:
@@ -57,7 +57,7 @@ class KafkaGate:
             self.on_back()
 
     async def describe(self, topics: Collection[str]) -> Mapping[str, TopicState | KafkaProblem]:
-        """Tell what each topic is."""
+        """Return each topic's state."""
         if self._problem is not None:
             return dict.fromkeys(topics, self._problem)
         answers = await self._admin.describe(topics)
@@ -65,13 +65,13 @@ class KafkaGate:
         return answers
 
     async def create(self, topics: Sequence[NewTopic], *, dry_run: bool = False) -> Answers:
-        """Make topics."""
+        """Create topics."""
         if self._problem is not None:
             return dict.fromkeys((topic.name for topic in topics), self._problem)
         return await self._admin.create(topics, dry_run=dry_run)
 
     async def grow(self, partitions: Mapping[str, int]) -> Answers:
-        """Give topics so many partitions in all."""
+        """Raise topics to these total numbers of partitions."""
         if self._problem is not None:
             return dict.fromkeys(partitions, self._problem)
         return await self._admin.grow(partitions)
@@ -105,4 +105,4 @@ def _is_absence(answer: TopicState | KafkaProblem) -> bool:
 
 
 def _nothing() -> None:
-    """Nobody wants to know yet."""
+    """The default `on_back`: do nothing."""

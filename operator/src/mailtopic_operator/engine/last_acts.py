@@ -1,4 +1,4 @@
-"""What a replica still does before it ends, where its end is that of its whole namespace."""
+"""A replica's last actions before it ends because its whole namespace is being deleted."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,14 +15,14 @@ from mailtopic_runtime import get_logger
 Reconcile = Callable[[Sequence[Key]], Awaitable[None]]
 
 _PATIENCE_S: Final = 5.0
-"""For Kafka, which may be going as well; a pod has 30 s in all."""
+"""Seconds for Kafka, which may be ending as well; a pod has 30 s in all."""
 
 
 class LastActs:
-    """Lets go of the MailTopics of a namespace that is going: nobody will come who could.
+    """Releases the MailTopics of a namespace that is being deleted: no later replica could.
 
     Args:
-        reconcile: deletes what is to be deleted, if Kafka is still there.
+        reconcile: deletes the topics that must go, if Kafka is still reachable.
     """
 
     def __init__(
@@ -35,10 +35,10 @@ class LastActs:
         self._log = get_logger(__name__)
 
     async def perform(self, namespace: str) -> None:
-        """Take our finalizer from everything in a namespace, if that is being deleted.
+        """Remove our finalizer from everything in a namespace, if that is being deleted.
 
         Args:
-            namespace: the operator's own; other ones' ends are noticed by whoever leads next.
+            namespace: the operator's own; the next leader handles the deletion of others.
         """
         if not self._held(namespace):
             return
@@ -65,7 +65,7 @@ class LastActs:
         ]
 
     def _finalizers(self, key: Key) -> list[str] | None:
-        """Return the finalizers if ours is among them."""
+        """Return the finalizers if they include ours."""
         body = self._store.get(*key)
         found: list[str] = ((body or {}).get("metadata") or {}).get("finalizers") or []
         return found if FINALIZER in found else None

@@ -1,4 +1,4 @@
-"""Who of several replicas acts: the one that holds the Lease, and knows that it still does."""
+"""Which of several replicas acts: the one that holds the Lease and is sure that it still does."""
 
 import asyncio
 import random
@@ -12,24 +12,24 @@ from mailtopic_operator.ports import Json, Leases
 from mailtopic_runtime import Clock, get_logger
 
 _DEADLINE: Final = 2 / 3
-"""The part of the lease's duration after which a leader that can't renew it stops acting.
+"""The fraction of the lease's duration after which a leader that can't renew it stops acting.
 
-The rest is for requests that are on their way then, and for clocks that run at different speeds:
-another replica waits for the whole of it.
+The rest is for requests in flight and for clocks that run at different speeds: another replica
+waits for the whole duration.
 """
 
 
 class Leadership:
-    """Takes the Lease when it is free, and keeps it.
+    """Acquires the Lease when it is free, and keeps it.
 
-    A holder is taken to be gone when its lease wasn't renewed for its duration, measured by our
-    own clock from the moment that we saw the last renewal: clocks of machines need not agree.
+    A holder counts as gone if its lease wasn't renewed for the lease's duration, measured by our
+    own clock from when we saw the last renewal: the machines' clocks need not agree.
 
     Args:
         leases: the Lease.
-        identity: who we are; no two replicas may say the same.
-        duration_s: how long a lease holds without being renewed.
-        renew_s: how often it is renewed, and looked at by those who wait.
+        identity: this replica's name; it must be unique.
+        duration_s: how long a lease is valid without a renewal.
+        renew_s: how often it is renewed, and polled by waiting replicas.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Leadership:
 
     async def acquire(self) -> None:
         """Return when this replica leads."""
-        while not await self._try():  # noqa: ASYNC110 - the lease is only to be polled
+        while not await self._try():  # noqa: ASYNC110 - the lease can only be polled
             await asyncio.sleep(self._renew_s * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
         self._metrics.is_leader.set(1)
         self._metrics.leader_changes.inc()
@@ -81,7 +81,7 @@ class Leadership:
         """Renew the lease until that fails for too long.
 
         Raises:
-            LeadershipLost: then nothing may be done any more.
+            LeadershipLost: no further action is allowed.
         """
         while True:
             await asyncio.sleep(self._renew_s)
@@ -97,7 +97,7 @@ class Leadership:
                 raise LeadershipLost("the lease was not renewed in time")
 
     async def release(self) -> None:
-        """Give the lease up, so that another replica needs not wait for its end."""
+        """Give up the lease, so that another replica need not wait for its expiry."""
         if self._renewed_s is None:
             return
         self._renewed_s = None
@@ -115,7 +115,7 @@ class Leadership:
         return deadline_s - self._clock.monotonic_s()
 
     async def _try(self) -> bool:
-        """Take or renew the lease; tell whether it is ours. What can't be told is a no."""
+        """Take or renew the lease; return whether it is ours, False if that is unknown."""
         asked_s = self._clock.monotonic_s()
         try:
             lease = await self._read_or_create()
@@ -141,7 +141,7 @@ class Leadership:
         try:
             return await self._leases.read()
         except KubeNotFound:
-            # Whoever creates it takes it in the next step, as anybody else might.
+            # The replica that creates it takes it in the next step, unless another is faster.
             await self._leases.create({"holderIdentity": "", "leaseTransitions": 0})
             return await self._leases.read()
 

@@ -1,4 +1,4 @@
-"""Looks at everything that concerns a batch, with as few requests as there can be."""
+"""Observes everything that concerns a batch, with as few requests as possible."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -19,10 +19,10 @@ from mailtopic_operator.ports import Apis, KafkaAdmin, Objects
 from mailtopic_runtime import Clock
 
 _FRESH_S: Final = 5.0
-"""For so long a Secret or ConfigMap that several MailTopics name isn't read again.
+"""Seconds for which a Secret or ConfigMap that several MailTopics name isn't read again.
 
-One that was absent, not readable or without a label is read again for each batch: a MailTopic that
-waits for it is looked at because it may be there now.
+One that was absent, unreadable or without a label is read again for each batch: a waiting MailTopic
+is reconciled because it may exist now.
 """
 _APIS_S: Final = 60.0
 
@@ -31,9 +31,9 @@ _Data = Mapping[_Reference, DataObject | None]
 
 
 class Observer:
-    """Observes MailTopics; children come from the store, everything else is asked for.
+    """Observes MailTopics; children come from the store, everything else is requested.
 
-    Raises KubeUnavailable where the API server doesn't answer; Kafka's absence is an answer.
+    Raises KubeUnavailable if the API server doesn't answer; Kafka's absence is part of the result.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Observer:
         self._served: tuple[float, frozenset[str]] | None = None
 
     async def observe(self, batch: Mapping[Key, Desired]) -> dict[Key, Observed]:
-        """Return what there is about each MailTopic of a batch."""
+        """Return the observed state of each MailTopic of a batch."""
         names = {name for desired in batch.values() for name in desired.topics}
         topics = await self._admin.describe(names) if names else {}
         self._backlog.notice(topics)
@@ -84,11 +84,11 @@ class Observer:
         }
 
     async def describe(self, topics: Collection[str]) -> Mapping[str, TopicState | KafkaProblem]:
-        """Look at some topics again."""
+        """Describe some topics again."""
         return await self._admin.describe(topics)
 
     async def served(self) -> frozenset[str]:
-        """Return the kinds that come with a CRD of their own and are there."""
+        """Return the optional kinds that the API server serves."""
         now_s = self._clock.monotonic_s()
         if self._served is None or now_s - self._served[0] > _APIS_S:
             found = [kind for kind in OPTIONAL_KINDS if await self._apis.serves(kind)]
@@ -125,7 +125,7 @@ class Observer:
         )
 
     async def _read_data(self, batch: Mapping[Key, Desired]) -> _Data:
-        """Return every Secret and ConfigMap that a batch names; None for one that isn't there."""
+        """Return every Secret and ConfigMap that a batch names; None for an absent one."""
         wanted = {
             (kind, key.namespace, name)
             for key, desired in batch.items()
@@ -153,7 +153,7 @@ class Observer:
         except KubeUnavailable:
             raise
         except KubeError:
-            # What may not be read is as good as absent: the condition names it.
+            # An unreadable object is treated as absent: the condition names it.
             return None
         found = data_object(kind, item)
         if found.use or kind != "Secret":

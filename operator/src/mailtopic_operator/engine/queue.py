@@ -1,4 +1,4 @@
-"""What waits to be reconciled: each resource once, in batches, with patience after failures."""
+"""The queue of resources to reconcile: each once, in batches, with backoff after failures."""
 
 import asyncio
 import random
@@ -11,14 +11,14 @@ _BACKOFF_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
 
 
 class BatchQueue:
-    """A set of resources, each with the moment from which on it may be taken.
+    """A set of resources, each with the time from which it may be taken.
 
-    A resource that is taken stays out until `done`; what is added meanwhile is taken afterwards,
-    so no resource is ever in two batches at once, or twice in one.
+    A taken resource isn't taken again until `done`; if it is added meanwhile, it is taken
+    afterwards. So no resource is ever in two batches at once, or twice in one.
 
     Args:
-        clock: tells when a resource's time has come.
-        batch_size: at most so many are taken at once.
+        clock: decides when a resource is due.
+        batch_size: the most resources taken at once.
         linger_s: how long the first of a batch waits for others.
     """
 
@@ -32,23 +32,23 @@ class BatchQueue:
         self._changed = asyncio.Event()
 
     def __len__(self) -> int:
-        """Count what waits, whether its time has come or not."""
+        """Count the waiting resources, due or not."""
         return len(self._due_s)
 
     def add(self, key: Key, *, after_s: float = 0.0) -> None:
-        """Have a resource reconciled, at the latest so many seconds from now."""
+        """Have a resource reconciled, at the latest after_s seconds from now."""
         due_s = self._clock.monotonic_s() + after_s
         if due_s < self._due_s.get(key, float("inf")):
             self._due_s[key] = due_s
             self._changed.set()
 
     def forget(self, key: Key) -> None:
-        """Let go of a resource that is no more."""
+        """Forget a deleted resource."""
         self._due_s.pop(key, None)
         self._failures.pop(key, None)
 
     def failed(self, key: Key) -> None:
-        """Have a resource reconciled again, the later the more often it has failed."""
+        """Have a resource reconciled again, after a delay that grows with its failures."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         delay_s = _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)]
@@ -59,7 +59,7 @@ class BatchQueue:
         self._failures.pop(key, None)
 
     async def take(self) -> list[Key]:
-        """Return the next batch, the longest waiting first; waits until there is one."""
+        """Wait for the next batch and return it, the longest waiting first."""
         while not self._ready():
             await self._wait()
         if self._linger_s and len(self._ready()) < self._batch_size:
@@ -71,7 +71,7 @@ class BatchQueue:
         return batch
 
     def done(self, batch: list[Key]) -> None:
-        """Let the resources of a batch be taken again."""
+        """Allow the resources of a batch to be taken again."""
         self._taken.difference_update(batch)
         self._changed.set()
 

@@ -1,4 +1,4 @@
-"""Reconciles a batch of resources: observe, plan, do, look again, report."""
+"""Reconciles a batch of resources: observe, plan, act, observe again, report."""
 
 import asyncio
 import time
@@ -25,26 +25,26 @@ from mailtopic_operator.ports import Resources
 from mailtopic_runtime import Clock, get_logger
 
 _ROUNDS: Final = 3
-"""How often a plan may follow from what the one before has done."""
+"""How many plans may follow each other in one pass."""
 _SEEN_S: Final = 2.0
-"""For so long brokers are waited for, until they know what the controller has just done."""
+"""Seconds to wait for the brokers to show what the controller has just done."""
 _SEEN_POLL_S: Final = 0.05
 _UNSEEN: Final = "it was done, but the brokers don't know of it yet"
 _BUG_S: Final = 60.0
 
 
 class Describes(Protocol):
-    """Looks at topics."""
+    """Describes topics."""
 
     async def describe(self, topics: Collection[str]) -> Mapping[str, TopicState | KafkaProblem]:
-        """Look at some topics again."""
+        """Describe some topics again."""
         ...
 
 
 class Reconciler:
-    """Brings the world to what resources ask for, as far as it goes; never raises for one.
+    """Brings Kafka and the cluster to what resources ask for, if possible; never raises for one.
 
-    Raises only LeadershipLost: then nothing may be done any more.
+    Raises only LeadershipLost: no further action is allowed then.
 
     Args:
         deciders: by kind, in the order in which kinds are reconciled.
@@ -85,11 +85,11 @@ class Reconciler:
         self._log = get_logger(__name__)
 
     async def reconcile(self, keys: Sequence[Key]) -> None:
-        """Reconcile these resources; those that are no more are let go of."""
+        """Reconcile these resources; deleted ones are forgotten."""
         started_s = time.perf_counter()
         for kind, decider in self._deciders.items():
             own = [key for key in keys if key.kind == kind]
-            # Opened late: what is decided about one kind may depend on the status of another.
+            # Opened late: decisions about one kind may depend on the status of another.
             batch = [work for key in own if (work := self._open(key, decider)) is not None]
             try:
                 await self._work_off(batch, decider)
@@ -135,7 +135,7 @@ class Reconciler:
             await self._until_seen(rest)
             rest = [work for work in rest if self._reopen(work, decider)]
         else:
-            # What the last plan still asks for comes next time; say how it stands.
+            # What the last plan still asks for is done next time; report the current state.
             await self._plan(rest, decider)
         await asyncio.gather(*(self._report(work) for work in batch))
 
@@ -153,17 +153,17 @@ class Reconciler:
         try:
             plan = decide(now)
         except Exception:  # noqa: BLE001 - logged, with where it happened
-            # A mistake of ours about one resource is no reason to let the others wait.
+            # A bug that affects one resource must not block the others.
             self._log.exception("plan.failed", namespace=key.namespace, name=key.name)
             return Plan(requeue_after_s=_BUG_S)
         self._failures.keep_only(key, {target(action) for action in plan.actions})
         return plan
 
     async def _until_seen(self, batch: Sequence[Work]) -> None:
-        """Wait for the brokers to know what the controller has just made or changed.
+        """Wait for the brokers to show what the controller has just created or changed.
 
-        Brokers that are too busy to learn of it aren't asked for it again at once, which would
-        keep them busy: it counts as failed, and is looked at again later.
+        Busy brokers that don't show it yet aren't asked again at once, which would keep them busy:
+        it counts as failed, and is checked again later.
         """
         pending = [
             (work, action)
@@ -184,10 +184,10 @@ class Reconciler:
             self._failures.failed(work.key, failure)
 
     def _reopen(self, work: Work, decider: Decider) -> bool:
-        """Take in what the actions have made of a resource; tell whether to look at it again."""
+        """Take in a resource as the actions have left it; return whether to observe it again."""
         body = self._store.get(*work.key)
         if body is None or work.desired is None:
-            # It has gone with its finalizer, or couldn't be understood in the first place.
+            # It was deleted with its finalizer, or couldn't be parsed in the first place.
             work.desired = None
             work.begin(Plan())
             return False
@@ -196,7 +196,7 @@ class Reconciler:
         return True
 
     async def _report(self, work: Work) -> None:
-        """Write the status if it differs, and arrange when to look again."""
+        """Write the status if it differs, and schedule the next pass."""
         plan = work.plan
         failed = bool(self._failures.of(work.key)) or bool(work.todo)
         if plan.status is not None:
@@ -239,7 +239,7 @@ class Reconciler:
 
 
 def _is_unseen(action: CreateTopic | AlterConfig, state: TopicState | KafkaProblem) -> bool:
-    """Whether brokers don't show yet what was done; another problem is no matter of waiting."""
+    """Whether brokers don't show yet what was done; waiting doesn't help with other problems."""
     if isinstance(state, KafkaProblem):
         return state.kind is ProblemKind.MISSING
     if isinstance(action, CreateTopic):

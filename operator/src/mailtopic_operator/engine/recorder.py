@@ -1,4 +1,4 @@
-"""Writes Events beside the work, and those of one kind about one resource as one."""
+"""Writes Events in the background, merging those of one kind about one resource."""
 
 import asyncio
 from collections.abc import Mapping
@@ -19,14 +19,14 @@ class _Pending:
     event: Event
     action: str
     messages: dict[str, dict[str, None]] = field(default_factory=dict)
-    """What each message is about, in the order in which it came."""
+    """The `about` values of each message, in order of arrival."""
 
 
 class EventRecorder:
-    """Takes Events at once and writes them when there is time: nobody waits for one.
+    """Accepts Events at once and writes them in the background: callers never wait.
 
-    Events of the same reason about the same resource that are taken before the first of them is
-    written become one. What wasn't written when the process ends is lost.
+    Events with the same reason about the same resource that arrive before the first of them is
+    written are merged. Events not yet written when the process ends are lost.
     """
 
     def __init__(self, resources: Resources) -> None:
@@ -36,7 +36,7 @@ class EventRecorder:
         self._writing = 0
 
     def record(self, resource: Mapping[str, Any], event: Event, action: str) -> None:
-        """Take an Event about a resource."""
+        """Accept an Event about a resource."""
         key = (str(resource["metadata"]["uid"]), event.reason)
         pending = self._pending.setdefault(key, _Pending(resource, event, action))
         abouts = pending.messages.setdefault(event.message, {})
@@ -45,13 +45,13 @@ class EventRecorder:
         self._arrived.set()
 
     async def write(self) -> None:
-        """Write what is taken until cancelled."""
+        """Write accepted Events until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for _ in range(_WRITERS):
                 tasks.create_task(self._write())
 
     async def flush(self, timeout_s: float) -> None:
-        """Wait until all is written, but not longer than so many seconds."""
+        """Wait until all are written, at most timeout_s seconds."""
         deadline_s = asyncio.get_running_loop().time() + timeout_s
         while self._pending or self._writing:
             if asyncio.get_running_loop().time() > deadline_s:

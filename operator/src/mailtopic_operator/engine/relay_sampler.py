@@ -1,4 +1,4 @@
-"""How relays are, as the senders find it: asked now and then, and never waited for."""
+"""The relays' state at the senders: sampled periodically, never waited for."""
 
 import asyncio
 from collections import deque
@@ -16,19 +16,19 @@ from mailtopic_operator.kinds import MAIL_TOPIC, OWNER_LABEL, POD
 from mailtopic_operator.ports import Objects, SenderMetrics
 
 _METRICS: Final = "metrics"
-"""The name of the port that a sender shows its metrics at."""
+"""The name of a sender's metrics port."""
 
 _MOST: Final = 20
-"""Senders of one MailTopic that are asked: what so many find, the others find as well."""
+"""The most senders of one MailTopic to query: the others will find the same."""
 
 _AT_ONCE: Final = 16
 _SAMPLES: Final = 3
-"""Of a learned rate, before it is believed."""
+"""Samples of a learned rate before it is used."""
 _OPEN: Final = "every sender's breaker is open: it takes no mails, or refuses logins"
 
 
 class RelaySampler:
-    """Samples what senders say of their relays. It decides nothing about a MailTopic's mails."""
+    """Samples the senders' view of their relays. It decides nothing about a MailTopic's mails."""
 
     def __init__(self, objects: Objects, metrics: SenderMetrics, store: Store) -> None:
         self._objects = objects
@@ -39,19 +39,19 @@ class RelaySampler:
         self._limit = asyncio.Semaphore(_AT_ONCE)
 
     def of(self, key: Key) -> tuple[RelayHealth, ...]:
-        """Return what was found of a MailTopic's relays; empty if no sender has told."""
+        """Return the health of a MailTopic's relays; empty if no sender has answered."""
         return self._found.get(key, ())
 
     def forget(self, key: Key) -> None:
-        """Let go of a MailTopic that is no more."""
+        """Forget a deleted MailTopic."""
         self._found.pop(key, None)
         self._recent = {each: rates for each, rates in self._recent.items() if each[0] != key}
 
     async def sample(self, batch: Mapping[Key, Desired]) -> set[Key]:
-        """Ask the senders of all these; return those of whose relays something else is known now.
+        """Query the senders of all these; return the MailTopics with changed relay health.
 
         Raises:
-            KubeError: the API server doesn't tell which pods there are.
+            KubeError: the API server doesn't list the pods.
         """
         running = {key: each for key, each in batch.items() if self._has_senders(key, each)}
         addresses = await self._addresses({key.namespace for key in running})
@@ -72,7 +72,7 @@ class RelaySampler:
         return bool(live and (live.get("status") or {}).get("replicas"))
 
     async def _addresses(self, namespaces: Iterable[str]) -> Mapping[Key, list[tuple[str, int]]]:
-        """Return where the senders of each MailTopic show their metrics."""
+        """Return the metrics addresses of each MailTopic's senders."""
         found: dict[Key, list[tuple[str, int]]] = {}
         for namespace in sorted(namespaces):
             for pod in await self._objects.select(POD.kind, namespace, {NAME_LABEL: SENDER_NAME}):
@@ -93,9 +93,9 @@ class RelaySampler:
             return await self._metrics.relays(*address)
 
     def _settled(self, key: Key, health: RelayHealth) -> RelayHealth:
-        """The same with a rate that is at rest: the median of some, while it says about the same.
+        """Return it with a stable rate: the median of samples, kept while it hardly changes.
 
-        So a figure that changes a little is no news, and one that is odd once isn't either.
+        So neither a small change nor a single outlier is news.
         """
         if not health.is_pace_known:
             return self._as_before(key, health)
@@ -120,15 +120,15 @@ class RelaySampler:
 def judge_relays(
     desired: Desired, answers: Sequence[Mapping[str, RelayReading] | None], *, senders: int
 ) -> tuple[RelayHealth, ...]:
-    """Return how the relays of the spec are, by what each sender says of them.
+    """Return the health of the spec's relays, from each sender's readings.
 
-    A pace is known where every sender that was asked has met a limit, or none has: a sender that
-    hasn't may be idle, and may be about to take more.
+    A pace is known if every queried sender has met a limit, or none has: a sender that hasn't may
+    be idle, and may be about to take more.
 
     Args:
         desired: the MailTopic.
-        answers: of each sender that was asked: by relay; None: it didn't tell.
-        senders: how many there are, those included that were not asked.
+        answers: of each queried sender, by relay; None: no answer.
+        senders: how many there are, including those that weren't queried.
     """
     known: list[RelayHealth] = []
     for relay in desired.spec.relays:
@@ -152,7 +152,7 @@ def judge_relays(
 
 
 def _address(pod: Mapping[str, Any]) -> tuple[str, int] | None:
-    """Return where a pod that runs shows its metrics."""
+    """Return the metrics address of a running pod; None if there is none."""
     status = pod.get("status") or {}
     if status.get("phase") != "Running" or "deletionTimestamp" in pod["metadata"]:
         return None

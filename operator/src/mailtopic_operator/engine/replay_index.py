@@ -11,17 +11,17 @@ from mailtopic_operator.model.mailreplay import MailReplaySpec
 
 
 class ReplayIndex:
-    """Every MailReplay by the MailTopic that it names, whether there is one or not."""
+    """Every MailReplay by the MailTopic that it names, whether that exists or not."""
 
     def __init__(self) -> None:
         self._topics: dict[Key, Key] = {}
         self._replays: dict[Key, set[Key]] = {}
 
     def put(self, key: Key, body: Mapping[str, Any] | None) -> set[Key]:
-        """Note a MailReplay as it is now, None: it is no more; return those beside it."""
+        """Update a MailReplay (None: it was deleted); return the others of its MailTopic."""
         name = _named(body)
         if name is not None and key not in self._topics:
-            # What a MailReplay names never changes.
+            # The MailTopic that a MailReplay names never changes.
             topic = Key(MAIL_TOPIC.kind, key.namespace, name)
             self._topics[key] = topic
             self._replays.setdefault(topic, set()).add(key)
@@ -40,7 +40,7 @@ class ReplayIndex:
         return self.of(topic) - {replay} if topic is not None else set()
 
     def concerned(self, key: Key) -> set[Key]:
-        """Return the MailReplays that the status of a MailTopic or MailReplay matters to."""
+        """Return the MailReplays that the status of a MailTopic or MailReplay affects."""
         return self.of(key) | self.beside(key)
 
     def _drop(self, key: Key) -> None:

@@ -1,4 +1,4 @@
-"""Looks at the Jobs of MailReplays, and at what their pods said at their end."""
+"""Observes the Jobs of MailReplays and the termination messages of their pods."""
 
 import asyncio
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ from mailtopic_operator.kinds import POD
 from mailtopic_operator.ports import Objects
 
 _JOB_LABEL: Final = "batch.kubernetes.io/controller-uid"
-"""What the Job controller writes on each pod."""
+"""The label that the Job controller sets on each pod."""
 
 
 class ReplayObserver:
-    """Observes MailReplays; Jobs come from the store, pods are asked for where one has ended.
+    """Observes MailReplays; Jobs come from the store, pods are requested if one has ended.
 
-    Raises KubeError where the API server doesn't tell about pods.
+    Raises KubeError if the API server doesn't list the pods.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class ReplayObserver:
         self._limit = asyncio.Semaphore(concurrency)
 
     async def observe(self, batch: Mapping[Key, DesiredReplay]) -> dict[Key, ObservedReplay]:
-        """Return what there is about each MailReplay of a batch."""
+        """Return the observed state of each MailReplay of a batch."""
         found = await asyncio.gather(*(self._of(key, each) for key, each in batch.items()))
         return dict(zip(batch, found, strict=True))
 
@@ -61,8 +61,8 @@ class ReplayObserver:
         return ObservedReplay(job, report=report, failures=failures)
 
     def _ahead(self, key: Key, desired: DesiredReplay) -> str | None:
-        """Return the oldest of the other replays that this one has to wait for."""
-        # Counting takes nothing over.
+        """Return the oldest of the other replays that this one must wait for."""
+        # A dry run only counts, so it takes over nothing.
         if desired.spec.dry_run or has_ended(desired.status):
             return None
         older = [

@@ -1,4 +1,4 @@
-"""What is known of the API server's objects, kept as it was last seen."""
+"""A cache of the API server's objects, as last seen."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -26,7 +26,7 @@ class _Address(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """An object as bytes: a thousand of them as dicts would take ten times the memory."""
+    """An object as bytes: as dicts, a thousand of them would take ten times the memory."""
 
     uid: str
     version: int
@@ -39,10 +39,10 @@ class _Kept:
 
 
 class Store:
-    """Objects by kind, namespace and name, and children by their owner.
+    """Objects by kind, namespace and name, and children by owner.
 
-    Fed by watches, by lists and by the answers to our own writes, in any order: what is older
-    than what is known changes nothing.
+    Fed by watches, lists and the answers to our own writes, in any order: an older version than the
+    stored one changes nothing.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Store:
         self._children: dict[str, set[_Address]] = {}
 
     def put(self, kind: str, item: Mapping[str, Any]) -> bool:
-        """Keep an object; tell whether it is another one than was known."""
+        """Store an object; return whether its content is new."""
         address, kept = _address(kind, item), _keep(item)
         known = self._objects.get(address)
         if known is not None and known.version >= kept.version:
@@ -62,7 +62,7 @@ class Store:
         return known is None or known.content != kept.content
 
     def drop(self, kind: str, item: Mapping[str, Any]) -> bool:
-        """Forget a deleted object; tell whether it was known."""
+        """Forget a deleted object; return whether it was stored."""
         address, gone = _address(kind, item), _keep(item)
         known = self._objects.get(address)
         if known is None or (known.uid != gone.uid and known.version > gone.version):
@@ -71,11 +71,11 @@ class Store:
         return True
 
     def forget(self, kind: str, namespace: str, name: str) -> None:
-        """Forget an object that we found to be gone."""
+        """Forget an object that was found to be gone."""
         self._unlink(_Address(kind, namespace, name))
 
     def replace(self, kind: str, items: Iterable[Json], version: str) -> list[Json]:
-        """Keep a whole list, as of a version, and return what was changed, or is gone, by it."""
+        """Store a whole list, as of a version; return the objects that changed or are gone."""
         changed: list[Json] = []
         listed: set[_Address] = set()
         for item in items:
@@ -89,14 +89,14 @@ class Store:
         return changed
 
     def get(self, kind: str, namespace: str, name: str) -> Json | None:
-        """Return an object, a copy of one's own, or None."""
+        """Return a copy of an object, or None."""
         kept = self._objects.get(_Address(kind, namespace, name))
         return kept.load() if kept else None
 
     def children(self, owner: Mapping[str, Any]) -> list[tuple[str, Json]]:
         """Return the children of a resource, each with its kind.
 
-        A child whose owner reference was taken away by hand is still known by its label.
+        A child without its owner reference, removed by hand, is still found by its label.
         """
         meta = owner["metadata"]
         ids = (meta["uid"], _labelled(meta["namespace"], meta["name"]))
@@ -108,8 +108,8 @@ class Store:
         return [Key(*address) for address in self._objects if address.kind == kind]
 
     def bodies(self, kind: str) -> list[Json]:
-        """Return all resources of a kind, copies; any thread may ask."""
-        # Copying a dict's items is one step of the interpreter: nobody changes it meanwhile.
+        """Return copies of all resources of a kind; callable from any thread."""
+        # Copying a dict's items is one step of the interpreter: it can't change meanwhile.
         return [
             kept.load() for address, kept in list(self._objects.items()) if address.kind == kind
         ]
@@ -161,7 +161,7 @@ def _keep(item: Mapping[str, Any]) -> _Kept:
         owner = _labelled(meta["namespace"], label)
     return _Kept(
         uid=meta["uid"],
-        # Versions are numbers that grow (KEP-5504); until 1.35 that was so without being promised.
+        # Versions are growing numbers (KEP-5504); before 1.35 that was true but not promised.
         version=int(meta["resourceVersion"]),
         owner=owner,
         content=json.dumps(item, separators=(",", ":")).encode(),

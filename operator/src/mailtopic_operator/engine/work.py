@@ -17,7 +17,7 @@ from mailtopic_operator.domain.replays import DesiredReplay
 from mailtopic_operator.engine.store import Key
 
 _FIRST: Final = (AddFinalizer, ClaimTopics)
-"""Nothing else of a plan is done where one of these fails."""
+"""If one of these fails, nothing else of a plan is done."""
 
 Wanted = Desired | DesiredReplay
 """What one of the operator's own resources asks for."""
@@ -25,14 +25,14 @@ Wanted = Desired | DesiredReplay
 
 @dataclass(slots=True)
 class Work:
-    """A resource, what it asks for, and what is left to be done about it.
+    """A resource, what it asks for, and what is left to do about it.
 
     Attributes:
         body: the resource as it was last seen.
-        desired: None where the body can't be understood.
+        desired: None if the body can't be parsed.
         todo: what is left of the plan's actions.
-        done: what was carried out.
-        failed: targets of what could not be, in this pass.
+        done: the actions that were carried out.
+        failed: targets of the actions that failed in this pass.
     """
 
     key: Key
@@ -45,7 +45,7 @@ class Work:
     is_changed: bool = False
 
     def begin(self, plan: Plan) -> None:
-        """Take up a plan; what has failed in this pass isn't tried again before the next one."""
+        """Start a plan; what has failed in this pass isn't tried again before the next one."""
         self.plan = plan
         self.todo = [action for action in plan.actions if target(action) not in self.failed]
         self.done = []
@@ -53,7 +53,7 @@ class Work:
             self.todo = []
 
     def take_run(self, kind: type[Action]) -> list[Action]:
-        """Take the actions of a kind that the rest begins with."""
+        """Take the leading actions of this kind from the rest."""
         run: list[Action] = []
         while self.todo and type(self.todo[0]) is kind:
             run.append(self.todo.pop(0))
@@ -65,11 +65,11 @@ class Work:
         self.is_changed = True
 
     def fail(self, action: Action) -> None:
-        """Note that an action was not, and drop what can't be tried after it."""
+        """Note that an action failed, and drop those that can't be tried after it."""
         name, where = target(action), side(action)
         self.failed.add(name)
         if isinstance(action, _FIRST):
-            # Nothing may come to be that nobody would take away again.
+            # Nothing may be created that would never be removed.
             self.todo.clear()
             return
         self.todo = [
@@ -78,6 +78,6 @@ class Work:
 
     @property
     def is_settled(self) -> bool:
-        """Whether this generation was reported of before: what differs now was edited by hand."""
+        """Whether this generation was reported before: a difference now was edited by hand."""
         desired = self.desired
         return desired is not None and desired.status.observed_generation == desired.meta.generation

@@ -1,4 +1,4 @@
-"""What all types of the custom resources have in common."""
+"""The common base of all custom resource types."""
 
 import re
 from typing import Annotated, Any
@@ -19,9 +19,9 @@ RATE = "^[1-9][0-9]{0,6}/(s|m|h)$"
 
 
 class Model(BaseModel):
-    """A part of a resource: frozen, camelCase outside; fields of later versions are passed over.
+    """A part of a resource: frozen, camelCase in YAML; fields of later versions are ignored.
 
-    What only a CEL rule can say is in ``x-kubernetes-validations`` of ``json_schema_extra``.
+    Rules that need CEL are in ``x-kubernetes-validations`` of ``json_schema_extra``.
     """
 
     model_config = ConfigDict(
@@ -34,17 +34,17 @@ class Model(BaseModel):
     )
 
     def to_object(self) -> dict[str, Any]:
-        """Return the part as it stands in YAML; what is unset is left out."""
+        """Return the part as in YAML, without unset fields."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def rule(expression: str, message: str) -> dict[str, str]:
-    """Return a CEL rule: what must be true, and what to write instead where it isn't."""
+    """Return a CEL rule: what must be true, and what to write instead if it isn't."""
     return {"rule": expression, "message": message}
 
 
 def checked(*rules: dict[str, str]) -> Any:
-    """Return the ``json_schema_extra`` that holds CEL rules."""
+    """Return the ``json_schema_extra`` with these CEL rules."""
     return {"x-kubernetes-validations": list(rules)}
 
 
@@ -68,7 +68,7 @@ def duration_s(text: str) -> int:
     """Return the seconds of a Duration.
 
     Raises:
-        ValueError: the text is none.
+        ValueError: the text has another format.
     """
     match = _DURATION.fullmatch(text)
     if not match:
@@ -77,10 +77,10 @@ def duration_s(text: str) -> int:
 
 
 def rate_per_s(text: str) -> float:
-    """Return the mails a second of a rate such as ``14/s`` or ``600/m``.
+    """Return the mails per second of a rate such as ``14/s`` or ``600/m``.
 
     Raises:
-        ValueError: the text is none.
+        ValueError: the text has another format.
     """
     match = _RATE.fullmatch(text)
     if not match:

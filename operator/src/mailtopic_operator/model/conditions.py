@@ -1,4 +1,4 @@
-"""Conditions, as the Kubernetes API conventions have them."""
+"""Conditions, as in the Kubernetes API conventions."""
 
 from typing import Annotated, Literal
 
@@ -19,13 +19,13 @@ class Condition(Model):
     """True, False or Unknown."""
 
     reason: Annotated[str, Field(max_length=63, pattern="^[A-Z][A-Za-z]*$")]
-    """Why, in one word for programs."""
+    """The reason, in one word for programs."""
 
     message: Annotated[str, Field(max_length=2048)] = ""
-    """Why, in words for people; what to do about it."""
+    """The reason, in words for people, and what to do about it."""
 
     last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-    """When the status changed last."""
+    """When the status last changed."""
 
     observed_generation: int
-    """The generation of the resource that this was found out for."""
+    """The generation of the resource that was observed."""

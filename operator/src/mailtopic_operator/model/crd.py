@@ -1,7 +1,7 @@
 """Generates the CRDs: `python -m mailtopic_operator.model.crd [--check]` in a clone.
 
-They are written into the chart mailtopic-crds and into k8s/base/crds: those that the operator acts
-on. With --check nothing is written; the exit code is 1 if something would be.
+They are written into the chart mailtopic-crds and into k8s/base/crds: the CRDs that the operator
+reconciles. With --check nothing is written; the exit code is 1 if something would be.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The MailReplay resource: dead letters get another attempt."""
+"""The MailReplay resource: another attempt for dead letters."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
@@ -20,7 +20,7 @@ class MailTopicRef(Model):
 
 
 class ReplayFilter(Model):
-    """Which dead letters are meant: those that fit all of this."""
+    """Which dead letters to replay: those that match all of these."""
 
     model_config = ConfigDict(
         json_schema_extra=checked(
@@ -43,13 +43,13 @@ class ReplayFilter(Model):
             ),
         ),
     ] = ()
-    """Only letters of these error classes, such as poison, reputation or bug. Empty: of all."""
+    """Only letters of these error classes, such as poison, reputation or bug. Empty: all."""
 
     since: Moment | None = None
-    """Only what died at this time or later, such as 2026-01-31T12:00:00Z."""
+    """Only letters that died at this time or later, such as 2026-01-31T12:00:00Z."""
 
     until: Moment | None = None
-    """Only what died before this time."""
+    """Only letters that died before this time."""
 
 
 class MailReplaySpec(Model):
@@ -65,11 +65,11 @@ class MailReplaySpec(Model):
     )
 
     mail_topic_ref: MailTopicRef
-    """The MailTopic whose DLQ is read."""
+    """The MailTopic with the DLQ to read."""
 
     filter: ReplayFilter = Field(default_factory=ReplayFilter)
-    """Which dead letters are meant. Empty: all. What has expired, was delivered meanwhile or is
-    superseded by a newer mail is never replayed.
+    """Which dead letters to replay. Empty: all. Mails that have expired, were delivered meanwhile
+    or are superseded by a newer mail are never replayed.
     """
 
     rate_per_second: Annotated[
@@ -85,8 +85,8 @@ class MailReplaySpec(Model):
             ),
         ),
     ] = None
-    """Mails a second that go back to the main topic at most. Unset: as fast as Kafka takes them;
-    the relays' rate limits hold anyway.
+    """The most mails per second that go back to the main topic. Unset: as fast as Kafka takes them;
+    the relays' rate limits apply anyway.
     """
 
     dry_run: bool = False
@@ -94,32 +94,32 @@ class MailReplaySpec(Model):
 
 
 class ReplayProgress(Model):
-    """What the run that ended last has counted."""
+    """The counts of the last ended run."""
 
     matched: int = 0
-    """Dead letters that fit the filter."""
+    """Dead letters that matched the filter."""
 
     replayed: int = 0
-    """Mails that went back to the main topic; with dryRun: that would have."""
+    """Mails that went back to the main topic; with dryRun: mails that would have."""
 
     skipped: int = 0
-    """Letters that were not replayed: expired, delivered, superseded, no mail."""
+    """Letters that were not replayed: expired, delivered, superseded, not a mail."""
 
 
 class MailReplayStatus(Model):
-    """How the replay went."""
+    """The progress and result of the replay."""
 
     observed_generation: int | None = None
-    """The generation of the MailReplay that this is about."""
+    """The generation of the MailReplay that was observed."""
 
     start_time: Moment | None = None
-    """When the replay began."""
+    """When the replay started."""
 
     completion_time: Moment | None = None
-    """When it ended, one way or the other."""
+    """When it ended, successfully or not."""
 
     progress: ReplayProgress | None = None
-    """What has been counted; known when the Job's pod has ended."""
+    """The counts; known when the Job's pod has ended."""
 
     conditions: Annotated[
         tuple[Condition, ...],
@@ -131,8 +131,8 @@ class MailReplayStatus(Model):
             },
         ),
     ] = ()
-    """Complete: every letter has been dealt with. Failed: it ended before that; Reconciling and
-    Stalled as usual.
+    """Complete: every letter was processed. Failed: it ended before that. Reconciling and Stalled
+    as usual.
     """
 
     def condition(self, kind: str) -> Condition | None:
@@ -141,9 +141,9 @@ class MailReplayStatus(Model):
 
 
 class MailReplay(Model):
-    """Gives dead letters of a MailTopic another attempt, once.
+    """Replays dead letters of a MailTopic, once.
 
-    Delete it when you have seen how it went; nothing but its Job is deleted with it.
+    Delete it when you have seen the result; only its Job is deleted with it.
     """
 
     model_config = ConfigDict(
@@ -163,13 +163,13 @@ class MailReplay(Model):
     """Which dead letters get another attempt, and how fast."""
 
     status: MailReplayStatus = Field(default_factory=MailReplayStatus)
-    """How the replay went; written by the operator alone."""
+    """The progress and result of the replay; only the operator writes it."""
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Self:
-        """Return the resource of an object as the API server has it.
+        """Parse an object from the API server.
 
         Raises:
-            pydantic.ValidationError: an API server with our CRD would not have taken it.
+            pydantic.ValidationError: an API server with our CRD would have refused it.
         """
         return cls.model_validate({"spec": body.get("spec"), "status": body.get("status") or {}})

@@ -13,13 +13,13 @@ FINALIZER = "mailtopic.dev/topics"
 """Keeps a MailTopic until its topics are deleted; only with deletionPolicy: Delete."""
 
 MANAGED = "mailtopic.dev/managed"
-"""Annotation; "false": the operator looks and reports, and changes nothing."""
+"""Annotation; "false": the operator observes and reports, but changes nothing."""
 
 DRY_RUN = "mailtopic.dev/dry-run"
-"""Annotation; "true": what would be done is written into status.plan, and not done."""
+"""Annotation; "true": the planned actions are written into status.plan, but not carried out."""
 
 MAX_NAME_LENGTH = 52
-"""Of a MailTopic: labels and the names made from it have at most 63 characters."""
+"""Of a MailTopic: labels and names derived from it have at most 63 characters."""
 
 
 class MailTopic(Model):
@@ -45,16 +45,16 @@ class MailTopic(Model):
     plural: ClassVar[str] = "mailtopics"
 
     spec: MailTopicSpec
-    """What the stream of mails is to be like."""
+    """The desired state of the stream of mails."""
 
     status: MailTopicStatus = Field(default_factory=MailTopicStatus)
-    """What the operator found; written by it alone."""
+    """The observed state; only the operator writes it."""
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Self:
-        """Return the resource of an object as the API server has it.
+        """Parse an object from the API server.
 
         Raises:
-            pydantic.ValidationError: an API server with our CRD would not have taken it.
+            pydantic.ValidationError: an API server with our CRD would have refused it.
         """
         return cls.model_validate({"spec": body.get("spec"), "status": body.get("status") or {}})

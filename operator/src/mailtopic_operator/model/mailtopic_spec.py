@@ -21,14 +21,14 @@ def _bounded(low: int, high: int, message: str) -> Any:
 
 
 class Provider(StrEnum):
-    """Who decides how many senders run."""
+    """What decides how many senders run."""
 
     NONE = "None"
     KEDA = "KEDA"
 
 
 class OnUnknown(StrEnum):
-    """What happens to a mail whose final reply was lost."""
+    """What happens to a mail if its final reply was lost."""
 
     RESEND = "Resend"
     HOLD = "Hold"
@@ -42,7 +42,7 @@ class DeletionPolicy(StrEnum):
 
 
 def _is_no_internal_topic(name: str) -> str:
-    # The CRD refuses it as well; an older one did not, and such a MailTopic must touch nothing.
+    # The CRD refuses it as well; an older one didn't, and such a MailTopic must change nothing.
     if name.startswith("__"):
         raise ValueError("topics with '__' in front are Kafka's own")
     return name
@@ -78,7 +78,7 @@ class Topic(Model):
     model_config = ConfigDict(json_schema_extra=checked(*TOPIC_RULES))
 
     name: TopicName | None = None
-    """The main topic's name in Kafka. Unset: the name of the MailTopic. Can't be changed."""
+    """The main topic's name in Kafka. Unset: the MailTopic's name. Can't be changed."""
 
     partitions: Annotated[
         int,
@@ -95,8 +95,8 @@ class Topic(Model):
             ),
         ),
     ] = 6
-    """Partitions of every topic: at most so many senders share the work. They can grow, never
-    shrink; one recipient's mails may change their order once while they grow.
+    """Partitions of every topic, which is also the most senders that can share the work. It can
+    grow, never shrink; while it grows, one recipient's mails may change their order once.
     """
 
     replication_factor: Annotated[
@@ -105,30 +105,30 @@ class Topic(Model):
     """Copies of every partition. Unset: the brokers' default. Can't be changed."""
 
     adopt: bool = False
-    """Take over topics that exist already under these names: their configuration is changed as
-    specified, and they are never deleted. The operator must allow the name for this namespace.
+    """Take over existing topics with these names: their configuration is changed as specified, and
+    they are never deleted. The operator must allow the name for this namespace.
     """
 
     retention: Duration = "168h"
-    """How long records stay, read or not. Not less than delivery.maxAge."""
+    """How long records are kept, read or not. Not less than delivery.maxAge."""
 
     config: Annotated[dict[str, str], Field(max_length=32)] = Field(default_factory=dict)
-    """Further configuration of the topics, by Kafka's names, values as text. What else Kafka has
-    set on a topic is taken away, but for what unmanagedConfig names.
+    """Further configuration of the topics, by Kafka's names, values as text. Anything else that is
+    set on a topic is removed, except what unmanagedConfig names.
     """
 
     unmanaged_config: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=128)], ...],
         Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"}),
     ] = ()
-    """Names of configuration that is left as it is, for somebody else to set."""
+    """Names of configuration that is left unchanged, for other tools to set."""
 
 
 class From(Model):
-    """Who mails come from."""
+    """The sender of the mails."""
 
     name: Annotated[str | None, Field(max_length=128)] = None
-    """The name that readers see. Unset: the address alone."""
+    """The display name. Unset: the address alone."""
 
     address: Annotated[
         str,
@@ -144,15 +144,14 @@ class From(Model):
             ),
         ),
     ]
-    """The address that mails come from; ASCII, because not every relay takes others."""
+    """The sender address of the mails; ASCII, because not every relay accepts others."""
 
 
 class Template(Model):
-    """Which words mails consist of."""
+    """The texts of the mails."""
 
     config_map_ref: ConfigMapRef | None = None
-    """The ConfigMap with templates of your own, beside the built-in ones. A change rolls the
-    senders.
+    """The ConfigMap with your own templates, besides the built-in ones. A change rolls the senders.
     """
 
     default_locale: Annotated[
@@ -164,7 +163,7 @@ class Template(Model):
             ),
         ),
     ] = "ru"
-    """The language of mails whose own has no template."""
+    """The language for mails without a template in their own."""
 
 
 RetryTiers = Annotated[
@@ -192,54 +191,54 @@ class Delivery(Model):
             ),
         ),
     ] = "1h"
-    """The age at which a mail that doesn't say itself when it expires is not sent any more."""
+    """The age at which a mail without its own expiry is not sent any more."""
 
     retry_tiers: RetryTiers = ("10s", "1m", "5m")
-    """Delays between attempts, growing: each is a topic of its own. Records in the topic of a tier
-    that is taken out are not read any more: take it out when it is empty.
+    """Delays between attempts, growing; each has its own topic. Records in the topic of a removed
+    tier are not read any more: remove a tier when its topic is empty.
     """
 
     on_unknown: OnUnknown = OnUnknown.RESEND
-    """What happens to a mail whose final reply was lost: Resend it, byte-identical, at the price of
+    """What happens to a mail if its final reply was lost: Resend it, byte-identical, at the risk of
     a second copy, or Hold it for a person to decide.
     """
 
     max_in_flight: Annotated[
         int, _bounded(1, 10_000, "write 1 to 10000 mails; the default is 400")
     ] = 400
-    """Mails that one sender delivers at once; it bounds what a restart repeats."""
+    """Mails that one sender delivers at once; it bounds how many a restart repeats."""
 
 
 class Autoscaling(Model):
-    """How the number of senders follows the work."""
+    """How the number of senders follows the load."""
 
     provider: Provider = Provider.NONE
-    """None: consumers.replicas says how many senders run. KEDA: a ScaledObject decides; KEDA must
-    be installed in the cluster.
+    """None: consumers.replicas senders run. KEDA: a ScaledObject decides; KEDA must be installed in
+    the cluster.
     """
 
     min_replicas: Annotated[int, _bounded(0, 1000, "write 0 to 1000; the default is 1")] = 1
-    """Senders that run even if there is nothing to do. With 0, the first mail after a pause waits
-    for a sender to start.
+    """Senders that run even if there is nothing to do. With 0, the first mail after an idle time
+    waits for a sender to start.
     """
 
     max_replicas: Annotated[
         int | None, _bounded(1, 1000, "write 1 to 1000, at most topic.partitions, or leave it out")
     ] = None
-    """Senders that run at most. Unset: one for each partition, or fewer where the relays' rate
-    limits, set or learned, keep more from being of use.
+    """The most senders that run. Unset: one for each partition, or fewer if the relays' rate
+    limits, set or learned, make more of them useless.
     """
 
     target_lag_seconds: Annotated[
         int, _bounded(1, 3600, "write 1 to 3600 seconds; the default is 10")
     ] = 10
-    """Senders are added while the mails that wait would take longer than this, seconds."""
+    """Senders are added while the waiting mails would take longer than this, in seconds."""
 
     mails_per_second_per_sender: Annotated[
         int, _bounded(1, 10_000, "write 1 to 10000 mails a second; the default is 50")
     ] = 50
-    """What one sender is taken to deliver in a second: it turns mails that wait into seconds, and
-    the relays' rate limits, set or learned, into a number of senders that is of use.
+    """The assumed rate of one sender: it converts waiting mails into seconds, and the relays' rate
+    limits, set or learned, into a useful number of senders.
     """
 
 
@@ -249,18 +248,19 @@ class Consumers(Model):
     replicas: Annotated[
         int, _bounded(0, 1000, "write 0 to 1000 senders; more than topic.partitions only stand by")
     ] = 2
-    """Senders that run; `kubectl scale` sets it, too. Not used where an autoscaler decides."""
+    """Senders that run; `kubectl scale` sets it, too. Not used with an autoscaler."""
 
     autoscaling: Autoscaling = Field(default_factory=Autoscaling)
-    """How the number of senders follows the work."""
+    """How the number of senders follows the load."""
 
     resources: dict[str, Any] | None = None
     """Requests and limits of a sender, as in a container. Unset: the operator's default."""
 
     pod_template: dict[str, Any] | None = None
-    """What to add to the senders' pods: metadata and spec as in a Deployment's template, merged
-    into the operator's by name. The container is called sender. Labels, annotations, resources,
-    scheduling and security contexts that don't widen; more only where the operator allows it.
+    """Additions to the senders' pods: metadata and spec as in a Deployment's template, merged into
+    the operator's by name. The container is called sender. Allowed are labels, annotations,
+    resources, scheduling and security contexts that grant no more rights; other fields only if the
+    operator allows them.
     """
 
 
@@ -268,7 +268,7 @@ class DeadLetter(Model):
     """Mails that no attempt can deliver."""
 
     retention: Duration = "336h"
-    """How long dead letters stay in the DLQ, and outcomes in the status topic at least."""
+    """How long dead letters stay in the DLQ, and at least how long outcomes in the status topic."""
 
 
 class Sealing(Model):
@@ -279,17 +279,17 @@ class Sealing(Model):
 
 
 class MailTopicSpec(Model):
-    """What the stream of mails is to be like."""
+    """The desired state of the stream of mails."""
 
     model_config = ConfigDict(json_schema_extra=checked(*SPEC_RULES))
 
     topic: Topic = Field(default_factory=Topic)
     """The Kafka topic that services publish mails to. Its retry topics, DLQ and status topic are
-    named after it, have as many partitions and are kept in the same way.
+    named after it, have as many partitions and are managed in the same way.
     """
 
     from_: Annotated[From, Field(alias="from")]
-    """Who mails come from."""
+    """The sender of the mails."""
 
     relays: Annotated[
         tuple[Relay, ...],
@@ -303,37 +303,37 @@ class MailTopicSpec(Model):
         ),
     ]
     """The SMTP servers that take the mails, in order of preference: a mail goes to the first one
-    that takes it soon.
+    that can take it soon.
     """
 
     template: Template = Field(default_factory=Template)
-    """Which words mails consist of."""
+    """The texts of the mails."""
 
     delivery: Delivery = Field(default_factory=Delivery)
-    """What happens to mails: how long they are of use, when they are tried again."""
+    """How mails are delivered: how long they are valid, when they are tried again."""
 
     consumers: Consumers = Field(default_factory=Consumers)
-    """The senders: how many, how large, with what beside."""
+    """The senders: how many, with which resources, with which additions."""
 
     dead_letter: DeadLetter = Field(default_factory=DeadLetter)
     """Mails that no attempt can deliver: they wait in the DLQ for a person."""
 
     replies: Replies = Field(default_factory=Replies)
-    """What relays' replies mean, where that isn't known."""
+    """The meaning of relays' replies that the senders' own table doesn't cover."""
 
     sealing: Sealing | None = None
     """How sealed codes are opened. Unset: sealed mails go to the DLQ."""
 
     dkim: Dkim | None = None
-    """How mails are signed by DKIM. Unset: that is left to the relays."""
+    """How mails are signed by DKIM. Unset: signing is left to the relays."""
 
     deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
     """What happens to the topics when the MailTopic is deleted. Retain: they stay. Delete: senders
-    go on until every mail is delivered or a time has passed, then the topics are deleted with
+    continue until every mail is delivered or a timeout has passed, then the topics are deleted with
     everything in them.
     """
 
     paused: bool = False
-    """Send nothing for now: senders are scaled to zero, topics keep what comes. Everything else is
-    kept as specified.
+    """Send nothing for now: senders are scaled to zero, topics keep new mails. Everything else
+    stays as specified.
     """

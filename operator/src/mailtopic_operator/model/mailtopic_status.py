@@ -1,4 +1,4 @@
-"""What the operator reports of a MailTopic."""
+"""The status that the operator reports for a MailTopic."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -10,11 +10,11 @@ from mailtopic_operator.model.base import Model
 from mailtopic_operator.model.conditions import Condition
 
 MAX_TOPICS = 32
-"""Topics that a status tells of; of former retry tiers beyond that, the latest are let go of."""
+"""The most topics in a status; of former retry tiers beyond that, the latest are dropped."""
 
 
 def _is_moment(text: str) -> str:
-    # The API server refuses other texts by the format; plans must be able to rely on that.
+    # The API server refuses other texts by the format; plans must be able to rely on it.
     if datetime.fromisoformat(text).tzinfo is None:
         raise ValueError("a time has a zone, such as 2026-01-31T12:00:00Z")
     return text
@@ -29,20 +29,20 @@ class TopicOrigin(StrEnum):
     """Where a topic comes from."""
 
     CREATING = "Creating"
-    """Written before the operator asks Kafka to create it."""
+    """Written before the operator requests its creation."""
     CREATED = "Created"
     ADOPTED = "Adopted"
 
 
 class TopicStatus(Model):
-    """A topic as Kafka has it."""
+    """A topic's state in Kafka."""
 
     name: Annotated[str, Field(max_length=249)]
     """The topic's name."""
 
     id: Annotated[str, Field(max_length=64)]
-    """Kafka's id of it: another one means that it was deleted and made again. Empty: not known yet,
-    because the topic is about to be created.
+    """Kafka's id of it: a new one means that it was deleted and created again. Empty: not known
+    yet, because the topic is about to be created.
     """
 
     partitions: int
@@ -52,20 +52,20 @@ class TopicStatus(Model):
     """Copies of every partition."""
 
     recreated_at: Moment | None = None
-    """When it was noticed that the topic had been made again, without what was in it before."""
+    """When it was noticed that the topic had been recreated, without its earlier records."""
 
     origin: TopicOrigin | None = None
     """Creating and Created: by the operator, for this MailTopic; only such a topic is ever deleted.
-    Adopted: it existed before, or something else made it again. Unset: from the time before the
-    origin was recorded; such a topic is managed, and not deleted.
+    Adopted: it existed before, or was recreated by something else. Unset: from the time before the
+    origin was recorded; such a topic is managed, but not deleted.
     """
 
 
 class ConsumersStatus(Model):
-    """The senders as they are."""
+    """The actual state of the senders."""
 
     replicas: int = 0
-    """Pods that exist; the scale subresource shows it."""
+    """Pods that exist; shown by the scale subresource."""
 
     ready_replicas: int = 0
     """Pods that are ready to deliver."""
@@ -78,13 +78,13 @@ class ConsumersStatus(Model):
 
 
 class LagStatus(Model):
-    """Mails that wait. Written when it changes much, not each time it changes."""
+    """Waiting mails. Written on large changes only."""
 
     records: int
     """Records of the main topic and the retry topics that no sender has completed."""
 
     seconds: int | None = None
-    """How long the oldest of them has been waiting, seconds."""
+    """How long the oldest of them has been waiting, in seconds."""
 
     sampled_at: Moment
     """When this was measured."""
@@ -98,35 +98,35 @@ class DeadLetterStatus(Model):
 
 
 class Source(StrEnum):
-    """Where a relay's rate is from."""
+    """Where a relay's rate comes from."""
 
     LEARNED = "Learned"
-    """The senders met it."""
+    """The senders have met it."""
     RATE_LIMIT = "RateLimit"
-    """The spec says it."""
+    """It is set in the spec."""
 
 
 class RelayStatus(Model):
-    """How many mails a relay takes. Written when it changes much, not each time it changes."""
+    """How many mails a relay takes. Written on large changes only."""
 
     name: Annotated[str, Field(max_length=63)]
     """The relay's name."""
 
     mails_per_second: float
-    """Mails a second that all senders together hand to it at most, to two digits."""
+    """The most mails per second that all senders together hand to it, to two digits."""
 
     source: Source
-    """Learned: that was found out. RateLimit: rateLimit says so, and the relay takes as much."""
+    """Learned: by the senders. RateLimit: set by rateLimit, and the relay takes as much."""
 
 
 class MailTopicStatus(Model):
-    """What the operator found."""
+    """The observed state."""
 
     observed_generation: int | None = None
-    """The generation of the MailTopic that this is about."""
+    """The generation of the MailTopic that was observed."""
 
     topic: TopicStatus | None = None
-    """The main topic as Kafka has it."""
+    """The main topic's state in Kafka."""
 
     topics: Annotated[
         tuple[TopicStatus, ...],
@@ -138,10 +138,10 @@ class MailTopicStatus(Model):
             },
         ),
     ] = ()
-    """Every topic of the MailTopic, those of former retry tiers among them."""
+    """Every topic of the MailTopic, including those of former retry tiers."""
 
     consumers: ConsumersStatus | None = None
-    """The senders as they are."""
+    """The actual state of the senders."""
 
     relays: Annotated[
         tuple[RelayStatus, ...],
@@ -153,16 +153,16 @@ class MailTopicStatus(Model):
             },
         ),
     ] = ()
-    """The relays whose pace is known; one that takes all that comes is missing."""
+    """The relays with a known rate; one that takes all mails is not listed."""
 
     lag: LagStatus | None = None
-    """Mails that wait."""
+    """Waiting mails."""
 
     dead_letter: DeadLetterStatus | None = None
     """Mails that no attempt could deliver."""
 
     plan: Annotated[tuple[Annotated[str, Field(max_length=512)], ...], Field(max_length=64)] = ()
-    """With the annotation mailtopic.dev/dry-run: "true": what would be done. Nothing is done."""
+    """With the annotation mailtopic.dev/dry-run: "true": the actions that are due but not done."""
 
     conditions: Annotated[
         tuple[Condition, ...],
@@ -175,7 +175,7 @@ class MailTopicStatus(Model):
         ),
     ] = ()
     """Ready sums up TopicsReady, SendersReady and CredentialsValid. RelayHealthy, DeadLetterEmpty
-    and Paused inform. Reconciling: not there yet. Stalled: only a person can help.
+    and Paused are informational. Reconciling: in progress. Stalled: only a person can fix it.
     """
 
     def condition(self, kind: str) -> Condition | None:

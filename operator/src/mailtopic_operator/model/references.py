@@ -1,4 +1,4 @@
-"""References to objects of the same namespace."""
+"""References to objects in the same namespace."""
 
 from typing import Annotated
 
@@ -41,14 +41,14 @@ class CredentialsRef(Model):
     """The Secret's name, in the namespace of the MailTopic."""
 
     username_key: DataKey = "username"
-    """The key under which the Secret holds the user who logs in."""
+    """The key under which the Secret holds the username."""
 
     password_key: DataKey = "password"  # noqa: S105 (a key's name)
     """The key under which the Secret holds the password. A change rolls the senders."""
 
 
 class CaRef(Model):
-    """A Secret with certificates of authorities."""
+    """A Secret with CA certificates."""
 
     name: ObjectName
     """The Secret's name, in the namespace of the MailTopic."""
@@ -64,7 +64,7 @@ class SecretKeyRef(Model):
     """The Secret's name, in the namespace of the MailTopic."""
 
     key: DataKey
-    """The key under which the Secret holds it. A change rolls the senders."""
+    """The key in the Secret. A change rolls the senders."""
 
 
 class KeysRef(Model):

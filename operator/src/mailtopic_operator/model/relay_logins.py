@@ -1,4 +1,4 @@
-"""How senders log in at a relay with OAuth's tokens, and by which mechanisms."""
+"""How senders log in at a relay with OAuth tokens, and by which mechanisms."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -63,34 +63,33 @@ class OAuth(Model):
     )
 
     token_url: TokenUrl | None = None
-    """The token endpoint, https. Unset: the one that the service account's key names."""
+    """The token endpoint, https. Unset: the one in the service account's key."""
 
     client_id: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
-    """The application that asks for tokens."""
+    """The application that requests tokens."""
 
     client_secret_ref: SecretKeyRef | None = None
     """The application's secret; alone: client credentials, as Microsoft 365 requires them."""
 
     refresh_token_ref: SecretKeyRef | None = None
-    """A refresh token, which a person's consent left."""
+    """A refresh token, obtained by a person's consent."""
 
     service_account_ref: SecretKeyRef | None = None
     """The JSON key of a Google service account that may act for the relay's username."""
 
     token_ref: SecretKeyRef | None = None
-    """An access token that something else renews."""
+    """An access token that another tool renews."""
 
     scope: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
-    """What is asked for, such as https://outlook.office365.com/.default."""
+    """The scope to request, such as https://outlook.office365.com/.default."""
 
     ca_secret_ref: CaRef | None = None
-    """The Secret with the authorities that sign the token endpoint's certificate. Unset: the
-    public ones.
+    """The Secret with the CA certificates for the token endpoint. Unset: the public CAs.
     """
 
     @property
     def secret_refs(self) -> Mapping[str, SecretKeyRef]:
-        """The secrets by the names of their fields in the resource."""
+        """The secrets by their field names in the resource."""
         named = {
             "clientSecretRef": self.client_secret_ref,
             "refreshTokenRef": self.refresh_token_ref,

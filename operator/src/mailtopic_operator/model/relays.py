@@ -95,22 +95,22 @@ class Timeouts(Model):
     """How long a relay may take (RFC 5321 §4.5.3.2), in seconds. Unset: the sender's defaults."""
 
     connect_s: Seconds | None = None
-    """For resolving the relay's name, and for connecting to each of its addresses; 10."""
+    """For resolving the relay's name, and for connecting to each of its addresses; default 10."""
 
     greeting_s: Seconds | None = None
-    """Until the relay's greeting, with TLS from the start the handshake included; 60."""
+    """Until the relay's greeting, including the handshake with TLS from the start; default 60."""
 
     command_s: Seconds | None = None
-    """For EHLO, STARTTLS and AUTH, each; 30."""
+    """For EHLO, STARTTLS and AUTH, each; default 30."""
 
     envelope_s: Seconds | None = None
-    """For MAIL, RCPT and DATA, each; 60."""
+    """For MAIL, RCPT and DATA, each; default 60."""
 
     block_s: Seconds | None = None
-    """For sending the message, as far as the relay is slow to read it; 60."""
+    """For sending the message while the relay is slow to read it; default 60."""
 
     dot_s: Seconds | None = None
-    """For the reply to the final dot; when they are over, the mail's fate is unknown; 300."""
+    """For the reply to the final dot; after that the mail's outcome is unknown; default 300."""
 
 
 class Relay(Model):
@@ -143,7 +143,7 @@ class Relay(Model):
     )
 
     name: RelayName
-    """What metrics, logs and status call the relay; different from the others' names."""
+    """The relay's name in metrics, logs and status; unique within the MailTopic."""
 
     host: Host
     """The relay's host name or IP address; its certificate must be for it."""
@@ -164,15 +164,15 @@ class Relay(Model):
     """The relay's port: 587 for submission, 465 for TLS from the start (RFC 8314)."""
 
     security: Security | None = None
-    """StartTLS, TLS (from the start) or None. Unset: TLS on port 465, StartTLS elsewhere. Nothing
-    is ever downgraded: a relay that doesn't offer TLS gets no mail. None needs allowInsecure: true.
+    """StartTLS, TLS (from the start) or None. Unset: TLS on port 465, StartTLS elsewhere. There is
+    no downgrade: a relay that doesn't offer TLS gets no mail. None needs allowInsecure: true.
     """
 
     allow_insecure: bool = False
     """Accept that mails and logins of a relay with security: None can be read on the way."""
 
     credentials_secret_ref: CredentialsRef | None = None
-    """The Secret with user and password. Unset: nobody logs in."""
+    """The Secret with username and password. Unset: senders don't log in."""
 
     username: Annotated[str, Field(min_length=1, max_length=320)] | None = None
     """The mailbox that the tokens of oauth are for."""
@@ -181,12 +181,12 @@ class Relay(Model):
     """Tokens to log in with, instead of credentialsSecretRef."""
 
     mechanisms: Annotated[list[Mechanism], Field(max_length=5)] = Field(default_factory=list)
-    """Ways to log in that may be used, in order. Unset: those that fit the login and the relay
-    offers. One that doesn't work is passed over.
+    """Allowed SASL mechanisms, in order. Unset: those that suit the login and the relay offers. One
+    that doesn't work is skipped.
     """
 
     ca_secret_ref: CaRef | None = None
-    """The Secret with the authorities that sign the relay's certificate. Unset: the public ones."""
+    """The Secret with the CA certificates for the relay. Unset: the public CAs."""
 
     max_connections: Annotated[
         int,
@@ -210,21 +210,21 @@ class Relay(Model):
             ),
         ),
     ] = 100
-    """Mails after which a connection is closed and another opened; providers limit that, too. A
-    relay of your own may take thousands.
+    """Mails after which a connection is closed and another opened; providers limit that, too. Your
+    own relay may take thousands.
     """
 
     pipelining: bool = True
     """Whether commands are sent without waiting for each reply where the relay offers it."""
 
     ehlo_name: EhloName | None = None
-    """What senders call themselves in EHLO. Unset: the pod's address, such as [10.1.2.3]."""
+    """The senders' name in EHLO. Unset: the pod's address, such as [10.1.2.3]."""
 
     timeouts: Timeouts | None = None
     """How long the relay may take."""
 
     rate_limit: Rate | None = None
-    """Mails that all senders together hand to the relay in a time, such as 14/s, 600/m or 50000/h.
-    It also bounds the autoscaler, because more senders wouldn't send more. Unset: what the senders
-    learn does both.
+    """The most mails that all senders together hand to the relay in a time, such as 14/s, 600/m or
+    50000/h. It also bounds the autoscaler, because more senders wouldn't send more. Unset: the rate
+    that the senders learn does both.
     """

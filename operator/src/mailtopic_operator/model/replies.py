@@ -1,4 +1,4 @@
-"""What relays' replies mean, where the senders' own table isn't enough."""
+"""The meaning of relays' replies that the senders' own table doesn't cover."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -9,7 +9,7 @@ from mailtopic_operator.model.base import Model, checked, rule
 
 
 class ReplyClass(StrEnum):
-    """What a rule may make of a refusal."""
+    """The class that a rule may give a refusal."""
 
     TRANSIENT = "transient"
     GREYLISTED = "greylisted"
@@ -50,31 +50,31 @@ Code = Annotated[
 
 
 class ReplyRule(Model):
-    """A refusal whose text has this pattern is of this class."""
+    """A refusal with a text that matches this pattern has this class."""
 
     match: Annotated[str, Field(min_length=1, max_length=200)]
-    """A regular expression (Python's), searched for in any case of letters in the enhanced code and
-    the text. One .*, or some .{0,40}, and no repeated group; with another one the senders stay as
-    they are (InvalidReplyRule).
+    """A Python regular expression, searched for case-insensitively in the enhanced code and the
+    text. One .*, or some .{0,40}, and no repeated group; otherwise the senders stay unchanged
+    (InvalidReplyRule).
     """
 
     class_: Annotated[ReplyClass, Field(alias="class")]
     """What the refusal means."""
 
     code: Code | None = None
-    """Only with this basic code, such as 550."""
+    """Only refusals with this basic reply code, such as 550."""
 
     phase: Phase | None = None
-    """Only where this was refused."""
+    """Only refusals of this."""
 
 
 class Replies(Model):
-    """What relays' replies mean."""
+    """The meaning of relays' replies."""
 
     rules: Annotated[
         tuple[ReplyRule, ...],
         Field(max_length=200, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
     ] = ()
-    """Rules of your own; the first that matches a refusal decides before the senders' own table. A
-    change rolls the senders.
+    """Your own rules; the first that matches a refusal takes precedence over the senders' own
+    table. A change rolls the senders.
     """

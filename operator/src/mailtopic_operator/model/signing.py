@@ -8,7 +8,7 @@ from mailtopic_operator.model.base import Model, checked, rule
 from mailtopic_operator.model.references import ObjectName
 
 SELECTOR = "^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$"
-# Its last label begins with a letter: an IP address is no domain that could answer for a mail.
+# Its last label begins with a letter: an IP address can't be a signing domain.
 DOMAIN = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"
 
 Selector = Annotated[
@@ -55,9 +55,9 @@ class Dkim(Model):
         tuple[Selector, ...],
         Field(min_length=1, max_length=4, json_schema_extra={"x-kubernetes-list-type": "set"}),
     ]
-    """Names of the keys; their public halves stand at <selector>._domainkey.<domain> in the DNS. A
-    mail is signed with each.
+    """Names of the keys; their public keys are at <selector>._domainkey.<domain> in the DNS. A mail
+    is signed with each.
     """
 
     domain: Domain | None = None
-    """The domain that answers for the mails. Unset: the domain of from.address."""
+    """The signing domain. Unset: the domain of from.address."""

@@ -1,4 +1,4 @@
-"""Makes structural schemas (as CRDs want them) of what pydantic generates."""
+"""Makes structural schemas, as CRDs require, from pydantic's."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ _LONG = frozenset({"observedGeneration", "records"})
 
 
 def structural(model: type[BaseModel], *, defaults: bool = True) -> dict[str, Any]:
-    """Return a schema without references, with one type everywhere, defaults at every level.
+    """Return a schema without references, with one type everywhere and defaults at every level.
 
     Args:
         model: the type.
@@ -49,14 +49,14 @@ class _Builder:
 
     def _property(self, name: str, part: Mapping[str, Any]) -> dict[str, Any]:
         made = self.build(part, name)
-        # An object that is left out still has its defaults, unless it has something required.
+        # An omitted object still has its defaults, unless it has a required field.
         is_optional = "default" not in part and "$ref" in part and not made.get("required")
         if self._defaults and made.get("type") == "object" and is_optional:
             made["default"] = {}
         return made
 
     def _resolved(self, node: Mapping[str, Any]) -> dict[str, Any]:
-        """Replace a reference, and a choice between something and null, by that something."""
+        """Replace a reference by its target, and a choice between a type and null by the type."""
         own = {key: value for key, value in node.items() if key not in {"$ref", "anyOf"}}
         if "$ref" in node:
             return self._resolved(self._defs[node["$ref"].rpartition("/")[2]]) | own

@@ -6,7 +6,7 @@ OWN_KEYS = ("cleanup.policy", "retention.ms")
 """Configuration that the MailTopic sets itself."""
 
 THROTTLES = ("leader.replication.throttled.replicas", "follower.replication.throttled.replicas")
-"""Configuration that tools set while they move partitions, and take away again."""
+"""Configuration that tools set while they move partitions, and then remove."""
 
 _NAMED = "(has(self.name) ? self.name : '')"
 _OLD_NAMED = "(has(oldSelf.name) ? oldSelf.name : '')"

@@ -1,4 +1,4 @@
-"""The child objects of a MailTopic, as they should be: pure builders for server-side apply."""
+"""The wanted child objects of a MailTopic: pure builders for server-side apply."""
 
 from mailtopic_operator.domain.children.family import child_refs, is_ours, wanted_children
 

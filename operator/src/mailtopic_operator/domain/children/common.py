@@ -24,7 +24,7 @@ Manifest = Mapping[str, Any]
 
 
 def child_name(desired: Desired) -> str:
-    """Return the name of all children; their kinds tell them apart."""
+    """Return the name of all children; they differ by kind."""
     return f"{desired.meta.name}-sender"
 
 
@@ -48,7 +48,7 @@ def labels(desired: Desired) -> dict[str, str]:
 
 
 def child(api_version: str, kind: str, desired: Desired, **rest: Any) -> dict[str, Any]:
-    """Return a child with the metadata that all have; it goes when its MailTopic goes."""
+    """Return a child with the common metadata; it is deleted with its MailTopic."""
     owner = {
         "apiVersion": API_VERSION,
         "kind": MailTopic.kind,

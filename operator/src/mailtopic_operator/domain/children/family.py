@@ -28,7 +28,7 @@ from mailtopic_operator.domain.desired import Desired, Meta
 from mailtopic_operator.domain.observed import ChildRef, Observed
 
 APPLIED: Final = "mailtopic.dev/applied"
-"""Annotation of every child: a digest of what was applied last."""
+"""Annotation of every child: a digest of the manifest that was applied last."""
 
 KINDS: Final = (
     ("v1", "ServiceAccount"),
@@ -38,11 +38,11 @@ KINDS: Final = (
     ("policy/v1", "PodDisruptionBudget"),
     (KEDA, SCALED_OBJECT),
 )
-"""Everything that a child may be, in the order in which children are applied."""
+"""All kinds of children, in the order in which they are applied."""
 
 
 def child_refs(desired: Desired) -> tuple[ChildRef, ...]:
-    """Return every object that may be a child, wanted or not: what to look for."""
+    """Return every object to look for: each possible child, wanted or not."""
     return tuple(ChildRef(version, kind, child_name(desired)) for version, kind in KINDS)
 
 
@@ -52,7 +52,7 @@ def deployment_ref(desired: Desired) -> ChildRef:
 
 
 def wanted_children(desired: Desired, observed: Observed) -> tuple[Mapping[str, Any], ...]:
-    """Return the children as they should be, in the order in which to apply them."""
+    """Return the wanted children, in the order in which to apply them."""
     return tuple(_stamped(manifest) for manifest in _manifests(desired, observed))
 
 
@@ -102,10 +102,10 @@ def _stamped(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_ours(live: Mapping[str, Any], meta: Meta) -> bool:
-    """Whether an object of a child's name is the child, not somebody else's object."""
+    """Whether an object with a child's name is that child, not a foreign object."""
     metadata = live["metadata"]
     owners = [o for o in metadata.get("ownerReferences", ()) if o.get("controller")]
     if owners:
         return bool(owners[0]["uid"] == meta.uid)
-    # A child whose owner reference was taken away by hand is still ours: it is put back.
+    # A child without its owner reference, removed by hand, is still ours: it is restored.
     return bool((metadata.get("labels") or {}).get(MANAGED_BY) == MANAGER)

@@ -15,11 +15,11 @@ LIST_KEYS: Final = {
     "topologySpreadConstraints": "topologyKey",
     "ownerReferences": "uid",
 }
-"""Lists whose items are told apart by a key; others are replaced as a whole."""
+"""Lists with items that a key identifies; other lists are replaced as a whole."""
 
 
 def merge(ours: Any, theirs: Any, field: str = "") -> Any:
-    """Return ours with theirs over it. A null takes a field away."""
+    """Return ours with theirs merged over it. A null removes a field."""
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
         return _merge_maps(ours, theirs)
     key = LIST_KEYS.get(field)

@@ -1,4 +1,4 @@
-"""Which traffic the senders may have."""
+"""The traffic that senders are allowed."""
 
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -10,11 +10,11 @@ from mailtopic_operator.model.relay_logins import OAuth
 _DNS: Final = [
     {"port": port, "protocol": protocol} for port in (53, 5353) for protocol in ("UDP", "TCP")
 ]
-"""A policy sees the port of the DNS pods, not of their Service: 5353 on OpenShift."""
+"""A policy applies to the port of the DNS pods, not of their Service: 5353 on OpenShift."""
 
 
 def network_policy(desired: Desired) -> dict[str, Any]:
-    """Return a policy: metrics in; names, Kafka and the relays out."""
+    """Return a policy: metrics in; DNS, Kafka and the relays out."""
     servers = desired.defaults.kafka.bootstrap_servers.split(",")
     kafka = [int(server.rpartition(":")[2]) for server in servers]
     relays = [relay.port for relay in desired.spec.relays]
@@ -28,7 +28,7 @@ def network_policy(desired: Desired) -> dict[str, Any]:
                 "ports": [{"port": "metrics", "protocol": "TCP"}],
             }
         ],
-        # Where DNS, brokers, relays and collectors are is not known: only ports are fixed.
+        # The addresses of DNS, brokers, relays and collectors are unknown: only ports are fixed.
         "egress": [
             {"ports": _DNS},
             {"ports": _tcp(kafka)},
@@ -47,7 +47,7 @@ def _collector(endpoint: str | None) -> list[dict[str, Any]]:
 
 
 def _token_port(oauth: OAuth) -> int:
-    """The token endpoint's port; that of a service account's key is Google's."""
+    """The token endpoint's port; for a service account's key, Google's."""
     return urlsplit(oauth.token_url or "").port or 443
 
 

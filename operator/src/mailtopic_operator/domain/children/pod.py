@@ -1,4 +1,4 @@
-"""The senders' pods; in step with charts/sender."""
+"""The senders' pods; keep in step with charts/sender."""
 
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ from mailtopic_operator.domain.desired import Desired
 from mailtopic_operator.model.signing import Dkim
 
 GRACE_S: Final = DRAIN_TIMEOUT_S + 15
-"""Seconds that a pod gets to stop: draining, the last outcomes and commits."""
+"""Seconds for a pod to stop: draining, the last outcomes and commits."""
 
 CHECKSUM: Final = "mailtopic.dev/checksum"
 CONTAINER: Final = "sender"
@@ -43,7 +43,7 @@ def pod_template(desired: Desired, checksum: str) -> dict[str, Any]:
     """Return the template of the Deployment, the user's additions merged into it."""
     ours = {"metadata": _metadata(desired, checksum), "spec": _spec(desired)}
     merged: dict[str, Any] = merge(ours, desired.spec.consumers.pod_template or {})
-    # What selects the pods is not the user's to change.
+    # The user can't change the labels that select the pods.
     labels = merged["metadata"].get("labels") or {}
     merged["metadata"]["labels"] = {**labels, **_pod_labels(desired)}
     return merged
@@ -105,7 +105,7 @@ def restricted_pod() -> dict[str, Any]:
 
 
 def restricted_container() -> dict[str, Any]:
-    """Return the same for a container: nothing is writable but volumes."""
+    """Return a container's security context, likewise: only volumes are writable."""
     return {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
@@ -177,7 +177,7 @@ def _signing_keys(dkim: Dkim) -> dict[str, Any]:
 
 
 def kafka_volume(desired: Desired) -> dict[str, Any] | None:
-    """Return the volume with the password and the authorities for Kafka; None if there are none."""
+    """Return the volume with Kafka's password and CA certificates; None if there are none."""
     kafka = desired.defaults.kafka
     files = ((kafka.password, "password"), (kafka.ca, "ca.crt"))
     sources = [

@@ -1,7 +1,7 @@
 """Which fields of a podTemplate the author of a MailTopic may set.
 
 None of them gives a pod more rights than the operator's own template: no other program, account,
-volume, Secret or host, and no way to another Kafka than the operator's.
+volume, Secret or host, and no other Kafka than the operator's.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -25,12 +25,12 @@ def _is_map(value: Any) -> bool:
 
 
 def _is_one_of(*allowed: Any) -> _Check:
-    # Identity of types as well: 1 == True, and a number is no truth value of Kubernetes.
+    # Types are compared as well: 1 == True, but Kubernetes takes no number for a boolean.
     return lambda value: any(type(value) is type(each) and value == each for each in allowed)
 
 
 def _is_no_root(value: Any) -> bool:
-    """Whether it is an id other than root's; null leaves it to the image, or to OpenShift."""
+    """Whether it is an id other than root's; null leaves it to the image or OpenShift."""
     return value is None or (type(value) is int and value > 0)
 
 
@@ -39,7 +39,7 @@ def _drops_all(value: Any) -> bool:
 
 
 def _keeps_profiles(value: Any) -> bool:
-    """Whether annotations leave alone what stands for a security context in them."""
+    """Whether annotations don't set what amounts to a security context."""
     return value is None or (
         isinstance(value, Mapping)
         and not any("apparmor" in key or "seccomp" in key or key in _NETWORKS for key in value)
@@ -100,7 +100,7 @@ _METADATA: Final[_Rules] = {"labels": _is_map, "annotations": _keeps_profiles}
 
 
 def refused_fields(desired: Desired) -> tuple[str, ...]:
-    """Return the fields of the podTemplate that may not be set as they are, sorted."""
+    """Return the fields of the podTemplate with values that aren't allowed, sorted."""
     template, more = desired.spec.consumers.pod_template, desired.defaults.border.pod_fields
     if template is None or ANY_FIELD in more:
         return ()
@@ -123,7 +123,7 @@ def _refused(template: Mapping[str, Any], more: tuple[str, ...]) -> Iterator[str
 
 
 def _beyond(value: Any, rules: _Rules, path: str, more: tuple[str, ...]) -> Iterator[str]:
-    """Yield the paths at which a part of the template goes beyond the rules."""
+    """Yield the paths at which a part of the template violates the rules."""
     if not isinstance(value, Mapping):
         yield path
         return

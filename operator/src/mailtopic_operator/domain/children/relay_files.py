@@ -1,4 +1,4 @@
-"""How senders are told of their relays: a list in the environment, logins in files."""
+"""The senders' relays: a list in the environment, logins in files."""
 
 import json
 from collections.abc import Mapping
@@ -17,11 +17,11 @@ _OAUTH_FILES: Final[Mapping[str, tuple[str, str]]] = {
     "serviceAccountRef": ("service_account_file", "service-account.json"),
     "tokenRef": ("token_file", "token"),
 }
-"""The sender's setting, and the file's name, of each secret."""
+"""The sender's setting and the file name of each secret."""
 
 
 def relays_setting(desired: Desired) -> str:
-    """Return MAILTOPIC_RELAYS: a JSON list without a login in it."""
+    """Return MAILTOPIC_RELAYS: a JSON list without logins."""
     return json.dumps([_entry(relay) for relay in desired.spec.relays], ensure_ascii=False)
 
 
@@ -44,7 +44,7 @@ def _entry(relay: Relay) -> dict[str, Any]:
 
 
 def _conversation(relay: Relay) -> dict[str, Any]:
-    """What is set of how senders speak with a relay; all else is left to their defaults."""
+    """The SMTP options that are set for a relay; senders have defaults for the others."""
     found: dict[str, Any] = {}
     if relay.mails_per_connection != Relay.model_fields["mails_per_connection"].default:
         found["mails_per_connection"] = relay.mails_per_connection
@@ -71,7 +71,7 @@ def _oauth(oauth: OAuth, folder: str) -> dict[str, Any]:
 
 
 def relay_volume(desired: Desired) -> dict[str, Any] | None:
-    """Return the volume with logins and authorities; None if there are none."""
+    """Return the volume with logins and CA certificates; None if there are none."""
     sources = [source for relay in desired.spec.relays for source in _sources(relay)]
     if not sources:
         return None
@@ -82,7 +82,7 @@ def _sources(relay: Relay) -> list[dict[str, Any]]:
     sources = []
     login, ca = relay.credentials_secret_ref, relay.ca_secret_ref
     if login is not None:
-        # Both may lie under one key.
+        # Both may have the same key.
         items = [(login.username_key, "username"), (login.password_key, "password")]
         sources.append(_secret(login.name, relay.name, *items))
     if ca is not None:

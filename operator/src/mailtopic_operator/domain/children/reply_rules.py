@@ -1,4 +1,4 @@
-"""How senders get rules of an operator's own: as a file, from an annotation of their pods."""
+"""Custom reply rules for senders: a file, from an annotation of their pods."""
 
 import json
 from typing import Any, Final
@@ -13,9 +13,9 @@ _ANNOTATION: Final = "mailtopic.dev/reply-rules"
 
 
 def rules_problem(desired: Desired) -> str | None:
-    """Return what is wrong with a pattern, in words; None where senders can use all of them.
+    """Return what is wrong with a pattern, in words; None if senders can use all of them.
 
-    Admission can't tell: its regular expressions are of another dialect.
+    Admission can't check this: its regular expressions are another dialect.
     """
     for number, rule in enumerate(desired.spec.replies.rules):
         try:
@@ -26,13 +26,13 @@ def rules_problem(desired: Desired) -> str | None:
 
 
 def rules_annotation(desired: Desired) -> dict[str, str]:
-    """Return the annotation with the rules as MAILTOPIC_REPLIES__RULES_FILE has them, if any."""
+    """Return the annotation with the rules, if any, in MAILTOPIC_REPLIES__RULES_FILE's format."""
     rules = [rule.to_object() for rule in desired.spec.replies.rules]
     return {_ANNOTATION: json.dumps(rules, ensure_ascii=False)} if rules else {}
 
 
 def rules_volume(desired: Desired) -> dict[str, Any] | None:
-    """Return the volume that shows the annotation as a file; None without rules."""
+    """Return the volume with the annotation as a file; None without rules."""
     if not desired.spec.replies.rules:
         return None
     field = {"apiVersion": "v1", "fieldPath": f"metadata.annotations['{_ANNOTATION}']"}

@@ -1,4 +1,4 @@
-"""How many senders run: a fixed number, or what KEDA decides between two bounds."""
+"""How many senders run: a fixed number, or one that KEDA chooses between two bounds."""
 
 import math
 from typing import Any, Final
@@ -18,25 +18,25 @@ _SASL: Final = {
     "SCRAM-SHA-512": "scram_sha512",
 }
 _ROOM: Final = 1.1
-"""What was learned may be a little more in truth."""
+"""The true rate may be a little higher than the learned one."""
 _WAKES_ONE: Final = 1_000_000
-"""A lag threshold so large that the trigger starts one sender and never asks for a second."""
+"""A lag threshold so large that the trigger starts one sender and never a second."""
 
 
 def wants_keda(desired: Desired) -> bool:
-    """Whether KEDA is to decide."""
+    """Whether KEDA should decide."""
     return desired.spec.consumers.autoscaling.provider is Provider.KEDA
 
 
 def has_keda(desired: Desired, observed: Observed) -> bool:
-    """Whether KEDA does decide: it is wanted and installed."""
+    """Whether KEDA decides: it is wanted and installed."""
     return wants_keda(desired) and SCALED_OBJECT in observed.apis
 
 
 def most_senders(desired: Desired) -> int:
-    """Return how many senders are of use: partitions, the user's bound, the relays' allowance.
+    """Return how many senders are useful: by partitions, the user's bound, the relays' limits.
 
-    An allowance that was learned bounds nothing below minReplicas.
+    A learned limit never goes below minReplicas.
     """
     scaling = desired.spec.consumers.autoscaling
     bounds = [desired.spec.topic.partitions]
@@ -52,16 +52,16 @@ def most_senders(desired: Desired) -> int:
 
 
 def relay_quota(desired: Desired) -> float | None:
-    """Return the mails a second that all relays may get together; None if one has no limit."""
+    """Return the mails per second that all relays together take; None if one has no limit."""
     limits = [relay.rate_limit for relay in desired.spec.relays]
     given = [limit for limit in limits if limit is not None]
     return sum(map(rate_per_s, given)) if len(given) == len(limits) else None
 
 
 def _learned_quota(desired: Desired) -> float | None:
-    """Return the same by what was learned where no limit is set; None if one isn't known.
+    """Return the same with learned rates where no limit is set; None if one is unknown.
 
-    The status has it: what is written there is at rest.
+    Learned rates come from the status, where they are stable.
     """
     known = {relay.name: relay.mails_per_second for relay in desired.status.relays}
     limits = [
@@ -73,20 +73,20 @@ def _learned_quota(desired: Desired) -> float | None:
 
 
 def fixed_replicas(desired: Desired, observed: Observed) -> int | None:
-    """Return .spec.replicas of the Deployment; None if it is KEDA's to set."""
+    """Return .spec.replicas of the Deployment; None if KEDA sets it."""
     if has_keda(desired, observed):
         return None
     if desired.spec.paused:
         return 0
     consumers = desired.spec.consumers
     if wants_keda(desired):
-        # Without KEDA nobody would start the first one.
+        # Without KEDA nothing would start the first one.
         return max(1, consumers.autoscaling.min_replicas)
     return consumers.replicas
 
 
 def scaled_object(desired: Desired) -> dict[str, Any]:
-    """Return KEDA's order: as many senders as bring the lag below the target."""
+    """Return KEDA's ScaledObject: as many senders as bring the lag below the target."""
     scaling = desired.spec.consumers.autoscaling
     most = most_senders(desired)
     least = min(scaling.min_replicas, most)
@@ -94,8 +94,8 @@ def scaled_object(desired: Desired) -> dict[str, Any]:
     threshold = scaling.target_lag_seconds * scaling.mails_per_second_per_sender
     triggers = [_trigger(desired, main, main, threshold)]
     if least == 0:
-        # Mails that wait for their retry need somebody who is there when it is time. A trigger
-        # without a topic would count every record of every topic while the group is new.
+        # Mails that wait for a retry need a running sender when they are due. A trigger without a
+        # topic would count every record of every topic while the group is new.
         group = f"{main}.retry"
         triggers += [_trigger(desired, group, name, _WAKES_ONE) for name in desired.names.retries]
     spec = {
@@ -131,12 +131,12 @@ def _trigger(desired: Desired, group: str, topic: str, threshold: int) -> dict[s
 
 
 def needs_authentication(desired: Desired) -> bool:
-    """Whether KEDA needs secrets to ask Kafka."""
+    """Whether KEDA needs secrets to query Kafka."""
     return desired.defaults.kafka.password is not None or desired.defaults.kafka.ca is not None
 
 
 def trigger_authentication(desired: Desired) -> dict[str, Any]:
-    """Return where KEDA finds the senders' own login."""
+    """Return the object through which KEDA uses the senders' own login."""
     kafka = desired.defaults.kafka
     secrets = (("password", kafka.password), ("ca", kafka.ca))
     spec: dict[str, Any] = {

@@ -9,7 +9,7 @@ from mailtopic_operator.domain.desired import Desired
 from mailtopic_operator.model.base import duration_s
 
 DRAIN_TIMEOUT_S: Final = 25
-"""Seconds that mails on their way may take when a sender stops."""
+"""Seconds that mails in flight may take when a sender stops."""
 
 KAFKA_DIRECTORY: Final = "/etc/mailtopic/kafka"
 DKIM_DIRECTORY: Final = "/etc/mailtopic/dkim"
@@ -33,7 +33,7 @@ def _env(settings: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def sender_env(desired: Desired) -> list[dict[str, Any]]:
-    """Return the env of the container; nothing secret is in it."""
+    """Return the env of the container; it holds no secrets."""
     settings = {
         "TOPIC": desired.names.main,
         **_kafka(desired),
@@ -72,7 +72,7 @@ def _mails(desired: Desired) -> Mapping[str, str]:
         "RELAYS": relays_setting(desired),
         "TEMPLATE__DEFAULT_LOCALE": spec.template.default_locale,
     }
-    # The API server drops an empty value, and every look would find a difference.
+    # The API server drops an empty value, so every comparison would find a difference.
     if spec.from_.name:
         settings["FROM__NAME"] = spec.from_.name
     if spec.template.config_map_ref is not None:

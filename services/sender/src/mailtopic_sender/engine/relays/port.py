@@ -48,8 +48,8 @@ class Offer:
         refusals: how often this relay refused it for pace; own_refusals: how many of these say
             nothing about other mails.
         closings: how often a connection ended before this relay processed it.
-        tried: the names of the relays that have given a result for it. declined, throttled, blamed:
-        their last results of these three kinds.
+        tried: the names of the relays that have given a result for it.
+        declined, throttled, blamed: their last results of these three kinds.
     """
 
     mail: OutgoingMail

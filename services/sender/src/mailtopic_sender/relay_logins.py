@@ -70,7 +70,7 @@ class OAuthGroup(OAuthFields):
     """A refresh token, obtained by a user's consent."""
 
     service_account: SecretStr | None = None
-    """The JSON key of a Google service account that may act for the user who logs in."""
+    """The JSON key of a Google service account that may act for the username."""
 
 
 class OAuthEntry(OAuthFields):
@@ -83,7 +83,7 @@ class OAuthEntry(OAuthFields):
     """File with a refresh token, obtained by a user's consent."""
 
     service_account_file: Path | None = None
-    """The JSON key of a Google service account that may act for the user who logs in."""
+    """The JSON key of a Google service account that may act for the username."""
 
 
 def check_token_url(url: str) -> None:

@@ -166,8 +166,7 @@ class KafkaSource:
         batches = {place: batch for place, batch in batches.items() if place.topic not in replaced}
         returned = self._retention.returned(batches)
         if returned is not None:
-            # Records that come again may have outcomes that were never read: only a start reads
-            # them.
+            # Repeated records may have outcomes that were never read: only a start reads them.
             raise SourceBroken(f"{returned} was cut off: its log ends before what was read")
         await self._retention.follow(self._running, batches)
         return [_record(fetched) for batch in batches.values() for fetched in batch]

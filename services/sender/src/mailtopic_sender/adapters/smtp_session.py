@@ -24,7 +24,7 @@ _USED_UP = 452
 """At MAIL, after other mails: the connection's mail limit is reached (OpenSMTPD's reply)."""
 
 _QUICK_S = 1.0
-"""A relay that replies to a mail later than this gets no envelope before its last reply."""
+"""A relay that replies later than this gets no envelope before its reply to the last mail."""
 
 _PATIENCE_S = 2.0
 """The longest that a mail whose envelope went out with another's body waits for that one."""

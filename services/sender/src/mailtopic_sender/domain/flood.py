@@ -1,4 +1,4 @@
-"""Detects that so many mails die that the cause isn't in them. Pure."""
+"""Detects a flood of dead mails, whose cause isn't the mails themselves. Pure."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -35,7 +35,8 @@ class FloodBreaker:
 
     While it is open, one burial is let through after each pause, 5 s at first and doubled up to 60
     s. It closes when few enough of the last ``least`` judged mails are dead, or when for a whole
-    window nothing died and nothing was buried. It knows neither the cause nor the waiting mails.
+    window nothing died and nothing was buried. Neither the cause nor the waiting mails are tracked
+    here.
     """
 
     def __init__(self, limits: FloodLimits) -> None:

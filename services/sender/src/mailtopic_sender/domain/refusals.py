@@ -221,7 +221,7 @@ class RefusalGuard:
         return tally
 
     def _is_over(self, tally: _Tally, now_s: float) -> bool:
-        """Whether so many others were accepted, or so much time passed, that it starts again."""
+        """Whether it starts again, because enough others were accepted or enough time passed."""
         others = self._accepted - tally.accepted_before
         allowed = len(tally.recipients) * (1 - self._limits.share) / self._limits.share
         return now_s - tally.last_s > self._limits.window_s or others > allowed + 1

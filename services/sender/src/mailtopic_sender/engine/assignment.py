@@ -49,8 +49,8 @@ class Partition:
 class Assignment:
     """All partitions that one rebalance assigned to this consumer, and their jobs.
 
-    Partitions whose outcomes can't be stored yet wait, without holding up the others. Once it is
-    fenced, nothing is committed for it any more, whatever completes.
+    Partitions without a place for their outcomes yet wait, without holding up the others. Once it
+    is fenced, nothing is committed for it any more, whatever completes.
     """
 
     def __init__(self, places: Collection[TopicPartition]) -> None:

@@ -128,7 +128,7 @@ class Progress:
         return self._problem(self._limits.loop_unhealthy_s, self._limits.poll_unhealthy_s)
 
     def wedged(self) -> str | None:
-        """Return what has made no progress for so long that only a new process helps."""
+        """Return what has been stuck too long, so that only a new process helps."""
         return self._problem(self._limits.loop_wedged_s, self._limits.poll_wedged_s)
 
     def _problem(self, loop_limit_s: float, poll_limit_s: float) -> str | None:

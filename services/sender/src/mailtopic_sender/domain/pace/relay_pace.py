@@ -21,7 +21,7 @@ _FASTEST = 1e6
 _REMEMBERED = 1024
 _REPEATS = 2
 _OTHERS = 10
-"""A recipient refused twice with this many others accepted in between is refused by itself."""
+"""A recipient refused twice with this many others accepted in between has its own reasons."""
 
 
 class RelayPace:

@@ -1,6 +1,6 @@
-"""What travels through Kafka: records, headers, topic names, outcomes, sealing and addresses.
+"""The data in Kafka: records, headers, topic names, outcomes, sealing and addresses.
 
-Pure: nothing here opens a connection; only `KeyRing.load` reads a file. Everyone may import it.
+Pure: nothing here opens a connection; only `KeyRing.load` reads a file. Any package may import it.
 """
 
 from mailtopic_contract.address import MAX_ADDRESS_OCTETS, Address, parse_address

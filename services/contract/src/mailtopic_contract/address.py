@@ -1,8 +1,9 @@
-"""E-mail addresses: parsed once, compared and keyed in one normal form.
+"""E-mail addresses: parsed once, compared and keyed in normalised form.
 
-The grammar is written out here because an address becomes an SMTP command: what passes must be safe
-between angle brackets, whichever service or foreign client wrote it. Reserved names (``.test``,
-``.local``, a bare host name) pass as well: whether a domain exists is the relay's business.
+The grammar is implemented here because an address becomes part of an SMTP command: an accepted one
+must be safe between angle brackets, whichever service or foreign client wrote it. Reserved names
+(``.test``, ``.local``, a bare host name) are accepted as well: whether a domain exists is for the
+relay to decide.
 """
 
 import hashlib
@@ -39,13 +40,13 @@ _HOST = re.compile(
 )
 
 
-# Zero-width characters and a BOM; marks and brackets of direction, but no overrides, which can show
-# a text as another one.
+# Zero-width characters and a BOM; directional marks and brackets, but no overrides, which can make
+# a text look like another one.
 _INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u2060\u2066\u2067\u2068\u2069\ufeff"
 _UNSEEN = _INVISIBLE + "".join(
     character for character in map(chr, range(0x10000)) if character.isspace()
 )
-"""What is dropped around an address: Unicode's white space, and what shows nothing at all."""
+"""Dropped around an address: Unicode's white space, and invisible characters."""
 
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 """U+FF01 to U+FF5E stand for U+0021 to U+007E, in East Asian width (Unicode's UAX #11)."""
@@ -53,7 +54,7 @@ _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Address:
-    """A mailbox: a local part as it was given, a domain as lower-case A-labels.
+    """A mailbox: the local part as given, the domain as lower-case A-labels.
 
     Two texts that differ only in the domain's case or script are the same address. The local part
     keeps its case, because only the receiving host may interpret it (RFC 5321 §2.4).
@@ -64,17 +65,17 @@ class Address:
 
     @property
     def normalised(self) -> str:
-        """``local@domain``; what addresses are compared, keyed and sent by."""
+        """``local@domain``, by which addresses are compared, keyed and sent."""
         return f"{self.local}@{self.domain}"
 
     @property
     def envelope(self) -> str:
-        """What stands between the angle brackets of RCPT TO."""
+        """The content of the angle brackets of RCPT TO."""
         return self.normalised
 
     @property
     def needs_smtputf8(self) -> bool:
-        """Whether only a relay that offers SMTPUTF8 (RFC 6531) can take it."""
+        """Whether only a relay that offers SMTPUTF8 (RFC 6531) can accept it."""
         return not self.local.isascii()
 
     @property
@@ -84,7 +85,7 @@ class Address:
 
     @property
     def redacted(self) -> str:
-        """A form for people who may not see the address: ``b***@example.com``."""
+        """A form for readers without access to the address: ``b***@example.com``."""
         return f"{self.local[0]}***@{self.domain}"
 
     def __repr__(self) -> str:
@@ -92,20 +93,19 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """Return the address that a text holds.
+    """Return the address in a text.
 
     White space and invisible characters around the address are dropped: copying and phones'
-    keyboards add them. Full-width forms, which East Asian keyboards
-    write (``ａ＠ｂ．ｃ``), are read as the ASCII that they stand for. Anything else has to be the
-    address alone.
+    keyboards add them. Full-width forms, which East Asian keyboards produce (``ａ＠ｂ．ｃ``), are
+    read as the corresponding ASCII. The rest has to be the address only.
 
     Accepts quoted local parts, plus tags, IDN domains, domain literals, host names without a dot
-    and non-ASCII local parts (RFC 5321 §4.1.2, RFC 6531 §3.3). It doesn't look whether the domain
+    and non-ASCII local parts (RFC 5321 §4.1.2, RFC 6531 §3.3). It doesn't check whether the domain
     exists.
 
     Raises:
-        BadAddress: the text is no address, is too long, or holds a character that isn't printable
-            (CR and LF among them, which could inject SMTP commands or header fields).
+        BadAddress: the text isn't an address, is too long, or holds a character that isn't
+            printable (including CR and LF, which could inject SMTP commands or header fields).
     """
     common = _COMMON.fullmatch(text) if len(text) <= MAX_ADDRESS_OCTETS else None
     if common is not None and len(common[1]) <= MAX_LOCAL_OCTETS:
@@ -123,7 +123,7 @@ def _tidied(text: str) -> str:
 
 
 def _parse_any(text: str) -> Address:
-    # An all-ASCII text is printable throughout; a space is, too, and may stand between quotes.
+    # An all-ASCII text is printable throughout; so is a space, which is allowed in quotes.
     if not text.isprintable():
         raise BadAddress("the address holds a character that is not printable")
     if _octets(text) > MAX_ADDRESS_OCTETS:
@@ -179,7 +179,7 @@ def _to_a_labels(domain: str) -> str:
     except (idna.IDNAError, UnicodeError, ValueError, IndexError):
         pass
     try:
-        # Long before IDNA2008 forbade it, registries sold domains of emoji; those take mail.
+        # Long before IDNA2008 forbade it, registries sold emoji domains; those accept mail.
         return ".".join(map(_to_emoji_label, idna.uts46_remap(domain, std3_rules=True).split(".")))
     except (idna.IDNAError, UnicodeError, ValueError, IndexError):
         raise BadAddress("the part after the @ is not a valid internationalised domain") from None
@@ -187,7 +187,7 @@ def _to_a_labels(domain: str) -> str:
 
 def _to_emoji_label(label: str) -> str:
     shown = label[4:].encode("ascii").decode("punycode") if label.startswith("xn--") else label
-    # With each emoji taken for a letter, IDNA2008's rules must hold all the same.
+    # With each emoji replaced by a letter, IDNA2008's rules must still hold.
     plain = "".join("x" if _is_emoji(character) else character for character in shown)
     idna.alabel(plain)
     encoded = f"xn--{shown.encode('punycode').decode('ascii')}" if not shown.isascii() else shown

@@ -9,16 +9,16 @@ The tree::
     ├── SealingError           sealed variables can't be opened
     └── KeyRingError           a key file can't be used
 
-No error's text ever quotes what it was given: records hold addresses and codes.
+No error's text ever quotes its input: records hold addresses and codes.
 """
 
 
 class ContractError(ValueError):
-    """Anything that contradicts the contract. Its text is one line and quotes no input."""
+    """Any violation of the contract. Its text is one line and quotes no input."""
 
 
 class RecordError(ContractError):
-    """A record that can't be understood, whatever is tried: it belongs into the DLQ.
+    """A record that can't be decoded, however often it is tried: it belongs in the DLQ.
 
     Attributes:
         reason: a short stable code: ``empty``, ``too-large``, ``bad-json``, ``unknown-version``,
@@ -31,7 +31,7 @@ class RecordError(ContractError):
 
 
 class BadAddress(RecordError):  # noqa: N818 - reads as what it is, like RecordError's reasons
-    """A text that is no e-mail address (RFC 5321 §4.1.2, RFC 6531 for non-ASCII ones)."""
+    """A text that isn't an e-mail address (RFC 5321 §4.1.2, RFC 6531 for non-ASCII ones)."""
 
     def __init__(self, message: str) -> None:
         super().__init__("bad-address", message)
@@ -45,7 +45,7 @@ class HeaderError(RecordError):
 
 
 class SealingError(ContractError):
-    """Sealed variables can't be opened: no such key, or they were changed."""
+    """Sealed variables can't be unsealed: the key is missing, or they were changed."""
 
 
 class KeyRingError(ContractError):

@@ -1,4 +1,4 @@
-"""The record's headers: the course of a mail's attempts, in ASCII, without addresses and codes."""
+"""The record's headers: the state of a mail's attempts, in ASCII, without addresses and codes."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -35,12 +35,12 @@ _ADDRESS_LIKE = re.compile(r"\S+@\S+")
 _CODE_LIKE = re.compile(r"(?<![0-9.])[0-9]{4,}(?![0-9]|\.[0-9])")
 
 
-# A sixth of what UUID(text) costs.
+# A sixth of the cost of UUID(text).
 _uuid: Callable[[str], UUID] = SchemaValidator(core_schema.uuid_schema()).validate_python
 
 
 def redact(text: str) -> str:
-    """Return an error's text without anything that looks like an address or a code."""
+    """Return an error's text without anything resembling an address or a code."""
     return _CODE_LIKE.sub("***", _ADDRESS_LIKE.sub("***", text))
 
 
@@ -49,9 +49,9 @@ class ErrorInfo:
     """Why the last attempt failed.
 
     Attributes:
-        error_class: the class that decides what happens, such as ``poison`` or ``transient``.
+        error_class: the class that decides the handling, such as ``poison`` or ``transient``.
         error_type: the error's type, such as ``RecordError``.
-        message: words for people; redacted, ASCII and cut to 512 bytes when it is encoded.
+        message: text for people; redacted, ASCII and cut to 512 bytes when encoded.
         smtp: reply code and enhanced code, such as ``451 4.7.1``.
     """
 
@@ -66,11 +66,11 @@ class MailHeaders(NamedTuple):
 
     Attributes:
         attempt: the attempt to be made, from 1.
-        not_before_ms: it isn't due earlier (epoch milliseconds).
+        not_before_ms: the earliest time of the attempt (epoch milliseconds).
         outcomes_from: the record may be a copy; from this offset on, the same partition of N.status
-            tells whether another one was handled.
+            shows whether another copy was handled.
         trace: the trace that the mail belongs to.
-        others: headers that aren't MailTopic's, kept as they are.
+        others: headers that aren't MailTopic's, kept unchanged.
     """
 
     mail_id: UUID | None = None
@@ -85,18 +85,18 @@ class MailHeaders(NamedTuple):
 
     @property
     def earlier_id(self) -> UUID | None:
-        """The id that the mail's earlier attempts went by; None for a record's first attempt.
+        """The id of the mail's earlier attempts; None for a record's first attempt.
 
-        An id without an origin is the producer's own, and says nothing about attempts.
+        An id without an origin is the producer's own, and implies no attempts.
         """
         return self.mail_id if self.origin is not None else None
 
     def __repr__(self) -> str:
-        # Foreign headers and an error's words are left out.
+        # Foreign headers and an error's text are left out.
         return f"MailHeaders({self.mail_id}, attempt={self.attempt})"
 
     def encode(self) -> list[tuple[str, bytes]]:
-        """Return the headers as they travel, foreign ones first."""
+        """Return the headers in their encoded form, foreign ones first."""
         texts: dict[str, object] = {
             _ID: self.mail_id,
             _ATTEMPT: self.attempt,
@@ -111,7 +111,7 @@ class MailHeaders(NamedTuple):
                 f"{_ORIGIN}topic": self.origin.topic,
                 f"{_ORIGIN}partition": self.origin.partition,
                 f"{_ORIGIN}offset": self.origin.offset,
-                # A record's own time may be any number; one that is no time is none.
+                # A record's own time may be any number; an invalid one is clamped.
                 f"{_ORIGIN}timestamp": min(max(self.origin.timestamp_ms, 0), MAX_TIME_MS),
             }
         if self.error:
@@ -126,17 +126,17 @@ class MailHeaders(NamedTuple):
 
 
 def decode_headers(headers: Sequence[tuple[str, bytes | None]]) -> MailHeaders:
-    """Return a record's headers; one that is given twice counts as given last.
+    """Return a record's headers; of duplicates, the last one counts.
 
     Raises:
-        HeaderError: and nothing else, whatever an ``mt-*`` header holds. A ``traceparent`` or
-            ``tracestate`` that isn't valid is left out, as W3C Trace Context §4.3 asks.
+        HeaderError: and nothing else, whatever an ``mt-*`` header holds. An invalid ``traceparent``
+            or ``tracestate`` is left out, as W3C Trace Context §4.3 requires.
     """
     return _decode_first(headers) or _decode_any(headers)
 
 
 def _decode_first(headers: Sequence[tuple[str, bytes | None]]) -> MailHeaders | None:
-    """Decode the headers of a mail that nobody has attempted or traces; None for any others."""
+    """Decode the headers of a mail without earlier attempts or a trace; None for any others."""
     if len(headers) == len(_FIRST):
         (name, mail_id), attempt = headers
         if name == _ID and attempt == _FIRST[1] and mail_id is not None and mail_id.isascii():
@@ -155,7 +155,8 @@ def _decode_any(headers: Sequence[tuple[str, bytes | None]]) -> MailHeaders:
         if name.startswith("mt-"):
             ours[name] = _from_ascii(name, value)
         elif name in tracing:
-            # What isn't ASCII makes the whole header invalid, and so does the sign in its place.
+            # Non-ASCII bytes make the whole header invalid, and so does their replacement
+            # character.
             tracing[name].append((value or b"").decode("ascii", "replace"))
         else:
             others.append((name, value if value is not None else b""))
@@ -175,7 +176,7 @@ def _decode_any(headers: Sequence[tuple[str, bytes | None]]) -> MailHeaders:
 
 def _to_ascii(value: object) -> bytes:
     text = str(value)
-    if text.isascii() and text.isprintable():  # as all but foreign errors' texts are
+    if text.isascii() and text.isprintable():  # like all texts except foreign errors'
         return text.encode("ascii")[:MAX_ERROR_MESSAGE_BYTES]
     printable = "".join(char if char.isprintable() else " " for char in text)
     return printable.encode("ascii", "backslashreplace")[:MAX_ERROR_MESSAGE_BYTES]
@@ -188,7 +189,7 @@ def _from_ascii(name: str, value: bytes | None) -> str:
 
 
 def _short(name: str) -> str:
-    # A header's name is foreign text as well.
+    # A header's name is untrusted, too.
     return name if name.isascii() and name.isprintable() and len(name) <= 32 else "mt-…"  # noqa: PLR2004
 
 
@@ -208,7 +209,7 @@ def _mail_id(texts: dict[str, str]) -> UUID | None:
     try:
         return _uuid(text)
     except ValidationError:
-        pass  # UUID takes a little more
+        pass  # UUID accepts a little more
     try:
         return UUID(text)
     except ValueError:
@@ -219,7 +220,7 @@ def _origin(texts: dict[str, str]) -> RecordOrigin | None:
     topic = texts.get(f"{_ORIGIN}topic")
     partition = _number(texts, f"{_ORIGIN}partition", 0, 2**31 - 1)
     offset = _number(texts, f"{_ORIGIN}offset", 0, _MAX_OFFSET)
-    # A record's time is its producer's, who may leave it out (-1) or count microseconds.
+    # A record's time is set by its producer, which may omit it (-1) or use microseconds.
     timestamp_ms = _number(texts, f"{_ORIGIN}timestamp", -1, _MAX_OFFSET)
     if topic is None and partition is None and offset is None and timestamp_ms is None:
         return None

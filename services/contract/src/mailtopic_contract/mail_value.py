@@ -1,4 +1,4 @@
-"""A new mail's value, written at once: the same bytes as by way of a model, at a fraction of it."""
+"""A new mail's value, encoded directly: the same bytes as through a model, much faster."""
 
 import json
 import re
@@ -41,7 +41,7 @@ def encode_mail(
         and 0 <= expires_at_ms <= MAX_TIME_MS
     )
     if keyring is None or not is_plain:
-        # Whatever is out of the ordinary, and all that can be wrong, is looked at there.
+        # All unusual and invalid input is handled there.
         return new_record(
             email=address.normalised,
             variables=variables,

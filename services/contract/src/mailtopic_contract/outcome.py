@@ -1,4 +1,4 @@
-"""What became of a mail: the events of N.status."""
+"""The outcomes of mails: the events of N.status."""
 
 from enum import StrEnum
 from functools import lru_cache
@@ -12,24 +12,24 @@ from mailtopic_contract.record import MAX_TIME_MS, MAX_VALUE_BYTES, TimeMs
 
 
 class Outcome(StrEnum):
-    """What became of a mail. Every one but DEFERRED is final."""
+    """The outcome of a mail. All except DEFERRED are final."""
 
     ACCEPTED = "accepted"
     """A relay answered 250 to the final dot."""
     DEFERRED = "deferred"
     """Another attempt will follow."""
     BOUNCED = "bounced"
-    """A relay refused it for good, because of the recipient or the content."""
+    """A relay refused it permanently, because of the recipient or the content."""
     EXPIRED = "expired"
-    """Its time was over before a relay took it; nothing was sent after that."""
+    """It expired before a relay accepted it; nothing was sent after that."""
     SUPERSEDED = "superseded"
     """A newer mail with the same purpose for the same address made it pointless."""
     SUPPRESSED = "suppressed"
     """The recipient is on the suppression list; nothing was sent."""
     UNKNOWN = "unknown"
-    """The final dot was sent, the reply was lost, and the MailTopic says Hold."""
+    """The final dot was sent, the reply was lost, and the MailTopic's setting is Hold."""
     DEAD = "dead"
-    """It is in the DLQ: nobody could make a mail of it."""
+    """It is in the DLQ: no mail could be made of it."""
 
     @property
     def final(self) -> bool:
@@ -41,15 +41,15 @@ class StatusEvent(BaseModel):
     """One outcome of one mail, keyed in N.status by the mail's id.
 
     Attributes:
-        attempt: which attempt had this outcome, from 1.
-        relay: the name of the relay that answered, if one did.
+        attempt: the attempt with this outcome, from 1.
+        relay: the name of the relay that replied, if one did.
         reply_class: the class of its reply.
         smtp: its reply code and enhanced code, such as ``250 2.0.0``; never its text.
-        replayed: a person put the mail back on its topic after this attempt had ended it.
-        taken_back: of a deferred mail, the bounce that this attempt had been recorded as wasn't the
-            recipient's fault; it doesn't count any more.
-        tier: of a deferred mail, the retry tier that holds it.
-        not_before: of a deferred mail, when its next attempt is due, epoch milliseconds.
+        replayed: the mail was replayed to its topic by hand after this attempt had ended it.
+        taken_back: for a deferred mail, this attempt was recorded as a bounce that wasn't the
+            recipient's fault; the bounce doesn't count any more.
+        tier: for a deferred mail, the retry tier that holds it.
+        not_before: for a deferred mail, when its next attempt is due, epoch milliseconds.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True, strict=True)
@@ -90,13 +90,13 @@ def encode_outcome(
     reply_class: str | None = None,
     smtp: str | None = None,
 ) -> tuple[bytes, bytes]:
-    """Return key and value of a StatusEvent, without making one: a sender writes one a mail.
+    """Return key and value of a StatusEvent without creating one: a sender writes one per mail.
 
     Raises:
         ValidationError: as StatusEvent does.
     """
     if not 0 <= at_ms <= MAX_TIME_MS or attempt < 1:
-        # It raises, in its own words.
+        # It raises its own error.
         StatusEvent(id=mail_id, outcome=outcome, at=at_ms, attempt=attempt, purpose=purpose)
     text = str(mail_id)
     rest = _encoded_rest(outcome, purpose, relay, reply_class, smtp)
@@ -108,7 +108,7 @@ def encode_outcome(
 def _encoded_rest(
     outcome: Outcome, purpose: str, relay: str | None, reply_class: str | None, smtp: str | None
 ) -> tuple[str, str]:
-    """Return what many events have in common: the outcome, and all after the attempt."""
+    """Return the parts that many events share: the outcome, and all after the attempt."""
     event = StatusEvent(
         id=UUID(int=0),
         outcome=outcome,
@@ -124,7 +124,7 @@ def _encoded_rest(
 
 
 def decode_status(value: bytes | None) -> StatusEvent:
-    """Return the event that a record of N.status holds.
+    """Return the event in a record of N.status.
 
     Raises:
         RecordError: and nothing else, whatever the bytes are.

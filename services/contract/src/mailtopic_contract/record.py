@@ -1,4 +1,4 @@
-"""The record's value: a mail as it travels from a service to a sender."""
+"""The record's value: a mail on its way from a service to a sender."""
 
 import json
 import math
@@ -15,20 +15,20 @@ from mailtopic_contract.errors import BadAddress, RecordError, SealingError
 from mailtopic_contract.sealing import KeyRing, Sealed
 
 MAX_VALUE_BYTES = 262_144
-"""A longer value is refused unread: no transactional mail needs it."""
+"""A longer value is rejected unread: no transactional mail needs it."""
 
 MAX_TIME_MS = 253_402_300_799_999
-"""The last millisecond of the year 9999: what every language's date type still holds."""
+"""The last millisecond of the year 9999, which every language's date type can represent."""
 
 LEGACY_NAMESPACE = UUID("0f6a3d0e-6f0b-5d3c-9c55-3f3f8b1f5a10")
-"""Namespace of the ids that records without one get from where and when they were first stored."""
+"""Namespace of the ids derived for records without one from their first place and time."""
 
 _SECONDS = range(10**9, 10**11)
-"""Record times in seconds (2001 to 5138); as milliseconds they would lie before 1974."""
+"""Record times in seconds (2001 to 5138); as milliseconds they would be before 1974."""
 
 UNSPECIFIED_PURPOSE = "unspecified"
-"""The purpose of a mail whose record doesn't say what it is for: nothing may supersede it, because
-a newer code for the same address can be for something else."""
+"""The purpose of a mail whose record has none: nothing may supersede it, because a newer code for
+the same address can have another purpose."""
 
 TimeMs = Annotated[int, Field(ge=0, le=MAX_TIME_MS)]
 NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,63}$"
@@ -44,7 +44,7 @@ def _reject_surrogates(text: str) -> str:
 
 
 def _is_unicode(text: str) -> bool:
-    # Python's texts can hold lone surrogates; no mail and no record can be written from them.
+    # Python strings can hold lone surrogates, which can't be encoded in mails or records.
     return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
 
 
@@ -63,14 +63,14 @@ class RecordOrigin(NamedTuple):
     def derived_id(self) -> UUID:
         """The id of a mail whose record has none: by place and record time.
 
-        The place alone comes again when a topic is deleted and made again. The record's content is
-        left out: a code of six digits could be found out from its hash.
+        The place alone repeats when a topic is deleted and created again. The record's content is
+        left out: a six-digit code could be recovered from its hash.
         """
         return uuid5(LEGACY_NAMESPACE, f"{self._place}/{self.timestamp_ms}")
 
     @property
     def former_id(self) -> UUID:
-        """The id that versions up to 0.1 derived, from the place alone."""
+        """The id that versions up to 0.1 derived from the place alone."""
         return uuid5(LEGACY_NAMESPACE, self._place)
 
     @property
@@ -79,7 +79,7 @@ class RecordOrigin(NamedTuple):
 
 
 def is_in_seconds(time_ms: int) -> bool:
-    """Whether a time that should be in milliseconds can only be meant in seconds."""
+    """Whether a time that should be in milliseconds must be in seconds."""
     return time_ms in _SECONDS
 
 
@@ -90,14 +90,14 @@ def to_ms(time_ms: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class LegacyDefaults:
-    """What the original payload ``{"email", "code"}`` doesn't say."""
+    """Defaults for what the original payload ``{"email", "code"}`` lacks."""
 
     locale: str
     max_age_ms: int
 
 
 class MailRecord(BaseModel):
-    """A mail, version 1. Unknown fields are kept and travel on.
+    """A mail, version 1. Unknown fields are kept and passed on.
 
     Exactly one of ``variables`` and ``sealed`` is set. Times are epoch milliseconds. Neither repr
     nor any error shows the address or the variables.
@@ -176,10 +176,10 @@ def new_record(
 
 
 def open_variables(record: MailRecord, keyring: KeyRing | None) -> Mapping[str, str]:
-    """Return a mail's variables, opened when they are sealed.
+    """Return a mail's variables, unsealed if they are sealed.
 
     Raises:
-        SealingError: they are sealed, and there is no key or not the right one.
+        SealingError: they are sealed, and the right key is missing.
     """
     if record.sealed is None:
         return record.variables or {}
@@ -195,16 +195,16 @@ def decode_record(
     legacy: LegacyDefaults,
     known_id: UUID | None = None,
 ) -> MailRecord:
-    """Return the mail that a record's value holds: version 1, or the original payload.
+    """Return the mail in a record's value: version 1, or the original payload.
 
-    The original payload is ``{"email", "code"}``: its id derives from where and when it was first
-    stored, so that every reading of the same record gives the same mail.
+    The original payload is ``{"email", "code"}``: its id derives from its first place and time, so
+    that every reading of the same record gives the same mail.
 
     Args:
-        value: the record's value; a byte order mark before its JSON is passed over.
+        value: the record's value; a byte order mark before its JSON is ignored.
         origin: where and when the record was first stored.
-        legacy: what the original payload doesn't say.
-        known_id: the id that an earlier attempt of the original payload went by.
+        legacy: defaults for what the original payload lacks.
+        known_id: the id of an earlier attempt of the original payload.
 
     Raises:
         RecordError: and nothing else, whatever the bytes are.
@@ -214,17 +214,17 @@ def decode_record(
     if len(value) > MAX_VALUE_BYTES:
         raise RecordError("too-large", f"the value has more than {MAX_VALUE_BYTES} bytes")
     record = _decode_ours(value) or _decode_any(value, origin, legacy, known_id)
-    # Parsed here, so that a bad one is found where records are refused; put where cached_property
-    # looks for it, without its lock.
+    # Parsed here, so that a bad one is found where records are rejected; stored where
+    # cached_property looks for it, without its lock.
     record.__dict__["address"] = parse_address(record.email)
     return record
 
 
 def _decode_ours(value: bytes) -> MailRecord | None:
-    """Decode what `MailRecord.encode` writes, in half the time; None for anything else.
+    """Decode the output of `MailRecord.encode` in half the time; None for anything else.
 
-    pydantic's own parser takes more than `_decode_any` does: NaN, a value out of range that a
-    second one of the same name replaces, ``"v": true``. None of that is written again as it came.
+    pydantic's own parser accepts more than `_decode_any` does: NaN, a value out of range that a
+    second one of the same name replaces, ``"v": true``. None of that is encoded again unchanged.
     """
     try:
         record = _validate_json(value)
@@ -279,7 +279,7 @@ def _from_original_payload(
 ) -> dict[str, object]:
     rest = dict(data)
     code, email = rest.pop("code"), rest.pop("email", None)
-    # The original consumer put numbers into its text as they came.
+    # The original consumer put numbers into its text unchanged.
     if isinstance(code, bool) or not isinstance(code, str | int):
         raise RecordError("bad-field", "code: must be a text or a whole number")
     if email is None:
@@ -287,7 +287,7 @@ def _from_original_payload(
     if not str(code).strip():
         raise RecordError("bad-field", "code: is empty")
     accepted_at = max(to_ms(origin.timestamp_ms), 0)
-    # What is left over is kept, but can't speak for the fields of version 1.
+    # Other fields are kept, but can't override the fields of version 1.
     return rest | {
         "v": 1,
         "email": email,
@@ -302,7 +302,7 @@ def _from_original_payload(
 
 def _raise_bad_field(error: ValidationError) -> NoReturn:
     first = error.errors(include_input=False, include_context=False, include_url=False)[0]
-    # Field names of the contract only: an unknown key is the sender's own text.
+    # Only field names of the contract: an unknown key is the producer's own text.
     known = [str(part) for part in first["loc"] if part in MailRecord.model_fields]
     where = known[0] if known else "record"
     raise RecordError("bad-field", f"{where}: {first['msg']}") from None

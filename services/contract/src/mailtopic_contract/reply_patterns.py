@@ -1,30 +1,30 @@
-"""Regular expressions for relays' replies, of a small kind: none can run for long. Pure.
+"""Regular expressions for relays' replies, restricted so that none can run for long. Pure.
 
-Their repetitions are bounded together, because the text that they are searched for in comes from
-outside. Senders use them; the operator checks those of a MailTopic.
+Their repetitions are bounded in total, because the text they are applied to comes from outside.
+Senders use them; the operator checks those of a MailTopic.
 """
 
 import re
 
 MAX_PATTERN = 200
-"""Characters of a pattern."""
+"""Maximum characters of a pattern."""
 MAX_STEPS = 10_000
-"""Product of a pattern's repetitions."""
+"""Maximum product of a pattern's repetitions."""
 MAX_RULE_TEXT = 1000
-"""Characters of a reply that rules look at."""
+"""Characters of a reply that rules examine."""
 
 _COUNT = re.compile(r"\{(\d{1,4})(,(\d{0,4}))?\}")
 
 
 class PatternError(ValueError):
-    """Why a pattern can't be used; reads on after its name, and never quotes it."""
+    """A pattern can't be used; the text continues after the pattern's name, and never quotes it."""
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Return a pattern that is searched for in any case of letters.
+    """Return a case-insensitive pattern.
 
     Raises:
-        PatternError: it is no regular expression, matches anything, or could run for long.
+        PatternError: it isn't a regular expression, matches anything, or could run for long.
     """
     if len(pattern) > MAX_PATTERN:
         raise PatternError(f"has more than {MAX_PATTERN} characters")
@@ -40,7 +40,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
 
 
 def _steps(pattern: str) -> int:
-    """How many ways a pattern may have to try from one place; far too many for a repeated group."""
+    """How many ways a pattern may try from one position; far too many for a repeated group."""
     steps, place, after_group = 1, 0, False
     while place < len(pattern):
         char = pattern[place]
@@ -55,7 +55,7 @@ def _steps(pattern: str) -> int:
 
 
 def _repetition(pattern: str, place: int) -> tuple[int, int]:
-    """Size and most repetitions of a quantifier that stands here; (0, 0) if none does."""
+    """Return the length and maximum of a quantifier at this position; (0, 0) if there is none."""
     char = pattern[place]
     if char == "?":
         is_group_syntax = place > 0 and pattern[place - 1] == "("

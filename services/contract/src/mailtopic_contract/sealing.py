@@ -2,7 +2,7 @@
 
 AES-256-GCM (NIST SP 800-38D) with a random 96-bit nonce; the mail's id is the associated data, so
 sealed variables can't be moved to another mail. Keys have ids, so they can be rotated: give every
-reader the new key first, then make it active at the writers.
+reader the new key first, then make it active for the writers.
 """
 
 import base64
@@ -36,7 +36,7 @@ _BLOCK_BYTES = 64  # of SHA-256, which no key here is longer than
 
 
 class Sealed(BaseModel):
-    """Sealed variables as they travel: key id, nonce and ciphertext (both base64)."""
+    """Sealed variables in a record: key id, nonce and ciphertext (both base64)."""
 
     model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True, strict=True)
 
@@ -46,9 +46,9 @@ class Sealed(BaseModel):
 
 
 class KeyRing:
-    """Sealing keys by id, one of them active: it seals, all of them open.
+    """Sealing keys by id, one of them active: it seals, all of them unseal.
 
-    Its repr names key ids only, never a key.
+    Its repr shows only key ids, never a key.
     """
 
     def __init__(self, *, active: str, keys: Mapping[str, bytes]) -> None:
@@ -61,7 +61,7 @@ class KeyRing:
         self.active = active
         self._keys = dict(keys)
         self._ciphers = {kid: AESGCM(key) for kid, key in keys.items()}
-        # Derived, so that one key does one thing (NIST SP 800-57 Part 1 §5.2).
+        # Derived, so that each key has one use (NIST SP 800-57 Part 1 §5.2).
         self._taggers = {
             kid: _Tagger(hmac.digest(key, _TAG, "sha256")) for kid, key in keys.items()
         }
@@ -118,7 +118,7 @@ class KeyRing:
         return Sealed(kid=kid, n=nonce, ct=ciphertext)
 
     def seal_texts(self, mail_id: UUID, variables: Mapping[str, str]) -> tuple[str, str, str]:
-        """Do the same, and return key id, nonce and ciphertext without making a model of them."""
+        """Do the same, but return key id, nonce and ciphertext without creating a model."""
         nonce = secrets.token_bytes(NONCE_BYTES)
         plain = _to_json(dict(variables)).encode()
         sealed = self._ciphers[self.active].encrypt(nonce, plain, _associated_data(mail_id))
@@ -140,7 +140,7 @@ class KeyRing:
             plain = cipher.decrypt(nonce, ciphertext, _associated_data(mail_id))
             variables = _quick_json(plain)
             if not _are_texts(variables):
-                # Python's own parser says what it is, in more time: it knows lone surrogates.
+                # Python's own parser decides, more slowly: it supports lone surrogates.
                 variables = json.loads(plain)
         except (binascii.Error, ValueError, InvalidTag, RecursionError):
             raise SealingError("the sealed variables can't be opened") from None
@@ -149,15 +149,15 @@ class KeyRing:
         return variables
 
     def recipient_tag(self, address: Address) -> str:
-        """Return what stands for a recipient in logs: 12 hex digits under the active key.
+        """Return a recipient's tag for logs: 12 hex digits under the active key.
 
-        A plain hash of an address can be guessed by hashing addresses; this one only by who holds
-        the keys. Two recipients in 2^48 share a tag, so it finds mails and proves nothing.
+        A plain hash of an address can be guessed by hashing addresses; this one only with the keys.
+        Two recipients in 2^48 share a tag, so it finds mails and proves nothing.
         """
         return self._taggers[self.active].tag(address)
 
     def recipient_tags(self, address: Address) -> frozenset[str]:
-        """Return an address's tags under all keys, for who looks for it after a rotation."""
+        """Return an address's tags under all keys, to search for it after a rotation."""
         return frozenset(tagger.tag(address) for tagger in self._taggers.values())
 
     def __repr__(self) -> str:
@@ -186,7 +186,7 @@ def _associated_data(mail_id: UUID) -> bytes:
 class _Tagger:
     """HMAC-SHA-256 (RFC 2104) under one key.
 
-    The key's own two blocks are hashed once and not for each mail, which halves its cost.
+    The key's own two blocks are hashed once instead of for each mail, which halves the cost.
     """
 
     __slots__ = ("_inner", "_outer")

@@ -1,4 +1,4 @@
-"""What stands in logs for things that logs may not name."""
+"""Tags that replace sensitive ids in logs."""
 
 import hashlib
 
@@ -6,9 +6,9 @@ _DIGITS = 12
 
 
 def signup_tag(challenge_id: str) -> str:
-    """Return what stands for a signup in logs: 12 hex digits of its id's SHA-256.
+    """Return a signup's tag for logs: 12 hex digits of its id's SHA-256.
 
-    Who knows a signup's id may ask for another mail, so the id itself isn't logged. It has 128
-    random bits: nobody finds it from the tag.
+    A signup's id allows requesting another mail, so the id itself isn't logged. It has 128 random
+    bits, so it can't be found from the tag.
     """
     return hashlib.sha256(challenge_id.encode()).hexdigest()[:_DIGITS]

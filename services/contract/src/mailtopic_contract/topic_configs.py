@@ -1,23 +1,23 @@
-"""How a MailTopic's topics are configured, whoever creates them: a sender or the operator."""
+"""The configuration of a MailTopic's topics, whether a sender or the operator creates them."""
 
 from mailtopic_contract.topics import TopicNames
 
 MAX_RECORD_BYTES = 4 * 1024 * 1024
-"""max.message.bytes of a main topic that is created: garbage must arrive to be refused."""
+"""max.message.bytes of a created main topic: garbage must arrive to be refused."""
 
 HEADER_ROOM_BYTES = 64 * 1024
-"""What a record may grow by on its way to the DLQ."""
+"""How much a record may grow on its way to the DLQ."""
 
 MAX_MESSAGE_BYTES = "max.message.bytes"
 CLEANUP_POLICY = "cleanup.policy"
 STATUS_POLICY = "compact,delete"
-"""The last event of each mail stays as long as any; none stays for ever."""
+"""Each mail's last event is kept for the whole retention time; none is kept for ever."""
 
 
 def topic_config(
     names: TopicNames, name: str, *, max_record_bytes: int = MAX_RECORD_BYTES
 ) -> dict[str, str]:
-    """Return what a topic needs to be configured with; the rest is the brokers' default.
+    """Return a topic's required configuration; the rest is left to the brokers' defaults.
 
     Args:
         names: the topics of the MailTopic.

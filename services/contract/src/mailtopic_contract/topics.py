@@ -16,14 +16,14 @@ _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000}
 
 @dataclass(frozen=True, slots=True)
 class RetryTier:
-    """A retry topic's fixed delay: its name as it stands in the topic's name, and milliseconds."""
+    """A retry topic's fixed delay: its name within the topic's name, and milliseconds."""
 
     name: str
     delay_ms: int
 
 
 def parse_tier(text: str) -> RetryTier:
-    """Return the tier that a text such as ``10s``, ``5m`` or ``2h`` names.
+    """Return the tier for a text such as ``10s``, ``5m`` or ``2h``.
 
     Raises:
         ContractError: the text is not a whole positive number followed by s, m or h.
@@ -42,15 +42,15 @@ class TopicNames:
     """All topics of the MailTopic whose main topic is ``main``.
 
     Raises:
-        ContractError: the name is no topic name, is too long for the names derived from it, or the
-            tiers don't grow.
+        ContractError: the name isn't a valid topic name, is too long for the names derived from it,
+            or the tiers don't increase.
     """
 
     main: str
     tiers: Sequence[RetryTier] = DEFAULT_TIERS
 
     def __post_init__(self) -> None:
-        """Refuse names that Kafka would refuse later, one topic at a time."""
+        """Reject names that Kafka would reject later, one topic at a time."""
         if not _TOPIC.fullmatch(self.main) or self.main in {".", ".."}:
             raise ContractError("a topic's name consists of letters, digits, dots, _ and -")
         if max(map(len, self.all)) > MAX_TOPIC_NAME_LENGTH:
@@ -61,7 +61,7 @@ class TopicNames:
 
     @property
     def dlq(self) -> str:
-        """Records that no attempt can deliver, byte for byte as they came."""
+        """Records that no attempt can deliver, byte for byte unchanged."""
         return f"{self.main}.dlq"
 
     @property

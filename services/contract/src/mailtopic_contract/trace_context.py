@@ -1,7 +1,7 @@
-"""W3C Trace Context as it travels with a mail, and as strangers write it.
+"""W3C Trace Context of mails, parsed from untrusted headers.
 
-Whoever may publish a record or send a request may put anything into these headers. What passes here
-is short ASCII of the recommendation's grammar; everything else is as if it had not been there.
+Any producer of a record or sender of a request may put anything into these headers. Only short
+ASCII by the recommendation's grammar is accepted; everything else is treated as absent.
 """
 
 import re
@@ -13,10 +13,10 @@ TRACESTATE = "tracestate"
 
 _TRACEPARENT_CHARS = 55
 _LONGEST_TRACEPARENT_CHARS = 256
-"""A later version may append fields (§3.2.4); nobody has any so far."""
+"""A later version may append fields (§3.2.4); none has so far."""
 
 MAX_TRACESTATE_CHARS = 512
-"""What everybody should forward at least (§3.3.1.5); a longer one is left out."""
+"""The length that should be forwarded at least (§3.3.1.5); a longer one is left out."""
 
 _MAX_TRACESTATE_MEMBERS = 32
 _VERSIONED = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
@@ -26,11 +26,11 @@ _MEMBER = re.compile(rf"[ \t]*(?:{_NAME}={_VALUE}[ \t]*)?")
 
 
 class TraceContext(NamedTuple):
-    """To which trace something belongs.
+    """The trace that something belongs to.
 
     Attributes:
         traceparent: version 00, valid: ``00-<trace id>-<span id>-<flags>``.
-        tracestate: what tracing systems have to say about it, valid; None if nothing.
+        tracestate: tracing systems' own data about it, valid; None if there is none.
     """
 
     traceparent: str
@@ -40,7 +40,7 @@ class TraceContext(NamedTuple):
 def read_trace_context(
     traceparents: Sequence[str], tracestates: Sequence[str] = ()
 ) -> TraceContext | None:
-    """Return what the values of the two headers say; None if it isn't valid.
+    """Return the context from the two headers' values; None if it isn't valid.
 
     A second traceparent makes it invalid (§4.3); several tracestates are one list (§3.3.1).
     """
@@ -67,7 +67,7 @@ def valid_traceparent(text: str) -> str | None:
 
 
 def valid_tracestate(text: str) -> str | None:
-    """Return a tracestate as it came, or None if it is empty, too long or not valid (§3.3)."""
+    """Return a tracestate unchanged, or None if it is empty, too long or not valid (§3.3)."""
     if not text or len(text) > MAX_TRACESTATE_CHARS or not text.isascii():
         return None
     members = text.split(",")

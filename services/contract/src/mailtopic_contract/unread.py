@@ -1,6 +1,6 @@
-"""Headers of a dead letter that holds something else than its record's key, value and headers.
+"""Headers of a dead letter that differs from its record's key, value and headers.
 
-They are beside ``mt-origin-*``, in ASCII as all headers of ours.
+They accompany ``mt-origin-*``, in ASCII like all our headers.
 """
 
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ UNREAD_NAME = "mt-unread-name"
 
 
 class Unread(NamedTuple):
-    r"""What a dead letter can't show as it was, and what there is instead.
+    r"""The parts of a record that a dead letter can't hold unchanged, and their replacement.
 
     Attributes:
-        form: what the letter's value is: ``batch`` and ``record`` are bytes as Kafka stores them
-            (a record batch; a record after its length), ``none`` nothing at all, because it was
-            too large, ``value`` the record's own value.
-        first_offset: the first offset that the letter stands for.
+        form: the form of the letter's value: ``batch`` and ``record`` are bytes as Kafka stores
+            them (a record batch; a record after its length), ``none`` is empty, because it was too
+            large, ``value`` is the record's own value.
+        first_offset: the first offset that the letter represents.
         last_offset: the last one.
-        stored_bytes: size of what the digest is of; None without one.
-        digest: SHA-256 in hex of the stored bytes; for ``none`` of the record's value.
+        stored_bytes: size of the digest's input; None without a digest.
+        digest: SHA-256 in hex of the stored bytes; for ``none``, of the record's value.
         raw_names: the header names that aren't UTF-8, in the order of the letter's headers, which
             show them with ``\xNN`` for each byte that isn't.
     """

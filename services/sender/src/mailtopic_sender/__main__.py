@@ -23,7 +23,7 @@ def main() -> NoReturn:
         _check(given)
     settings = load_settings(SenderSettings, PROGRAM)
     configure_logging(settings.log)
-    # TLS and sockets are most of a mail's price, and cost half as much in this loop.
+    # TLS and sockets are most of a mail's cost, and take half as long in this loop.
     run_program(PROGRAM, lambda: run_sender(settings), loop_factory=uvloop.new_event_loop)
 
 

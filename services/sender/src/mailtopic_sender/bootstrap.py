@@ -56,7 +56,7 @@ from mailtopic_sender.settings import DkimSettings, MailSettings, SenderSettings
 T = TypeVar("T")
 
 _ROLES = ("", ".retry")
-"""What the two consumers of a sender append to the group's name."""
+"""The suffixes of the group's name for a sender's two consumers."""
 
 _BATCH_ROOM_BYTES = 4096
 """What Kafka's framing adds to the largest record."""
@@ -66,7 +66,7 @@ class Sender:
     """One sender process.
 
     Args:
-        settings: checked already, but for files: those are read here.
+        settings: already checked, except files, which are read here.
 
     Raises:
         SettingError: a file that a setting names can't be used.
@@ -82,7 +82,7 @@ class Sender:
         self._mailer: Mailer = mailer
         accounts = {relay.name: relay.account for relay in relays}
         self._paces = {
-            # Partitions of the main topic carry all of it: a limit can't be summed up twice.
+            # Only partitions of the main topic carry limits: a limit must not be summed up twice.
             "main": PaceCarrier(mailer, accounts, self._clock),
             "retry": PaceCarrier(mailer, {}, self._clock),
         }
@@ -154,7 +154,7 @@ class Sender:
         broker = KafkaClient(
             settings.kafka,
             client_id="mailtopic-sender",
-            # An outcome is published once, however long the broker is away.
+            # An outcome is published once, however long the broker is down.
             publish_timeout_s=None,
             max_request_bytes=facts.max_record_bytes + HEADER_ROOM_BYTES + _BATCH_ROOM_BYTES,
         )
@@ -247,7 +247,7 @@ class Sender:
         )
 
     def _source(self, topics: Sequence[str], role: str, max_record_bytes: int) -> MeteredSource:
-        """Make a consumer of a group of its own; role tells the two of a process apart."""
+        """Create a consumer with its own group; role distinguishes the two of a process."""
         instance_id = self._settings.consumer.instance_id
         return KafkaSource(
             self._kwargs,
@@ -262,11 +262,11 @@ class Sender:
         )
 
     def _workload(self) -> Workload:
-        """What the watchdog judges by; called from its thread and from the probes'."""
+        """The watchdog's input; called from its thread and from the probes'."""
         relays = self._relays()
         steps = sum(pump.steps for pump in self._pumps)
         replies = sum(sum(relay.replies.values()) for relay in relays)
-        # What waits behind too many dead or refused mails waits for an operator.
+        # Mails behind too many dead or refused ones wait for an operator.
         is_flooded = any(
             gate is not None and gate.waiting for gate in (self._flood, self._refusals)
         )
@@ -282,9 +282,9 @@ class Sender:
         )
 
     def _problem(self) -> str | None:
-        """Why this sender isn't ready, in words. A relay that is away is no reason.
+        """Why this sender isn't ready, as text. An unreachable relay is no reason.
 
-        A token that can't be had is: a new sender that can't get one must not replace an old one.
+        A missing token is: a new sender that can't get one must not replace an old one.
         """
         if self._monitor.problem:
             return self._monitor.problem
@@ -309,7 +309,7 @@ def _keyring(keys_file: Path | None) -> KeyRing | None:
 
 
 def open_composer(settings: MailSettings) -> MessageComposer:
-    """Return what renders and signs mails, its templates and keys read.
+    """Return the composer that renders and signs mails, with its templates and keys read.
 
     Raises:
         SettingError: a file that a setting names can't be used.
@@ -336,7 +336,7 @@ def _signer(dkim: DkimSettings, from_domain: str) -> DkimSigner | None:
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """Return what the work returns; None if the process is to stop before that."""
+    """Return the work's result; None if the process is to stop before that."""
     working = asyncio.create_task(work)
     stopping = asyncio.create_task(stop.wait())
     try:
@@ -363,7 +363,7 @@ async def run_sender(settings: SenderSettings) -> int:
 
 
 def _spare_collections() -> None:
-    """Look for garbage in cycles less often: a mail leaves none, and each look costs it dearly."""
+    """Run the cycle collector less often: mails leave no cycles, and each run delays them."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)

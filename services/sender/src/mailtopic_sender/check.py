@@ -1,7 +1,7 @@
 """`mailtopic-sender check`: opens a session to each relay as a sender does, and prints each step.
 
-No mail is sent unless a recipient is named, and Kafka isn't needed. What a relay says is shown
-without addresses, long numbers and the login's own secrets.
+No mail is sent unless a recipient is given, and Kafka isn't needed. Replies are shown without
+addresses, long numbers and the login's secrets.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ _MEGABYTE = 1_000_000
 _MOST_NAMES = 5
 _TEST_PURPOSE, _TEST_CODE = "signup", "000000"
 _LEAST_USER = 4
-"""Characters of a user's name that is worth hiding: a token can be one."""
+"""Length from which a username is hidden: it can be a token."""
 
 _LONG_TOKEN = re.compile(r"[A-Za-z0-9+/=_-]{32,}")
 """A relay may quote a command, with a login or token in Base64."""
@@ -64,13 +64,13 @@ _LONG_TOKEN = re.compile(r"[A-Za-z0-9+/=_-]{32,}")
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
-    """What the command line says.
+    """The command line's options.
 
     Attributes:
-        as_json: write one JSON object a line, and a last one with what was checked.
-        send_to: send one mail there, by the first relay that can be used.
+        as_json: write one JSON object per line, and a last one with what was checked.
+        send_to: send one mail to this address, through the first usable relay.
         only: the name of the only relay to check; None for all.
-        timeout_s: at most so long for each relay, seconds.
+        timeout_s: maximum time for each relay, seconds.
     """
 
     as_json: bool = False
@@ -80,7 +80,7 @@ class CheckOptions:
 
 
 async def run_check(settings: MailSettings, options: CheckOptions) -> int:
-    """Check the relays and write what was found; returns the exit code: 0, or 1 for a failure.
+    """Check the relays and write the findings; returns the exit code: 0, or 1 for a failure.
 
     Raises:
         SettingError: a setting can't be used; nothing was tried.
@@ -101,7 +101,7 @@ async def run_check(settings: MailSettings, options: CheckOptions) -> int:
 
 
 class _Report:
-    """Writes findings as they come."""
+    """Writes findings as they arrive."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
@@ -124,7 +124,7 @@ class _Report:
 
 
 class _OneMail:
-    """A `MessageSource` of one mail, and what became of it."""
+    """A `MessageSource` of one mail, and its result."""
 
     def __init__(self, message: Message) -> None:
         self._message: Message | None = message
@@ -284,7 +284,7 @@ class _RelayCheck:
         return f"{name} of {self._relay.name} in MAILTOPIC_RELAYS"
 
     def _safe(self, text: str) -> str:
-        """What a relay says, fit to be shown: it may quote what it was sent."""
+        """Make a relay's text safe to show: it may quote what was sent."""
         for secret in _secrets(self._relay):
             text = re.sub(re.escape(secret), "…", text, flags=re.IGNORECASE)
         return redact(_LONG_TOKEN.sub("…", " ".join(text.split())))
@@ -294,7 +294,7 @@ class _RelayCheck:
 
 
 def _step_of(answer: Answer, reached: str) -> str:
-    """The step that failed: a phase is coarser, and the first one is three steps."""
+    """Return the step that failed: phases are coarser, and the first one has three steps."""
     phase_steps = {"ehlo": "ehlo", "tls": "tls", "auth": "login"}
     return phase_steps.get(answer.phase, reached)
 
@@ -340,7 +340,7 @@ def _summary(
 
 
 def _secrets(relay: RelaySettings) -> Iterator[str]:
-    """What a relay was sent to log in, in clear and as AUTH encodes it; the longest first."""
+    """The credentials sent to a relay, in clear and as encoded for AUTH; the longest first."""
     user, password = relay.username or "", relay.password
     if not password:
         return
@@ -352,7 +352,7 @@ def _secrets(relay: RelaySettings) -> Iterator[str]:
 
 
 def _keywords(extensions: Mapping[str, str]) -> str:
-    """What the relay offers; of the parameters, those of AUTH. The size has a step of its own."""
+    """The relay's extensions, with parameters only for AUTH. The size has a step of its own."""
     return ", ".join(
         f"{name.upper()} {parameters.upper()}" if name == "auth" else name.upper()
         for name, parameters in sorted(extensions.items())
@@ -370,6 +370,6 @@ def _date(text: str) -> str:
 
 
 def _say(text: str) -> None:
-    # At once: so that it can be seen where a slow step hangs.
+    # Flush at once, to show where a slow step hangs.
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""What to do about a step of a relay's check that failed: one line each."""
+"""Advice for failed steps of a relay's check: one line each."""
 
 from collections.abc import Callable
 
@@ -10,11 +10,11 @@ from mailtopic_sender.domain.replies import ReplyClass
 _TLS_PORT = 465
 
 SettingName = Callable[[str], str]
-"""The name of one of a relay's settings, such as host, as the user writes it."""
+"""Returns the user's name for one of a relay's settings, such as host."""
 
 
 def advice_for(step: str, answer: Answer, relay: RelaySettings, setting: SettingName) -> str:
-    """Return what to do; steps are those that `mailtopic_sender.check` reports."""
+    """Return the advice; steps are those that `mailtopic_sender.check` reports."""
     return _ABOUT[step](answer, relay, setting) if step in _ABOUT else _LOOK_AT_WORDS
 
 

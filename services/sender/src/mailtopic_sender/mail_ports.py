@@ -12,19 +12,19 @@ from mailtopic_sender.domain.replies import ReplyClass
 
 @dataclass(frozen=True, slots=True)
 class OutgoingMail:
-    """One mail to one recipient, decoded and opened, ready to be rendered and sent.
+    """One mail to one recipient, decoded and unsealed, ready to be rendered and sent.
 
-    Everything in the message derives from these fields, so the same mail sent again is the same
+    Everything in the message derives from these fields, so the same mail sent again has the same
     bytes. The repr shows neither the recipient nor the variables: they hold codes.
 
     Attributes:
         mail_id: the mail's identity; its Message-ID derives from it.
         recipient: the only recipient.
-        purpose: which template, e.g. ``signup``.
-        locale: the language wanted, e.g. ``ru`` or ``ru-RU``.
-        variables: what the template's placeholders stand for.
+        purpose: selects the template, e.g. ``signup``.
+        locale: the requested language, e.g. ``ru`` or ``ru-RU``.
+        variables: the values of the template's placeholders.
         accepted_at_ms: when the mail was accepted, epoch milliseconds; becomes ``Date``.
-        expires_at_ms: after this, epoch milliseconds, the mail is worthless.
+        expires_at_ms: when the mail becomes worthless, epoch milliseconds.
     """
 
     mail_id: UUID
@@ -37,21 +37,21 @@ class OutgoingMail:
 
 
 class DeliveryResult(NamedTuple):
-    """What became of one attempt.
+    """The result of one attempt.
 
     Attributes:
-        reply_class: what the engine decides by.
-        relay: the name of the relay that was tried last.
+        reply_class: the basis of the engine's decisions.
+        relay: the name of the last relay that was tried.
         phase: how far the attempt came: ``connect``, ``ehlo``, ``tls``, ``auth``, ``mail``,
             ``rcpt``, ``data``, ``body`` (the final dot's reply), ``local`` (decided without
             traffic).
         smtp: basic and enhanced code, e.g. ``451 4.7.1``; None if there was no reply.
-        retry_after_s: the pause that the reply asked for, seconds; None if it named none.
-        connect_s: time spent waiting for a connection, seconds; waiting for the relay's rate
-            limit isn't in it.
+        retry_after_s: the pause that the reply asked for, seconds; None if none.
+        connect_s: time spent waiting for a connection, seconds, without waiting for the relay's
+            rate limit.
         transmit_s: time from MAIL to the last reply, seconds.
-        wait_s: time from the record's reception to this attempt, seconds; the engine's to tell.
-        detail: the reply in at most 200 characters, addresses and codes taken out.
+        wait_s: time from the record's reception to this attempt, seconds; set by the engine.
+        detail: the reply in at most 200 characters, without addresses and codes.
     """
 
     reply_class: ReplyClass
@@ -66,16 +66,16 @@ class DeliveryResult(NamedTuple):
 
 
 class Withdrawn(Exception):  # noqa: N818 - named after the event
-    """The mail was no longer wanted before any relay was offered it: it was not sent."""
+    """The mail was no longer wanted before it was offered to a relay: it was not sent."""
 
 
 class Ticket(Protocol):
-    """What goes with a mail that is offered: asked before it is sent, told how it ended."""
+    """Accompanies an offered mail: says whether it is still wanted, and takes its result."""
 
     def is_wanted(self) -> bool:
-        """Whether the mail may still be begun; asked right before a relay hears of it.
+        """Whether the mail may still be sent; called right before it is offered to a relay.
 
-        What has begun is finished all the same.
+        A mail that was begun is still finished.
         """
         ...
 
@@ -88,21 +88,21 @@ class Ticket(Protocol):
 
 
 def always() -> bool:
-    """Return True: the mail is wanted whatever happens."""
+    """Return True: the mail is always wanted."""
     return True
 
 
 class Mailer(Protocol):
-    """Sends mails over the relays that are configured.
+    """Sends mails through the configured relays.
 
     It promises neither order between mails, nor that a mail is transmitted only once: a reply lost
     after the final dot is `ReplyClass.UNKNOWN`, and the caller decides whether to send again. It
-    never waits for a relay to come back; it does wait for the pace that a relay takes.
+    never waits for an unreachable relay; it does wait for a relay's pace.
     """
 
     @property
     def is_available(self) -> bool:
-        """Whether at least one relay is worth trying now. A hint, no promise."""
+        """Whether at least one relay is worth trying now. A hint, not a promise."""
         ...
 
     async def start(self) -> None:
@@ -110,26 +110,26 @@ class Mailer(Protocol):
         ...
 
     def set_share(self, share: float) -> None:
-        """Say which part of the relays' rate limits is this process's, 0 to 1; 1 until then.
+        """Set this process's share of the relays' rate limits, 0 to 1; 1 until then.
 
         All processes' shares together must not be above 1. With 0, mails wait until they aren't
-        wanted any more or the share grows; relays without a rate limit don't care.
+        wanted any more or the share grows; relays without a rate limit aren't affected.
         """
         ...
 
     def offer(self, mail: OutgoingMail, ticket: Ticket, *, is_fresh: bool = True) -> None:
-        """Have one mail sent once, by the first relay that takes it soon.
+        """Send one mail once, through the first relay that takes it soon.
 
-        Until a relay is offered the mail, the mail holds nothing but its place in a queue. A relay
-        that can't be used or can't carry it, or that refuses it for the sender's reputation, is
-        followed by the next one; a relay that says "too fast" gets it again, at the pace that it
-        takes. The ticket is told the result, never before this returns. It is asked from time to
-        time whether the mail is still wanted, and told None soon after it isn't.
+        Until the mail is offered to a relay, it holds only its place in a queue. After a relay that
+        can't be used or doesn't support it, or that refuses it for the sender's reputation, the
+        next one is tried; a relay that says "too fast" gets it again, at its own pace. The ticket
+        gets the result, never before this returns. It is checked from time to time whether the mail
+        is still wanted; soon after it isn't, the ticket gets None.
 
         Args:
             mail: what to send.
-            ticket: asked and told about this mail alone.
-            is_fresh: whether this is a first attempt; those and others take turns.
+            ticket: belongs to this mail only.
+            is_fresh: whether this is a first attempt; those and others alternate.
 
         Raises:
             mailtopic_sender.domain.templates.TemplateError: the mail can't be rendered.
@@ -137,7 +137,7 @@ class Mailer(Protocol):
         ...
 
     def recall(self) -> None:
-        """Ask the tickets of all waiting mails now, and tell those that aren't wanted any more."""
+        """Check the tickets of all waiting mails now, and end those that aren't wanted any more."""
         ...
 
     async def wait_available(self) -> None:
@@ -145,12 +145,12 @@ class Mailer(Protocol):
         ...
 
     async def close(self) -> None:
-        """Close every connection. Mails that wait or are under way are told how far they came."""
+        """Close every connection. Tickets of mails that wait or are under way get their results."""
         ...
 
 
 class _Awaited:
-    """The ticket of a mail for whose result a task waits."""
+    """The ticket of a mail whose result a task waits for."""
 
     def __init__(self, is_wanted: Callable[[], bool]) -> None:
         self.result: asyncio.Future[DeliveryResult | None] = (
@@ -169,12 +169,12 @@ class _Awaited:
 async def send(
     mailer: Mailer, mail: OutgoingMail, *, is_wanted: Callable[[], bool] = always
 ) -> DeliveryResult:
-    """Offer a mail and wait for its result; it takes turns with first attempts.
+    """Offer a mail and wait for its result; it alternates with first attempts.
 
-    Cancelled before a relay was offered the mail, it isn't sent; later, its fate is unknown.
+    If cancelled before the mail is offered to a relay, it isn't sent; later, its fate is unknown.
 
     Raises:
-        Withdrawn: is_wanted returned False before a relay was offered the mail.
+        Withdrawn: is_wanted returned False before the mail was offered to a relay.
         mailtopic_sender.domain.templates.TemplateError: the mail can't be rendered.
     """
     ticket = _Awaited(is_wanted)

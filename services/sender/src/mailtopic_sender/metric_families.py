@@ -1,7 +1,7 @@
 """The sender's metrics, declared. No address, code or mail id is ever a label.
 
 One process serves one MailTopic, whose main topic is the label ``topic`` of nearly all of them.
-What happens to every mail is counted by the event loop's thread only.
+What happens for every mail is counted in the event loop's thread only.
 """
 
 from typing import Final
@@ -27,7 +27,7 @@ DEAD_REASONS: Final = (
     "reputation",
     "unknown",
 )
-"""Why a record is written to the DLQ: RecordError's reasons, ours, and those of replies."""
+"""The reasons for writing a record to the DLQ: RecordError's, ours, and those of replies."""
 
 TOPIC: Final = Label("topic", words="the MailTopic's main topic")
 RELAY: Final = Label("relay", words="name of a relay; empty where none was involved")
@@ -275,4 +275,4 @@ FAMILIES: Final = (
     LEARNED_MAILS,
     RELAY_WAITING,
 )
-"""All of them."""
+"""All families."""

@@ -1,4 +1,4 @@
-"""The engine's metrics as it feeds them; what they are is told in `metric_families`."""
+"""The engine's interface to its metrics, which `metric_families` declares."""
 
 from collections.abc import Iterable, Mapping
 
@@ -13,12 +13,12 @@ class SenderMetrics:
     def __init__(
         self, registry: CollectorRegistry, topic: str, *, relays: Iterable[str] = ()
     ) -> None:
-        """Register them, those with known labels started at 0.
+        """Register the metrics; those with known labels start at 0.
 
         Args:
-            registry: where they are shown.
+            registry: the registry that shows them.
             topic: the main topic.
-            relays: names of the relays that mails may go by.
+            relays: names of the configured relays.
         """
         self.topic = topic
         known = {"topic": (topic,), "relay": ("", *relays)}
@@ -59,7 +59,7 @@ class SenderMetrics:
 
     def outcome(self, outcome: str, relay: str | None) -> None:
         """Count a recorded outcome."""
-        # Looking a child up costs the library more than counting does.
+        # In the library, looking up a child costs more than counting.
         child = self._outcomes.get((outcome, relay))
         if child is None:
             child = self._mails.labels(*families.MAILS.bound(self.topic, relay or "", outcome))
@@ -69,22 +69,22 @@ class SenderMetrics:
     def delivered(
         self, seconds: float, at_ms: int, exemplar: Mapping[str, str] | None = None
     ) -> None:
-        """Observe that a relay took a mail, and when (epoch milliseconds).
+        """Observe that a relay accepted a mail, and when (epoch milliseconds).
 
         Args:
-            seconds: since the API accepted the mail; clocks that disagree make it no less than 0.
+            seconds: since the API accepted the mail; not below 0 if clocks disagree.
             at_ms: now.
-            exemplar: a trace to look at.
+            exemplar: an example trace.
         """
         self._delivery_seconds.observe(max(seconds, 0.0), dict(exemplar) if exemplar else None)
         self._last_delivery_ms = at_ms
 
     def queued(self, seconds: float) -> None:
-        """Observe how long a record lay in Kafka before it was read."""
+        """Observe how long a record was in Kafka before it was read."""
         self._queue.observe(max(seconds, 0.0))
 
     def attempt(self, wait_s: float, connect_s: float, transmit_s: float) -> None:
-        """Observe the stages of an attempt, seconds: none is less than 0."""
+        """Observe the stages of an attempt, seconds, none below 0."""
         self._wait.observe(wait_s)
         self._connect.observe(connect_s)
         self._transmit.observe(transmit_s)

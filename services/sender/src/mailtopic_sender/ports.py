@@ -19,7 +19,7 @@ class ConsumedRecord(NamedTuple):
     """A record as it was read. The repr shows neither key nor value nor headers.
 
     Attributes:
-        fault: why it couldn't be read; then the rest is what its dead letter is to hold.
+        fault: why it couldn't be read; the other fields are then the content of its dead letter.
     """
 
     topic: str
@@ -56,31 +56,31 @@ class Committed(NamedTuple):
 
 
 class CommitRejected(Exception):  # noqa: N818 - it says what happened
-    """The group has moved on: another member may own the partitions. Never to be repeated."""
+    """The group has rebalanced: another member may own the partitions. Never retry it."""
 
 
 class SourceBroken(Exception):  # noqa: N818 - it says what happened
-    """The consumer can't go on; a new `start` may help. The text is one line without secrets."""
+    """The consumer can't continue; a new `start` may help. The text is one line without secrets."""
 
 
 class ReadingRefused(BrokerUnavailable):
-    """A broker answers, and doesn't give what was asked for. The text says what mends it."""
+    """A broker answers, but refuses the request. The text says how to fix that."""
 
 
 class AssignmentListener(Protocol):
-    """Hears which partitions this consumer owns. Every rebalance revokes all of them first."""
+    """Called when this consumer's partitions change. Every rebalance revokes all of them first."""
 
     def assigned(self, partitions: Collection[TopicPartition], *, total: int) -> None:
-        """From now on these are owned, none of them paused. Must not block.
+        """These partitions are owned from now on, none of them paused. Must not block.
 
-        `total` is how many partitions there are for all members of the group together.
+        `total` is the number of partitions of all members of the group together.
         """
         ...
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Ownership ends when this returns; commits are still allowed until then.
 
-        It must not wait for `RecordSource.poll`, which doesn't return meanwhile.
+        It must not wait for `RecordSource.poll`, which blocks meanwhile.
         """
         ...
 
@@ -88,42 +88,42 @@ class AssignmentListener(Protocol):
 class RecordSource(Protocol):
     """One consumer in one group.
 
-    It doesn't promise that a record is handed out once: what isn't committed comes again. Offsets
-    of a partition grow, with gaps.
+    It doesn't promise to return a record only once: uncommitted ones are delivered again. Offsets
+    of a partition increase, with gaps.
     """
 
     @property
     def problem(self) -> str | None:
-        """What the broker refuses, in words; None while nothing is. Any thread may ask."""
+        """What the broker refuses, as text; None while nothing is refused. Thread-safe."""
         ...
 
     async def start(self, listener: AssignmentListener) -> None:
-        """Join the group; waits for a broker, and until the broker allows it.
+        """Join the group; waits for a broker, and for its permission.
 
         May be called again after `stop`.
         """
         ...
 
     async def poll(self, *, timeout_s: float, max_records: int) -> Sequence[ConsumedRecord]:
-        """Return what has arrived, at latest after the timeout, except during a rebalance.
+        """Return arrived records, after the timeout at the latest, except during a rebalance.
 
         Raises:
-            SourceBroken: this consumer gives no more records.
+            SourceBroken: this consumer returns no more records.
         """
         ...
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
-        """Hand out nothing of these until `resume`; a rebalance forgets it."""
+        """Return no records of these until `resume`; a rebalance resets it."""
         ...
 
     def resume(self, partitions: Collection[TopicPartition]) -> None:
-        """Hand out records of these again."""
+        """Return records of these again."""
         ...
 
     async def committed(
         self, partitions: Collection[TopicPartition]
     ) -> Mapping[TopicPartition, Committed]:
-        """Return what the group committed; partitions without a commit are missing.
+        """Return the group's commits; partitions without a commit are missing.
 
         Raises:
             BrokerUnavailable: no answer.
@@ -132,11 +132,11 @@ class RecordSource(Protocol):
         ...
 
     async def commit(self, offsets: Mapping[TopicPartition, Committed]) -> None:
-        """Commit for the group; may wait for the broker as long as the assignment lasts.
+        """Commit for the group; may wait for the broker while the assignment lasts.
 
         Raises:
             CommitRejected: this consumer doesn't own the partitions any more.
-            BrokerUnavailable: the broker didn't take it.
+            BrokerUnavailable: the broker didn't accept it.
         """
         ...
 
@@ -146,23 +146,23 @@ class RecordSource(Protocol):
 
 
 class Backlog(Protocol):
-    """Knows what waits in a topic, as of the last answer of the broker."""
+    """A consumer's unread records, as of the broker's last response."""
 
     async def unread(self, partitions: Collection[TopicPartition]) -> Collection[TopicPartition]:
-        """Return those of the owned partitions with records that `poll` has not handed out.
+        """Return the owned partitions with records that `poll` has not returned yet.
 
-        Doesn't ask the broker. One of which nothing was ever fetched may be missing.
+        Sends no request. Partitions from which nothing was ever fetched may be missing.
         """
         ...
 
 
 class MeteredSource(RecordSource, Backlog, Protocol):
-    """A consumer that knows its backlog."""
+    """A consumer with its backlog."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatusTail:
-    """What N.status held: events in order per partition, and the end offset of each that it has."""
+    """The content of N.status: events in order per partition, and each partition's end offset."""
 
     events: Iterable[tuple[int, StatusEvent]]
     ends: Mapping[int, int]
@@ -174,9 +174,9 @@ class StatusLog(Protocol):
     async def read(self, positions: Mapping[int, int | None]) -> StatusTail:
         """Return all events from these offsets (by partition) to the end of the topic.
 
-        Where the offset is None, only the end is wanted; where it is beyond the end, the topic is
-        another one now, and all of it is wanted. Partitions without a place for outcomes, in
-        N.status or in another satellite, are missing in the answer.
+        If the offset is None, only the end is returned; if it is beyond the end, the topic was
+        replaced, and all of it is returned. Partitions without a place for outcomes, in N.status or
+        in another satellite, are missing in the result.
 
         Raises:
             BrokerUnavailable: no answer.

@@ -1,4 +1,4 @@
-"""How senders log in at a relay, as a user writes it: passwords, and OAuth's tokens."""
+"""Settings for logging in to a relay: passwords and OAuth tokens."""
 
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
@@ -31,21 +31,21 @@ Mechanisms = Annotated[tuple[Mechanism, ...], BeforeValidator(_mechanisms)]
 
 
 class OAuthFields(SettingsGroup):
-    """The settings of OAuth, without its secrets."""
+    """The OAuth settings, without secrets."""
 
     token_url: str | None = None
-    """The token endpoint, https; unset: the one that the service account's key names."""
+    """The token endpoint, https; unset: the one in the service account's key."""
 
     client_id: str | None = None
-    """The application that asks for tokens."""
+    """The application that requests tokens."""
 
     scope: str | None = None
-    """What it asks for, such as https://outlook.office365.com/.default; unset: for a service
-    account https://mail.google.com/, else nothing.
+    """The requested scope, such as https://outlook.office365.com/.default; unset: for a service
+    account https://mail.google.com/, else none.
     """
 
     token_file: Path | None = None
-    """A file with an access token that something else renews, instead of all the others."""
+    """A file with an access token that another program renews, instead of all the others."""
 
     ca_file: Path | None = None
     """PEM file of the authorities that sign the token endpoint's certificate; unset: the
@@ -67,10 +67,10 @@ class OAuthGroup(OAuthFields):
     """The application's secret; alone, it gets tokens by client credentials."""
 
     refresh_token: SecretStr | None = None
-    """A refresh token, which a person's consent left."""
+    """A refresh token, obtained by a user's consent."""
 
     service_account: SecretStr | None = None
-    """The JSON key of a Google service account that may act for the user who logs in."""
+    """The JSON key of a Google service account that may act for the username."""
 
 
 class OAuthEntry(OAuthFields):
@@ -80,17 +80,17 @@ class OAuthEntry(OAuthFields):
     """File with the application's secret; alone, it gets tokens by client credentials."""
 
     refresh_token_file: Path | None = None
-    """File with what a person's consent left, to get tokens with."""
+    """File with a refresh token, obtained by a user's consent."""
 
     service_account_file: Path | None = None
-    """The JSON key of a Google service account that may act for the user who logs in."""
+    """The JSON key of a Google service account that may act for the username."""
 
 
 def check_token_url(url: str) -> None:
-    """Do nothing if secrets may be sent there.
+    """Check that secrets may be sent there.
 
     Raises:
-        ValueError: it is no URL, or without TLS.
+        ValueError: it isn't a URL, or has no TLS.
     """
     try:
         parts = urlsplit(url)
@@ -108,12 +108,12 @@ def check_token_url(url: str) -> None:
 def check_mechanisms(
     mechanisms: Sequence[Mechanism], *, oauth: bool, name: Callable[[str], str]
 ) -> None:
-    """Do nothing if a relay's mechanisms fit its credentials.
+    """Check that a relay's mechanisms fit its credentials.
 
     Args:
-        mechanisms: those of its settings.
-        oauth: whether tokens are set up.
-        name: what the user calls a setting.
+        mechanisms: those in its settings.
+        oauth: whether tokens are configured.
+        name: returns the user's name for a setting.
 
     Raises:
         ValueError: they don't.
@@ -132,14 +132,14 @@ def check_mechanisms(
 
 
 def check_oauth(oauth: OAuthFields, *, name: Callable[[str], str]) -> None:
-    """Do nothing if tokens can be had: from one source, with all that it needs.
+    """Check that there is exactly one source of tokens, with all that it needs.
 
     Args:
-        oauth: the settings; its secrets may be files.
-        name: what the user calls a setting of oauth.
+        oauth: the settings; secrets may be files.
+        name: returns the user's name for a setting of oauth.
 
     Raises:
-        ValueError: a part is missing, or too much; names the setting.
+        ValueError: a part is missing or superfluous; names the setting.
     """
     given = {field for field in type(oauth).model_fields if getattr(oauth, field) is not None}
     secrets = {each.removesuffix("_file") for each in given} & set(SECRETS)
@@ -181,10 +181,10 @@ def _check_client(oauth: OAuthFields, secrets: set[str], name: Callable[[str], s
 
 
 def oauth_group(group: OAuthGroup, prefix: str) -> OAuthSettings:
-    """Return the tokens of the only relay as the adapter takes them.
+    """Return the only relay's OAuth settings for the adapter.
 
     Raises:
-        SettingError: the service account's key is none.
+        SettingError: the service account's key is invalid.
     """
     texts = {each: _text(getattr(group, each)) for each in SECRETS}
     files = {each: secret_file(f"{prefix}{each.upper()}") for each in SECRETS}
@@ -199,10 +199,10 @@ def oauth_group(group: OAuthGroup, prefix: str) -> OAuthSettings:
 def oauth_entry(
     entry: OAuthEntry, read: Callable[[Path, str], str], name: Callable[[str], str]
 ) -> OAuthSettings:
-    """Return the tokens of an entry as the adapter takes them, its files read.
+    """Return an entry's OAuth settings for the adapter, with its files read.
 
     Raises:
-        SettingError: a file can't be read, or the service account's key is none.
+        SettingError: a file can't be read, or the service account's key is invalid.
     """
     paths = {each: getattr(entry, f"{each}_file") for each in SECRETS}
     files = {each: path for each, path in paths.items() if path is not None}

@@ -1,4 +1,4 @@
-"""The relays as a user writes them: MAILTOPIC_SMTP__ for one, MAILTOPIC_RELAYS for several."""
+"""The settings of relays: MAILTOPIC_SMTP__ for one, MAILTOPIC_RELAYS for several."""
 
 import ipaddress
 import json
@@ -42,7 +42,7 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _LITERAL = re.compile(r"\[(IPv6:)?([0-9A-Fa-f:.]+)\]")
 _HOST = re.compile(r"\w(?:[\w.-]{0,251}[\w.])?")
-"""Underscores and other scripts as well: hosts have such names, in compose files above all."""
+"""Allows underscores and other scripts: hosts have such names, mostly in compose files."""
 _SECURITIES = {security.value.lower(): security for security in Security}
 
 
@@ -95,7 +95,7 @@ class TimeoutFields(SettingsGroup):
     """Seconds for resolving the relay's name, and for connecting to each of its addresses."""
 
     greeting_s: _Seconds = _TIMEOUTS.greeting_s
-    """Seconds until the relay's greeting, with TLS from the start the handshake included."""
+    """Seconds until the relay's greeting; with TLS from the start, including the handshake."""
 
     command_s: _Seconds = _TIMEOUTS.command_s
     """Seconds for EHLO, STARTTLS and AUTH, each."""
@@ -104,53 +104,53 @@ class TimeoutFields(SettingsGroup):
     """Seconds for MAIL, RCPT and DATA, each."""
 
     block_s: _Seconds = _TIMEOUTS.block_s
-    """Seconds for sending the message, as far as the relay is slow to read it."""
+    """Seconds for sending the message, while the relay is slow to read it."""
 
     dot_s: _Seconds = _TIMEOUTS.dot_s
-    """Seconds for the reply to the final dot; when they are over, the mail's fate is unknown."""
+    """Seconds for the reply to the final dot; after that, the mail's fate is unknown."""
 
 
 class _Relay(SettingsGroup):
-    """What there is to say of a relay, one or several."""
+    """The settings of a relay, whether one or several."""
 
     host: Annotated[str, AfterValidator(_host)]
-    """The relay's name or address; its certificate must be for it."""
+    """The relay's name or address; its certificate must match it."""
 
     port: int = Field(default=587, ge=1, le=65535)
     """The relay's port: 587 for submission, 465 for TLS from the start (RFC 8314)."""
 
     security: Annotated[Security | None, BeforeValidator(_security)] = None
-    """StartTLS, TLS or None (readable on the way); unset: TLS on port 465, StartTLS elsewhere."""
+    """StartTLS, TLS or None (unencrypted); unset: TLS on port 465, StartTLS elsewhere."""
 
     username: str | None = None
-    """The user name to log in with; unset: no login. With OAuth, the mailbox of the tokens."""
+    """The username to log in with; unset: no login. With OAuth, the mailbox of the tokens."""
 
     mechanisms: Mechanisms = ()
-    """Ways to log in that may be used, in order, of PLAIN, LOGIN, CRAM-MD5, XOAUTH2, OAUTHBEARER;
-    unset: those that fit the login and the relay offers. One that doesn't work is passed over.
+    """Permitted login mechanisms, in order, of PLAIN, LOGIN, CRAM-MD5, XOAUTH2, OAUTHBEARER; unset:
+    those that fit the login and the relay offers. One that doesn't work is skipped.
     """
 
     ca_file: Path | None = None
     """PEM file of the authorities that sign the relay's certificate; unset: the system's."""
 
     ehlo_name: Annotated[str, AfterValidator(_ehlo_name)] | None = None
-    """What the sender calls itself in EHLO; unset: this host's full name if it has one, else the
-    address of the connection, such as [192.0.2.1].
+    """The sender's name in EHLO; unset: this host's full name if it has one, else the address of
+    the connection, such as [192.0.2.1].
     """
 
     pipelining: bool = True
-    """Whether commands are sent without waiting for each reply where the relay offers it."""
+    """Whether commands are sent without waiting for each reply if the relay offers it."""
 
     max_connections: int = Field(default=10, ge=1, le=1000)
     """Connections that one process opens to the relay; providers limit them."""
 
     mails_per_connection: int = Field(default=100, ge=1, le=1_000_000)
     """Mails after which a connection is closed and another opened; providers limit that, too. A
-    relay of your own may take more: opening one costs as much as dozens of mails.
+    relay of your own may accept more: opening one costs as much as dozens of mails.
     """
 
     rate_per_s: float | None = Field(default=None, ge=0.001, le=100_000, allow_inf_nan=False)
-    """Mails a second that all senders together hand to the relay; unset: as many as it takes."""
+    """Mails a second that all senders together send to the relay; unset: as many as it accepts."""
 
     timeouts: TimeoutFields = Field(default_factory=TimeoutFields)
 
@@ -165,7 +165,7 @@ class _Relay(SettingsGroup):
         ca_setting: str,
         username_file: Path | None = None,
     ) -> RelaySettings:
-        """Return the relay as the adapter takes it."""
+        """Return the relay's settings for the adapter."""
         default = Security.TLS if self.port == _TLS_PORT else Security.STARTTLS
         return RelaySettings(
             host=self.host,
@@ -193,7 +193,7 @@ class SmtpSettings(_Relay):
     """The only relay; below MAILTOPIC_SMTP__."""
 
     password: SecretStr | None = None
-    """The password of the user who logs in."""
+    """The password for the username."""
 
     oauth: OAuthGroup | None = None
 
@@ -223,10 +223,10 @@ class SmtpSettings(_Relay):
         return self
 
     def only_relay(self) -> RelaySettings:
-        """Return the relay as the adapter takes it; its name is the host's.
+        """Return the relay's settings for the adapter; its name is the host's.
 
         Raises:
-            SettingError: the key of a service account is none.
+            SettingError: the key of a service account is invalid.
         """
         password = self.password.get_secret_value() if self.password else None
         return self.relay(
@@ -243,13 +243,13 @@ class RelayEntry(_Relay):
     """One of several relays; an entry of MAILTOPIC_RELAYS."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")
-    """What logs, metrics and status events call the relay."""
+    """The relay's name in logs, metrics and status events."""
 
     username_file: Path | None = None
-    """File with the name of the user who logs in, instead of username."""
+    """File with the username, instead of username."""
 
     password_file: Path | None = None
-    """File with the password of the user who logs in."""
+    """File with the password for the username."""
 
     oauth: OAuthEntry | None = None
 
@@ -276,7 +276,7 @@ def parse_relays(text: str) -> tuple[RelayEntry, ...]:
     """Return the entries of MAILTOPIC_RELAYS, in order of preference, with different names.
 
     Raises:
-        SettingError: it is no such list; names the entry that is wrong.
+        SettingError: it isn't such a list; names the wrong entry.
     """
     try:
         found = json.loads(text)
@@ -297,10 +297,10 @@ def parse_relays(text: str) -> tuple[RelayEntry, ...]:
 
 
 def open_relays(entries: Sequence[RelayEntry]) -> tuple[RelaySettings, ...]:
-    """Return the relays as the adapter takes them, their secrets read.
+    """Return the relays' settings for the adapter, with their secrets read.
 
     Raises:
-        SettingError: a file with a secret can't be read, or holds none.
+        SettingError: a file with a secret can't be read, or is empty.
     """
     return tuple(_open(number, entry) for number, entry in enumerate(entries, 1))
 
@@ -325,10 +325,10 @@ def _open(number: int, entry: RelayEntry) -> RelaySettings:
 
 
 def login_name(number: int, entry: RelayEntry) -> str | None:
-    """Return the user who logs in at an entry's relay.
+    """Return the username for an entry's relay.
 
     Raises:
-        SettingError: a file with it can't be read, or is empty.
+        SettingError: its file can't be read, or is empty.
     """
     if entry.username_file is None:
         return entry.username
@@ -357,7 +357,7 @@ def _entry(number: int, item: object) -> RelayEntry:
 
 
 def _known(place: tuple[int | str, ...]) -> list[str]:
-    """The fields there are where an unknown one was found."""
+    """Return the valid fields at the place of an unknown one."""
     groups: dict[str, type[BaseModel]] = {"oauth": OAuthEntry, "timeouts": TimeoutFields}
     return sorted(groups.get(str(place[0]) if place[1:] else "", RelayEntry).model_fields)
 
@@ -367,7 +367,7 @@ def _which(number: int, name: object) -> str:
 
 
 def _is_shown(name: object) -> bool:
-    """Whether a name from a file may stand in a line: any text may be one."""
+    """Whether a name from a file may be shown in a line: it may be any text."""
     return isinstance(name, str) and name.isprintable() and len(name) < 64  # noqa: PLR2004
 
 

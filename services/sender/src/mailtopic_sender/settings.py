@@ -1,4 +1,4 @@
-"""The sender's settings; the variables of the original consumer work as well."""
+"""The sender's settings; the original consumer's variables work as well."""
 
 import re
 from collections.abc import Mapping
@@ -38,24 +38,24 @@ from mailtopic_sender.domain.replies import ReplyRule, RuleError, parse_rules
 from mailtopic_sender.relays import RELAYS, SmtpSettings, login_name, open_relays, parse_relays
 
 _SELECTOR = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9-]{1,63})*")
-"""RFC 6376 §3.1: names below _domainkey; also a file's name, so nothing that leaves a directory."""
+"""RFC 6376 §3.1: names below _domainkey; also file names, so they can't leave the directory."""
 
 
 class FromSettings(SettingsGroup):
-    """Who mails come from; below MAILTOPIC_FROM__."""
+    """The sender of mails; below MAILTOPIC_FROM__."""
 
     name: str = ""
-    """The name that readers see; unset: the address alone."""
+    """The name that readers see; unset: only the address."""
 
     address: str | None = None
-    """The address that mails come from; unset: the user who logs in at the relay."""
+    """The address that mails come from; unset: the relay's username."""
 
 
 class DkimSettings(SettingsGroup):
     """How mails are signed (DKIM, RFC 6376); below MAILTOPIC_DKIM__."""
 
     domain: str | None = None
-    """The domain that answers for the mails; unset: the from address' own."""
+    """The signing domain; unset: that of the from address."""
 
     selectors: tuple[str, ...] = ()
     """Names of the keys, such as 2026a, each with its public key in the DNS at
@@ -63,7 +63,7 @@ class DkimSettings(SettingsGroup):
     """
 
     keys_directory: Path | None = None
-    """A directory with a private key in PEM for each selector, called <selector>.pem: RSA or
+    """A directory with a private key in PEM for each selector, named <selector>.pem: RSA or
     Ed25519.
     """
 
@@ -89,7 +89,7 @@ class DkimSettings(SettingsGroup):
 
 
 class SealingSettings(SettingsGroup):
-    """How sealed codes are opened; below MAILTOPIC_SEALING__."""
+    """How sealed codes are unsealed; below MAILTOPIC_SEALING__."""
 
     keys_file: Path | None = None
     """Key file that the publishers seal with; unset: sealed mails go to the DLQ."""
@@ -99,26 +99,27 @@ class DeliverySettings(SettingsGroup):
     """What happens to mails; below MAILTOPIC_DELIVERY__."""
 
     max_age_s: float = Field(default=3600, gt=0, le=86_400)
-    """Seconds after which a mail of the original payload, which doesn't say, is not sent."""
+    """Seconds after which a mail of the original payload, which has no expiry, is not sent."""
 
     retry_tiers: tuple[str, ...] = Field(
         default=tuple(tier.name for tier in DEFAULT_TIERS), min_length=1
     )
-    """Delays of the retry topics, growing, such as 10s,1m,5m."""
+    """Delays of the retry topics, increasing, such as 10s,1m,5m."""
 
     on_unknown: str = Field(default="Resend", pattern="^(Resend|Hold)$")
-    """Resend or Hold a mail whose final reply was lost: a second copy, or a person decides."""
+    """Resend or Hold a mail whose final reply was lost: risk a second copy, or let a person
+    decide."""
 
     superseding_purposes: tuple[str, ...] = ("signup",)
-    """Purposes of which a newer mail to the same address makes the older ones pointless."""
+    """Purposes for which a newer mail to the same address makes the older ones pointless."""
 
     max_in_flight: int = Field(default=400, ge=1, le=10_000)
-    """Mails that are being delivered at once; it bounds what a restart repeats. A connection has
-    up to two, and those that were just taken wait to be recorded: three for each connection.
+    """Mails that are delivered at once; it bounds what a restart repeats. A connection has up to
+    two, and those that were just accepted wait to be recorded: three for each connection.
     """
 
     drain_timeout_s: float = Field(default=25.0, gt=0, le=600)
-    """Seconds that mails on their way may take when partitions go or the process stops."""
+    """Seconds that mails under way may take when partitions are revoked or the process stops."""
 
     @field_validator("retry_tiers")
     @classmethod
@@ -139,11 +140,11 @@ _MAX_RULES_OCTETS = 262_144
 
 
 class RepliesSettings(SettingsGroup):
-    """What relays' replies mean; below MAILTOPIC_REPLIES__."""
+    """The meaning of relays' replies; below MAILTOPIC_REPLIES__."""
 
     rules_file: Path | None = None
-    """JSON list of rules of your own, the first that matches wins: objects with match (a regular
-    expression), class and, if wanted, code and phase.
+    """JSON list of your own rules, the first match wins: objects with match (a regular expression),
+    class and, optionally, code and phase.
     """
 
     def rules(self) -> tuple[ReplyRule, ...]:
@@ -176,26 +177,26 @@ class DlqSettings(SettingsGroup):
     """Share of the mails of one sender that may die; above it, intake stops. 1: it never stops."""
 
     flood_window_s: float = Field(default=300.0, ge=120, le=86_400)
-    """Seconds over which that share is taken."""
+    """Seconds over which that share is measured."""
 
     flood_least: int = Field(default=100, ge=1, le=100_000)
-    """So many mails at least must die in that time; garbage, which is no mail, doesn't count."""
+    """Mails that must die in that time at least; garbage, which isn't a mail, doesn't count."""
 
     @property
     def limits(self) -> FloodLimits:
-        """What counts as a flood."""
+        """Return the definition of a flood."""
         return FloodLimits(self.flood_share, self.flood_window_s, self.flood_least)
 
 
 class TemplateSettings(SettingsGroup):
-    """Which words mails consist of; below MAILTOPIC_TEMPLATE__."""
+    """The texts of mails; below MAILTOPIC_TEMPLATE__."""
 
     default_locale: str = Field(default="ru", pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$")
     """The language of mails whose own has no template, and of the original payload."""
 
     directory: Path | None = None
-    """Files with templates of your own, beside the built-in ones: <purpose>.<locale>.subject, .text
-    and .html, such as signup.ru.subject; the purpose any serves all that have none.
+    """Files with your own templates, beside the built-in ones: <purpose>.<locale>.subject, .text
+    and .html, such as signup.ru.subject; the purpose any is for all that have none.
     """
 
 
@@ -203,14 +204,14 @@ class TopicsSettings(SettingsGroup):
     """Topics that have to be created; below MAILTOPIC_TOPICS__."""
 
     partitions: int = Field(default=6, ge=1, le=10_000)
-    """Partitions of a main topic that is missing: at most so many senders share the work."""
+    """Partitions of a main topic that is created: at most this many senders share the work."""
 
     replication: int = Field(default=-1, ge=-1, le=100)
-    """Copies of each partition of a topic that is missing; -1 is the broker's default."""
+    """Replicas of each partition of a created topic; -1 is the broker's default."""
 
 
 class ConsumerSettings(SettingsGroup):
-    """How a sender is a member of its group; below MAILTOPIC_CONSUMER__."""
+    """Membership in the consumer group; below MAILTOPIC_CONSUMER__."""
 
     session_timeout_s: float = Field(default=12.0, ge=6, le=300)
     """Seconds after which others take over from a sender that died."""
@@ -219,33 +220,33 @@ class ConsumerSettings(SettingsGroup):
     """Seconds that members may take to hand over; above the drain timeout."""
 
     instance_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,200}$")
-    """A name that this sender keeps over restarts and no other one has, such as its pod's in a
-    StatefulSet: a restart within the session timeout moves no partitions. The price: the partitions
-    of a sender that stopped for good wait for the session timeout.
+    """A unique name that this sender keeps over restarts, such as its pod's in a StatefulSet: a
+    restart within the session timeout moves no partitions. The cost: the partitions of a sender
+    that stopped for good wait for the session timeout.
     """
 
 
 class WatchdogSettings(SettingsGroup):
-    """When a process that gets nowhere ends itself; below MAILTOPIC_WATCHDOG__."""
+    """When a process without progress ends itself; below MAILTOPIC_WATCHDOG__."""
 
     stall_timeout_s: float = Field(default=120.0, ge=10, le=3600)
-    """Seconds without any progress while there are mails to deliver, a relay takes mails and Kafka
-    answers; above the longest pause between two mails that a rate limit makes.
+    """Seconds without any progress while there are mails to deliver, a relay accepts mails and
+    Kafka answers; above the longest pause between two mails that a rate limit causes.
     """
 
 
-# A class body can't declare a field called "from", but MAILTOPIC_FROM__… is what users know.
+# A class body can't declare a field named "from", but users know MAILTOPIC_FROM__….
 _FROM: Any = {"from": (FromSettings, Field(default_factory=FromSettings))}
 _WithFrom = create_model("_WithFrom", __base__=MailTopicSettings, **_FROM)
 
 
 class MailSettings(_WithFrom):
-    """What mails look like and which relays take them: all that a check of the relays needs."""
+    """The settings of mails and relays: all that a check of the relays needs."""
 
     smtp: SmtpSettings | None = None
     relays: SecretStr | None = None
     """Several relays in order of preference, instead of MAILTOPIC_SMTP__*: a JSON list of objects
-    with name, host and whatever else MAILTOPIC_SMTP__* has, in lower case; with username_file,
+    with name, host and the other fields of MAILTOPIC_SMTP__*, in lower case; with username_file,
     password_file, and in oauth client_secret_file, refresh_token_file, service_account_file.
     """
 
@@ -281,7 +282,7 @@ class MailSettings(_WithFrom):
 
     @model_validator(mode="after")
     def _signs_with_keys(self) -> Self:
-        # Who means to sign must not find out from bounces that nothing was signed.
+        # A user that wants signatures must not learn from bounces that there were none.
         if self.dkim.selectors and self.dkim.keys_directory is None:
             raise ValueError("MAILTOPIC_DKIM__KEYS_DIRECTORY is required: it holds the keys")
         if not self.dkim.selectors and (self.dkim.keys_directory or self.dkim.domain):
@@ -290,7 +291,7 @@ class MailSettings(_WithFrom):
 
     @property
     def mail_from(self) -> FromSettings:
-        """Who mails come from."""
+        """The sender of mails."""
         value: FromSettings = getattr(self, "from")
         return value
 
@@ -298,7 +299,7 @@ class MailSettings(_WithFrom):
         """Return the relays in order of preference, with their passwords.
 
         Raises:
-            SettingError: a password file can't be read, or the file with reply rules not used.
+            SettingError: a password file can't be read, or the file with reply rules can't be used.
         """
         rules = self.replies.rules()
         if self.relays is not None:
@@ -311,7 +312,7 @@ class MailSettings(_WithFrom):
         """Return the address that mails come from.
 
         Raises:
-            SettingError: it is missing, or is no address that every relay takes.
+            SettingError: it is missing, or isn't an address that every relay accepts.
         """
         text = self.mail_from.address or self._first_username()
         name = "MAILTOPIC_FROM__ADDRESS"

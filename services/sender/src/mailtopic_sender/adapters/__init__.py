@@ -1,1 +1,1 @@
-"""The sender's ports on real clients, and the shipped fakes beside them."""
+"""The sender's ports on real clients, and the shipped fakes."""

@@ -10,7 +10,7 @@ SETTING = "MAILTOPIC_DKIM__KEYS_DIRECTORY"
 
 
 def load_signer(domain: str, selectors: Sequence[str], directory: Path) -> DkimSigner:
-    """Return the signer of a domain; a short RSA key is warned of.
+    """Return the signer of a domain; logs a warning for a short RSA key.
 
     Raises:
         SettingError: a selector's key can't be read, or is no key that verifiers take.

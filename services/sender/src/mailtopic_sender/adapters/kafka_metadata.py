@@ -35,7 +35,7 @@ class _Uuid(AbstractType[bytes]):  # type: ignore[misc] # aiokafka has no types
 
 
 class TopicsResponse(Response):  # type: ignore[misc] # aiokafka has no types
-    """A broker's answer about itself, its peers and the topics that were asked for."""
+    """A broker's response about itself, its peers and the requested topics."""
 
     API_KEY = _API_KEY
     API_VERSION = _VERSION
@@ -98,7 +98,7 @@ class _TopicsStruct(RequestStruct):  # type: ignore[misc] # aiokafka has no type
 
 
 class TopicsRequest(Request[_TopicsStruct]):  # type: ignore[misc] # aiokafka has no types
-    """Asks for topics by name, and doesn't create those that are missing."""
+    """Requests topics by name, without creating missing ones."""
 
     API_KEY = _API_KEY
 

@@ -1,4 +1,4 @@
-"""Whether Kafka is there and takes records: the one voice about it in the sender's log."""
+"""Whether Kafka is reachable and accepts records: the only source of log lines about it."""
 
 import asyncio
 import logging
@@ -21,13 +21,13 @@ _LEAST_REPLICAS = "min.insync.replicas"
 
 
 class KafkaMonitor:
-    """Asks a broker for its cluster every few seconds and logs each change in one line.
+    """Requests the cluster's metadata every few seconds and logs each change in one line.
 
     Attributes:
-        outcomes_topic: once it exists, each of its partitions must take records, too. A cluster
-            that has lost too many brokers answers and takes none; then outcomes wait, and a
-            process that ended itself because of that would only send its mails once more.
-        topics: once they are there, looked at as well.
+        outcomes_topic: once it exists, each of its partitions must accept records, too. A cluster
+            that has lost too many brokers answers but accepts none; then outcomes wait, and a
+            process that ended itself for that would only send its mails once more.
+        topics: checked as well, once they exist.
     """
 
     outcomes_topic: str | None = None
@@ -43,18 +43,18 @@ class KafkaMonitor:
 
     @property
     def answers(self) -> bool:
-        """Whether Kafka was there and took records when it was last asked."""
+        """Whether Kafka was reachable and accepted records at the last check."""
         return self._state.is_up
 
     @property
     def problem(self) -> str | None:
-        """What is the matter, in words; None while a broker answers."""
+        """The problem, as text; None while a broker answers."""
         if self._state.is_up:
             return None
         return f"Kafka at {self._servers}: {self._state.reason or 'not asked yet'}"
 
     async def watch(self) -> None:
-        """Ask until cancelled."""
+        """Check until cancelled."""
         try:
             while True:
                 await self._ask()
@@ -83,7 +83,7 @@ class KafkaMonitor:
         await self._hang_up()
 
     async def _refusal(self, admin: AIOKafkaAdminClient) -> str | None:
-        """Why outcomes can't be recorded, in words; None if they can."""
+        """Why outcomes can't be recorded, as text; None if they can."""
         topic = self.outcomes_topic
         if topic is None:
             return None
@@ -103,7 +103,7 @@ class KafkaMonitor:
                 values = [entry[1] for entry in entries if entry[0] == _LEAST_REPLICAS]
                 if not code and values:
                     return int(values[0])
-        return 1  # it may be that we aren't allowed to ask
+        return 1  # this request may not be permitted
 
     async def _hang_up(self) -> None:
         admin, self._admin = self._admin, None
@@ -115,8 +115,8 @@ class KafkaMonitor:
 def silence_client_logs(level: str) -> None:
     """Keep the Kafka libraries' own lines out of the log, except at debug level.
 
-    They write several lines a second while a broker is away, some with tracebacks. Their own
-    debug lines never show: those hold whole responses, records and all.
+    They write several lines a second while a broker is down, some with tracebacks. Their own debug
+    lines are never shown: those hold whole responses, including records.
     """
     is_debug = level == "debug"
     logging.getLogger("aiokafka").setLevel(logging.INFO if is_debug else logging.CRITICAL + 1)

@@ -1,4 +1,4 @@
-"""Records that the broker deleted before anybody read them: nothing can be done but tell it."""
+"""Records that the broker deleted before they were read: they can only be reported."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,14 +12,14 @@ from mailtopic_sender.ports import Committed
 
 
 class RetentionWatch:
-    """Compares where reading went on with where the log begins; one line for each loss.
+    """Compares where reading continued with where the log starts; one line for each loss.
 
-    Transactions and compaction leave gaps, too, so a gap alone says nothing. It doesn't notice a
-    partition of which everything is gone until it is assigned or a new record comes.
+    Transactions and compaction leave gaps, too, so a gap alone proves nothing. The loss of a whole
+    partition is noticed only when it is assigned or a new record arrives.
     """
 
     def __init__(self, count: Callable[[int], None]) -> None:
-        """Begin; `count` takes how many offsets are gone."""
+        """Start; `count` is called with the number of lost offsets."""
         self._count = count
         self._next: dict[aiokafka.TopicPartition, int] = {}
         self._log = get_logger(__name__)
@@ -29,7 +29,7 @@ class RetentionWatch:
         consumer: aiokafka.AIOKafkaConsumer,
         committed: Mapping[aiokafka.TopicPartition, int],
     ) -> None:
-        """Begin anew with what the group has committed.
+        """Start again from the group's commits.
 
         Raises:
             KafkaError: the broker can't be asked.
@@ -38,11 +38,11 @@ class RetentionWatch:
         await self._compare(consumer, committed)
 
     def forget(self) -> None:
-        """Begin with nothing: the partitions are given up."""
+        """Drop everything: the partitions are given up."""
         self._next = {}
 
     def returned(self, batches: Mapping[aiokafka.TopicPartition, Sequence[Any]]) -> str | None:
-        """Return a partition that went back to offsets before those that were read, by name."""
+        """Return the name of a partition that went back to offsets before those already read."""
         for place, batch in batches.items():
             if batch and batch[0].offset < self._next.get(place, 0):
                 return f"{place.topic}/{place.partition}"
@@ -53,10 +53,10 @@ class RetentionWatch:
         consumer: aiokafka.AIOKafkaConsumer,
         batches: Mapping[aiokafka.TopicPartition, Sequence[Any]],
     ) -> None:
-        """Look at what was read."""
+        """Check what was read."""
         firsts = {place: batch[0].offset for place, batch in batches.items()}
         gaps = [place for place, first in firsts.items() if self._next.get(place, first) < first]
-        # What can't be asked now isn't worth a restart.
+        # A failed request isn't worth a restart.
         with contextlib.suppress(errors.KafkaError):
             await self._compare(consumer, gaps)
         for place, batch in batches.items():
@@ -87,11 +87,11 @@ async def begins_of_cut_off(
     *,
     log: Logger,
 ) -> Mapping[aiokafka.TopicPartition, Committed]:
-    """Return where to go on in logs that end before what was committed: at their begin.
+    """Return where to continue in logs that end before the committed offset: at their start.
 
-    A broker that lost its power may have lost the end of a log and kept the commit. Kafka's client
-    then reads from the start, where there is much that was sent long ago; without metadata, all
-    outcomes that there are will be read before.
+    A broker that lost power may have lost the end of a log and kept the commit. Kafka's client then
+    reads from the start, where most mails were sent long ago; without metadata, all existing
+    outcomes are read first.
 
     Raises:
         KafkaError: the broker can't be asked.

@@ -38,33 +38,33 @@ from mailtopic_sender.ports import (
 _CONNECT_RETRY_S = 1.0
 _WELL_S = 3.0
 _LASTING_S = 3.0
-"""What a broker answers for a partition for a shorter time is an election, or a restart."""
+"""An error that a broker returns for a partition for less than this is an election or restart."""
 
 _OURS = re.compile(r"(v[0-9]+\|[^|]*\|[0-9]+(?:\|[^|]*)?)\|([A-Za-z0-9_-]{22})")
 _STOP_S = 4.0
 _FETCH_MAX_WAIT_MS = 200
 _METADATA_MAX_AGE_MS = 5_000
-"""New partitions are noticed after so long; aiokafka's 5 min are half the life of a code."""
+"""How soon new partitions are noticed; aiokafka's 5 min are half the lifetime of a code."""
 
 
 class KafkaSource:
     """One consumer in one group.
 
-    What can't be read is handed out with a fault, so that it gets into the DLQ.
+    Unreadable records are returned with a fault, so that they get into the DLQ.
 
     Args:
         client_kwargs: how to reach Kafka, as aiokafka's keyword arguments.
-        topics: what to read; they exist.
+        topics: the topics to read; they must exist.
         group: the consumer group.
-        session_timeout_s: a killed consumer's partitions go to others after so long.
+        session_timeout_s: a killed consumer's partitions go to others after this.
         rebalance_timeout_s: how long members may take to give up partitions.
-        instance_id: makes this a static member (KIP-345): who comes back under the same name
-            within the session timeout gets its partitions back without a rebalance; and who stops
-            doesn't leave the group.
-        client_id: how the broker's logs call this consumer.
-        max_record_bytes: of a larger record, the value is left out.
-        count_gone: takes how many offsets retention deleted before they were read.
-        states: tells whether a topic is still the one that was read; asked by others as well.
+        instance_id: makes this a static member (KIP-345): a member that returns under the same name
+            within the session timeout gets its partitions back without a rebalance, and one that
+            stops doesn't leave the group.
+        client_id: this consumer's name in the broker's logs.
+        max_record_bytes: a larger record's value is left out.
+        count_gone: called with the number of offsets that retention deleted before they were read.
+        states: shows whether a topic is still the one that was read; shared with others.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class KafkaSource:
             # Unset, it would be the session timeout: shorter than a drain.
             "rebalance_timeout_ms": round(rebalance_timeout_s * 1000),
         }
-        # aiokafka keeps the assignor's memory in the class: two consumers need two classes.
+        # aiokafka keeps the assignor's state in the class: two consumers need two classes.
         self._assignor = type("Sticky", (StickyPartitionAssignor,), {})
         self._consumer: SafeConsumer | None = None
         self._turn = _Turn()
@@ -157,7 +157,7 @@ class KafkaSource:
             self._note_refusal(error)
             raise SourceBroken(f"the consumer failed: {type(error).__name__}") from None
         self._note_answer()
-        # During a rebalance getmany may return a moment before the listener hears of it.
+        # During a rebalance getmany may return a moment before the listener is called.
         turn, number = self._turn, self._turn.number
         await turn.settled.wait()
         if number != turn.number:
@@ -166,7 +166,7 @@ class KafkaSource:
         batches = {place: batch for place, batch in batches.items() if place.topic not in replaced}
         returned = self._retention.returned(batches)
         if returned is not None:
-            # What comes again may have outcomes that were never read: only a start reads them.
+            # Repeated records may have outcomes that were never read: only a start reads them.
             raise SourceBroken(f"{returned} was cut off: its log ends before what was read")
         await self._retention.follow(self._running, batches)
         return [_record(fetched) for batch in batches.values() for fetched in batch]
@@ -201,7 +201,7 @@ class KafkaSource:
             refusal = describe_refusal(error, group=self._group)
             if refusal is not None:
                 raise ReadingRefused(refusal) from None
-            # AttributeError: aiokafka 0.14 stumbles over an error code in this very answer.
+            # AttributeError: aiokafka 0.14 fails on an error code in this response.
             raise BrokerUnavailable(f"no committed offsets: {type(error).__name__}") from None
         finally:
             await admin.close()
@@ -252,7 +252,7 @@ class KafkaSource:
     async def _of_these_topics(
         self, stored: Mapping[aiokafka.TopicPartition, Any]
     ) -> dict[aiokafka.TopicPartition, Committed]:
-        """Return what was committed for the topics that there are now, not for former ones."""
+        """Return the commits for the topics that exist now, not for former ones."""
         found: dict[aiokafka.TopicPartition, Committed] = {}
         former: list[aiokafka.TopicPartition] = []
         for topic in self._topics:
@@ -269,7 +269,7 @@ class KafkaSource:
         return found
 
     async def _start_over(self) -> Collection[str]:
-        """Read topics that were deleted and made again from their start; return which ones."""
+        """Read topics that were deleted and created again from their start; return which ones."""
         replaced = [
             topic
             for topic, topic_id in self._topic_ids.items()
@@ -305,7 +305,7 @@ class KafkaSource:
             self._state.down(refusal)
 
     def _note_answer(self) -> None:
-        """Believe that nothing is refused any more when polls have gone well for some seconds."""
+        """Clear the problem when polls have succeeded for some seconds."""
         now_s = asyncio.get_running_loop().time()
         if self._polls_well_since_s is None:
             self._polls_well_since_s = now_s
@@ -327,7 +327,7 @@ class KafkaSource:
 
 
 class _Turn:
-    """Which assignment it is, and whether the listener has heard of it."""
+    """The assignment's number, and whether the listener has been called for it."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -336,7 +336,7 @@ class _Turn:
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
-    """Passes a rebalance on. aiokafka swallows what is raised here."""
+    """Passes a rebalance on. aiokafka swallows exceptions raised here."""
 
     def __init__(
         self,
@@ -388,7 +388,7 @@ def _with_topic_id(metadata: str, topic_id: str | None) -> str:
 
 
 def without_topic_id(metadata: str) -> tuple[str, str | None]:
-    """Split what was committed; versions up to 0.1 committed no topic id."""
+    """Split commit metadata; versions up to 0.1 committed no topic id."""
     ours = _OURS.fullmatch(metadata)
     return (ours[1], ours[2]) if ours else (metadata, None)
 

@@ -18,19 +18,19 @@ from mailtopic_sender.ports import ReadingRefused, StatusTail
 
 _POLL_MS = 500
 _BROKEN_LOG = (errors.CorruptRecordException.__name__, errors.UnknownError.__name__)
-"""What a broker answers that can't read its own log."""
+"""The errors of a broker that can't read its own log."""
 
 _BROKEN_LOG_S = 5.0
 
 
 class KafkaStatusLog:
-    """N.status as a StatusLog. Records that are no status events are skipped.
+    """N.status as a StatusLog. Records that aren't status events are skipped.
 
     Args:
         client_kwargs: how to reach Kafka, as aiokafka's keyword arguments.
         topic: N.status.
-        skipped: called for each record that is skipped; one line says so for each reading.
-        served: returns how many partitions all of the satellites have, where that is known.
+        skipped: called for each skipped record; each reading logs one line about them.
+        served: returns how many partitions all of the satellites have, if that is known.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class KafkaStatusLog:
             await consumer.stop()
 
     async def _partitions(self, consumer: aiokafka.AIOKafkaConsumer) -> AbstractSet[int]:
-        cluster = await consumer._client.fetch_all_metadata()  # noqa: SLF001 - nothing public asks
+        cluster = await consumer._client.fetch_all_metadata()  # noqa: SLF001 - nothing public
         found: AbstractSet[int] = cluster.partitions_for_topic(self._topic) or set()
         served = self._served()
         return found if served is None else {number for number in found if number < served}
@@ -86,7 +86,7 @@ class KafkaStatusLog:
         for number, position in positions.items():
             place = places[number]
             start = ends[place] if position is None else max(position, begins[place])
-            if start > ends[place]:  # the topic was deleted and made again
+            if start > ends[place]:  # the topic was deleted and created again
                 start = begins[place]
             if start < ends[place]:
                 consumer.seek(place, start)
@@ -109,7 +109,7 @@ class KafkaStatusLog:
         return StatusTail(events, {number: ends[place] for number, place in places.items()})
 
     def _give_up(self, place: aiokafka.TopicPartition, problem: str, begun_s: float) -> bool:
-        """Whether to go on without a partition: its mails may be sent twice, all others wait."""
+        """Whether to continue without a partition: its mails may be sent twice, all others wait."""
         if problem not in _BROKEN_LOG:
             raise BrokerUnavailable(f"{self._topic}/{place.partition}: {problem}")
         if time.monotonic() - begun_s < _BROKEN_LOG_S:
@@ -121,7 +121,7 @@ class KafkaStatusLog:
 
 
 class _Skipped:
-    """The records of one reading that are no status events."""
+    """The records of one reading that aren't status events."""
 
     def __init__(self, count: Callable[[], None]) -> None:
         self._count = count
@@ -148,7 +148,7 @@ def _events(batch: Iterable[FetchedRecord], skipped: _Skipped) -> list[StatusEve
     events: list[StatusEvent] = []
     for record in batch:
         try:
-            # A header that can't be read says nothing here, but its record isn't one of ours.
+            # An unreadable header doesn't matter here, but its record isn't one of ours.
             events.append(decode_status(record.value if record.fault is None else None))
         except RecordError:
             skipped.note(record)

@@ -1,8 +1,8 @@
-"""Creates the topics that a MailTopic misses, for senders without an operator.
+"""Creates a MailTopic's missing topics, for senders without an operator.
 
-Nothing that exists is changed, but for one thing: satellites get as many partitions as the main
+Existing topics are not changed, with one exception: satellites get as many partitions as the main
 topic has, because a record keeps its partition number everywhere. Topics are created when a sender
-starts, and never while it runs: a person who deletes one may be about to make it again.
+starts, and never while it runs: a user that deletes one may be about to create it again.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _ABSENCE = (errors.KafkaConnectionError, errors.NodeNotReadyError, OSError, Time
 
 @dataclass(frozen=True, slots=True)
 class TopicFacts:
-    """The main topic as it is."""
+    """The main topic's current properties."""
 
     partitions: int
     max_record_bytes: int
@@ -40,8 +40,8 @@ class KafkaTopics:
     Args:
         client_kwargs: how to reach Kafka, as aiokafka's keyword arguments.
         names: the topics.
-        partitions: of the main topic if it has to be created.
-        replication: of topics that have to be created; -1 is the broker's default.
+        partitions: number of partitions of the main topic if it has to be created.
+        replication: replication factor of created topics; -1 is the broker's default.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class KafkaTopics:
 
     @property
     def problem(self) -> str | None:
-        """Why `ensure` can't do it, in words; None where nothing is refused."""
+        """Why `ensure` fails, as text; None while nothing is refused."""
         return self._state.reason
 
     async def ensure(self) -> TopicFacts:
@@ -78,7 +78,7 @@ class KafkaTopics:
             await asyncio.sleep(_RETRY_S)
 
     def _note_refusal(self, error: Exception) -> None:
-        # A broker that doesn't answer is the monitor's business.
+        # A broker that doesn't answer is reported by the monitor.
         if isinstance(error, _ABSENCE) or getattr(error, "retriable", False):
             return
         topics = f"{self._names.main} or one of its satellites"
@@ -94,7 +94,7 @@ class KafkaTopics:
                 await self._create(admin, [main])
                 found = await self._wait_for(admin, {self._names.main})
             max_bytes = await self._create_satellites(admin, found)
-            # One that may not grow them delivers the mails of the partitions that they have.
+            # Without permission to grow them, it delivers the mails of their existing partitions.
             with contextlib.suppress(errors.KafkaError):
                 await self.grow(admin, found)
             return TopicFacts(found[self._names.main], max_bytes)
@@ -102,7 +102,7 @@ class KafkaTopics:
             await admin.close()
 
     async def _create_satellites(self, admin: AIOKafkaAdminClient, found: Mapping[str, int]) -> int:
-        """Create what is missing, and wait for it; returns the main topic's max.message.bytes."""
+        """Create missing topics and wait for them; returns the main topic's max.message.bytes."""
         max_bytes = await self._max_record_bytes(admin)
         partitions = found[self._names.main]
         missing = [name for name in self._names.all if name not in found]
@@ -119,8 +119,8 @@ class KafkaTopics:
         return NewTopic(name, partitions, self._replication, assignments, configs)
 
     async def _describe(self, admin: AIOKafkaAdminClient) -> dict[str, int]:
-        """Partitions by topic, of those of our topics that exist and have leaders."""
-        # All topics are asked for: naming a missing one would make some brokers create it.
+        """Return the partition counts of those of our topics that exist and have leaders."""
+        # All topics are requested: naming a missing one would make some brokers create it.
         found = {topic["topic"]: topic for topic in await admin.describe_topics()}
         return {
             name: len(found[name]["partitions"])

@@ -1,4 +1,4 @@
-"""The shipped fake of the `Relay` port: scripted results, and what was sent."""
+"""The shipped fake of the `Relay` port: scripted results, and a record of what was sent."""
 
 import asyncio
 from collections import deque
@@ -12,15 +12,15 @@ from mailtopic_sender.mail_ports import DeliveryResult, OutgoingMail
 class MemoryRelay:
     """A `Relay` without a network.
 
-    Results come from `script`, in order, whatever the mail; from `by_address` for one recipient,
-    in order; and are ACCEPTED when both have none left. After a result that blames the relay its
-    probes fail until `recover` is called.
+    Results come from `script`, in order, for any mail; from `by_address` for one recipient, in
+    order; and are ACCEPTED when both are empty. After a result that blames the relay, its probes
+    fail until `recover` is called.
 
     Attributes:
-        sent: every mail that was answered, in order, whatever became of it.
-        accepted: those that ended as ACCEPTED.
-        gate: mails under way wait while it is cleared; set from the start.
-        is_taking: whether mails are pulled when there are some.
+        sent: every mail that was answered, in order, whatever its result.
+        accepted: those with the result ACCEPTED.
+        gate: mails under way wait while it is cleared; initially set.
+        is_taking: whether available mails are pulled.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class MemoryRelay:
         await asyncio.sleep(pause_s)
 
     async def probe(self) -> DeliveryResult | None:
-        """Return the last result that blamed the relay, if it was one of opening a connection."""
+        """Return the last result that blamed the relay, if it came from opening a connection."""
         return self._blame
 
     async def close(self) -> None:
@@ -115,7 +115,7 @@ class MemoryRelay:
         self._answer(offer)
 
     def answer_to(self, mail: OutgoingMail) -> DeliveryResult:
-        """Return what becomes of a mail; a test may decide otherwise."""
+        """Return a mail's result; tests may override it."""
         results = self._by_address.get(mail.recipient.normalised) or self._script
         if results:
             return results.popleft()

@@ -29,12 +29,12 @@ class MemoryKafka:
     """Topics in memory: a BrokerClient and a StatusLog that `MemorySource` reads from.
 
     Attributes:
-        partitions: of every topic.
-        outcome_partitions: of N.status, where it has fewer.
-        available: False makes it fail like a broker that is away.
-        now_ms: tells the record time.
+        partitions: number of partitions of every topic.
+        outcome_partitions: the same for N.status, if it has fewer.
+        available: False makes it fail like an unreachable broker.
+        now_ms: returns the record time.
         commits: what every group committed, in order.
-        max_record_bytes: a topic of this name refuses a larger value.
+        max_record_bytes: by topic name; larger values are refused.
     """
 
     partitions: int = 1
@@ -92,7 +92,7 @@ class MemoryKafka:
         return [each.offset for each in stored]
 
     async def partitions_for(self, topic: str, keys: Sequence[bytes]) -> list[int]:
-        """See `BrokerClient.partitions_for`; whatever has no partition of its own goes to 0."""
+        """See `BrokerClient.partitions_for`; all without a partition of their own go to 0."""
         del topic
         return [0 for _ in keys]
 
@@ -121,12 +121,12 @@ class MemoryKafka:
         return [r for place in sorted(self.logs) if place.topic == topic for r in self.logs[place]]
 
     def committed(self, group: str, place: TopicPartition) -> Committed | None:
-        """What a group committed last."""
+        """A group's last commit."""
         found = [what for who, where, what in self.commits if (who, where) == (group, place)]
         return found[-1] if found else None
 
     def check(self) -> None:
-        """Raise BrokerUnavailable while it is away."""
+        """Raise BrokerUnavailable while it is unavailable."""
         if not self.available:
             raise BrokerUnavailable("the broker is away")
 
@@ -147,10 +147,10 @@ class MemorySource:
     """The only consumer of a group.
 
     Attributes:
-        paused: partitions that hand out nothing.
-        reject_commits: fail like a group that has moved on.
+        paused: partitions that return no records.
+        reject_commits: fail like a group that has rebalanced.
         polls: how often it was polled.
-        problem: what the broker refuses, in words.
+        problem: what the broker refuses, as text.
     """
 
     def __init__(self, kafka: MemoryKafka, *, topics: Sequence[str], group: str) -> None:

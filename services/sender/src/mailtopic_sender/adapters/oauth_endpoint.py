@@ -1,4 +1,4 @@
-"""Asks a token endpoint for an access token, by Authlib (RFC 6749, RFC 7523)."""
+"""Requests access tokens from a token endpoint, with Authlib (RFC 6749, RFC 7523)."""
 
 import asyncio
 import logging
@@ -18,10 +18,10 @@ from mailtopic_sender.adapters.smtp_settings import OAuthSettings, tls_context
 from mailtopic_sender.domain.replies import ReplyClass
 
 _TIMEOUT_S = 10.0
-"""For connecting, and for each read and write."""
+"""The timeout for connecting, and for each read and write."""
 _WHOLE_TIMEOUT_S = 20.0
 _LIFETIME_S = 300.0
-"""Of a token that came without one (RFC 6749 §5.1 only recommends it)."""
+"""The lifetime of a token that came without one (RFC 6749 §5.1 only recommends it)."""
 _LONGEST_LIFETIME_S = 86_400.0
 _PASSING = frozenset({"temporarily_unavailable", "server_error", "slow_down"})
 _ERROR = re.compile(r"[a-z_]{1,40}")
@@ -30,12 +30,12 @@ _VISIBLE = re.compile(r"[\x21-\x7e]{1,16000}")
 GOOGLE_SCOPE = "https://mail.google.com/"
 
 for _name in ("httpx2", "httpcore2", "authlib"):
-    # At lower levels, they log requests; what is in one must not get there.
+    # At lower levels, they log requests, whose content must not be logged.
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 class TokenEndpoint:
-    """Asks for tokens of one account. Secrets are read from their files each time."""
+    """Requests tokens for one account. Secrets are read from their files each time."""
 
     def __init__(self, oauth: OAuthSettings, username: str) -> None:
         """Load the certificates.
@@ -52,7 +52,7 @@ class TokenEndpoint:
         """Return a token.
 
         Raises:
-            NoToken: for whatever reason there is none.
+            NoToken: there is none, for any reason.
         """
         try:
             async with asyncio.timeout(_WHOLE_TIMEOUT_S), self._client() as client:
@@ -91,7 +91,7 @@ class TokenEndpoint:
         try:
             found = await client.refresh_token(url, refresh_token=used)
         except OAuthError:
-            # A provider's new one may end before that of the settings, which may be newer.
+            # A provider's new one may expire before the one in the settings, which may be newer.
             self._rotated = None
             raise
         given = found.get("refresh_token")
@@ -120,7 +120,7 @@ class TokenEndpoint:
         )
 
     def _secret(self, name: str) -> str | None:
-        """A secret as it is now; as it was at the start while its file can't be read."""
+        """A secret's current value; the initial one while its file can't be read."""
         known: str | None = getattr(self._oauth, name)
         file = self._oauth.files.get(name)
         if file is None:
@@ -145,7 +145,7 @@ def _token(found: Any) -> FetchedToken:
 
 
 def _refusal(error: OAuthError) -> NoToken:
-    """The words for RFC 6749 §5.2; the description may quote what was sent and is left out."""
+    """Describe an error of RFC 6749 §5.2, without its description, which may quote the request."""
     code = str(error.error or "")
     words = code if _ERROR.fullmatch(code) else "no reason given"
     number = _MICROSOFT.search(str(error.description or ""))

@@ -1,4 +1,4 @@
-"""The access token of a relay: one for all of its connections, renewed before it ends."""
+"""The access token of a relay: one for all of its connections, renewed before it expires."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -9,17 +9,17 @@ from mailtopic_sender.adapters.smtp_settings import OAuthSettings
 from mailtopic_sender.domain.replies import ReplyClass
 
 _PAUSES_S = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
-"""How long an endpoint that gave no token is left alone; the last one repeats."""
+"""The pauses after an endpoint gave no token; the last one repeats."""
 _LONGEST_LEAD_S = 300.0
 _LARGEST_FILE_OCTETS = 65_536
 
 
-class NoToken(Exception):  # noqa: N818 - an event, told in the words of the trade
+class NoToken(Exception):  # noqa: N818 - an event, in the field's terms
     """There is no token; str is the reason, in one line without secrets.
 
     Attributes:
         reply_class: AUTH if the endpoint refused, POLICY if it can't be trusted, TRANSPORT if
-            it can't be reached or doesn't make sense.
+            it can't be reached or its response can't be parsed.
     """
 
     def __init__(self, reply_class: ReplyClass, problem: str) -> None:
@@ -29,7 +29,7 @@ class NoToken(Exception):  # noqa: N818 - an event, told in the words of the tra
 
 @dataclass(frozen=True, slots=True)
 class FetchedToken:
-    """A token, and how long it is valid from now, seconds."""
+    """A token, and its remaining lifetime, seconds."""
 
     value: str = field(repr=False)
     lifetime_s: float
@@ -40,7 +40,7 @@ class AccessToken:
     """A token to log in with.
 
     Attributes:
-        is_new: whether it was fetched for this call, so that another one would be no better.
+        is_new: whether it was fetched for this call, so that fetching another wouldn't help.
     """
 
     value: str = field(repr=False)
@@ -48,7 +48,7 @@ class AccessToken:
 
 
 class Fetches(Protocol):
-    """What hands out tokens, such as `TokenEndpoint`."""
+    """A source of tokens, such as `TokenEndpoint`."""
 
     async def fetch(self) -> FetchedToken:
         """Return a token; raises NoToken."""
@@ -56,11 +56,11 @@ class Fetches(Protocol):
 
 
 class AccessTokens:
-    """Hands out the token of one relay.
+    """Provides the token of one relay.
 
-    A quarter of its lifetime before its end (five minutes at most) it is renewed beside its use.
-    However many connections ask, the endpoint is asked once at a time. An endpoint that can't be
-    reached is asked again after growing pauses, when a login needs a token.
+    A quarter of its lifetime before it expires (five minutes at most) it is renewed while in use.
+    There is one request to the endpoint at a time, however many connections need a token. An
+    unreachable endpoint is tried again after growing pauses, when a login needs a token.
     """
 
     def __init__(self, endpoint: Fetches, *, clock: Clock) -> None:
@@ -76,9 +76,9 @@ class AccessTokens:
 
     @property
     def problem(self) -> str | None:
-        """Why there is no token; None while there is one or none was asked for.
+        """Why there is no token; None while there is one or none was requested.
 
-        One that ends while no login wants another is no problem yet, whatever renewing it met.
+        A token that expires while no login needs one is no problem yet, even if its renewal failed.
         """
         if self._failure is None or self._left_s > 0 or not self._is_wanted:
             return None
@@ -97,7 +97,7 @@ class AccessTokens:
             if self._left_s > lead_s:
                 return AccessToken(token.value, is_new=False)
             self._begin()
-            # In the first half of that time, the old one serves.
+            # In the first half of that time, the old one is used.
             if self._left_s > lead_s / 2:
                 return AccessToken(token.value, is_new=False)
         flight = self._begin()
@@ -108,12 +108,12 @@ class AccessTokens:
         raise self._failure or NoToken(ReplyClass.TRANSPORT, "no token was given")
 
     def forget(self, token: AccessToken) -> None:
-        """Hand this token out no more: the relay refused it."""
+        """Stop using this token: the relay refused it."""
         if self._token is not None and self._token.value == token.value:
             self._token = None
 
     async def close(self) -> None:
-        """End what runs."""
+        """Stop running requests."""
         if self._flight is not None:
             self._flight.cancel()
             await asyncio.gather(self._flight, return_exceptions=True)
@@ -126,7 +126,7 @@ class AccessTokens:
         return self._fetched_at_s + self._token.lifetime_s - self._clock.monotonic_s()
 
     def _begin(self) -> asyncio.Task[None] | None:
-        """Have a token fetched if it isn't already and the endpoint needn't be left alone."""
+        """Start fetching a token unless that is under way or the endpoint is in a pause."""
         if self._flight is None and self._clock.monotonic_s() >= self._resting_until_s:
             self._flight = asyncio.create_task(self._fetch(), name="token")
         return self._flight
@@ -137,7 +137,7 @@ class AccessTokens:
             token = await self._endpoint.fetch()
         except NoToken as failure:
             self._failure = failure
-            # A refusal is paused after by the relay's breaker; a changed file ends that.
+            # After a refusal the relay's breaker pauses; a changed file ends that.
             if failure.reply_class is not ReplyClass.AUTH:
                 pause_s = _PAUSES_S[min(self._failures, len(_PAUSES_S) - 1)]
                 self._resting_until_s = self._clock.monotonic_s() + pause_s
@@ -150,15 +150,15 @@ class AccessTokens:
 
 
 class TokenFile:
-    """A token that something else renews: read for each login."""
+    """A token file that another program renews: read for each login."""
 
     def __init__(self, oauth: OAuthSettings) -> None:
         self._path = oauth.token_file
         self.problem: str | None = None
-        """Why there is no token; None while there is one or none was asked for."""
+        """Why there is no token; None while there is one or none was requested."""
 
     async def get(self) -> AccessToken:
-        """Return what the file holds.
+        """Return the token in the file.
 
         Raises:
             NoToken: it can't be read, or holds no token.
@@ -194,14 +194,14 @@ class TokenFile:
 
 
 def tokens_of(oauth: OAuthSettings, username: str, *, clock: Clock) -> AccessTokens | TokenFile:
-    """Return where the tokens of a relay come from.
+    """Return the source of a relay's tokens.
 
     Raises:
         SettingError: the CA file of the token endpoint can't be used.
     """
     if oauth.token_file is not None:
         return TokenFile(oauth)
-    # Only relays with OAuth pay for an HTTP client.
+    # Only relays with OAuth need an HTTP client.
     from mailtopic_sender.adapters.oauth_endpoint import TokenEndpoint  # noqa: PLC0415
 
     return AccessTokens(TokenEndpoint(oauth, username), clock=clock)

@@ -12,7 +12,7 @@ from mailtopic_sender.engine.relays.state import RelayState
 
 
 class RelayMetrics(Collector):
-    """Connections, breakers, paces and replies of each relay. May be read by any thread."""
+    """Connections, breakers, paces and replies of each relay. Thread-safe."""
 
     def __init__(self, relays: Callable[[], Sequence[RelayState]], *, topic: str) -> None:
         """Take the numbers from `RelayMailer.relays`; topic is the MailTopic's main topic."""

@@ -1,4 +1,4 @@
-"""The JSON key of a Google service account, as the console hands it out."""
+"""The JSON key of a Google service account, as downloaded from the console."""
 
 import json
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 @dataclass(frozen=True, slots=True)
 class ServiceAccount:
-    """What a key says.
+    """The content of a key.
 
     Attributes:
         email: the account.
@@ -26,10 +26,10 @@ class ServiceAccount:
 
 
 def parse_service_account(text: str) -> ServiceAccount:
-    """Return what a key says.
+    """Return the content of a key.
 
     Raises:
-        ValueError: the text is no such key; says why, and quotes nothing.
+        ValueError: the text isn't such a key; the message says why and quotes nothing.
     """
     try:
         found = json.loads(text)

@@ -1,4 +1,4 @@
-"""Reaching a relay: all of its addresses, and the name that this host gives itself."""
+"""Connecting to a relay: all of its addresses, and this host's name in EHLO."""
 
 import asyncio
 import errno
@@ -12,7 +12,7 @@ import aiohappyeyeballs
 from aiohappyeyeballs import AddrInfoType as AddrInfo
 
 _STAGGER_S = 0.25
-"""How long an address is waited for before the next one is tried beside it (RFC 8305 §5)."""
+"""How long to wait for an address before trying the next one in parallel (RFC 8305 §5)."""
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _FQDN = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
 _LOCAL_DOMAINS = (
@@ -25,7 +25,7 @@ _LOCAL_DOMAINS = (
     "corp",
     "home.arpa",
 )
-"""Domains that mean nothing outside (RFC 6762, RFC 8375, and by habit)."""
+"""Domains without meaning outside a network (RFC 6762, RFC 8375, and by convention)."""
 
 
 async def resolve(host: str, port: int, *, timeout_s: float) -> Sequence[AddrInfo]:
@@ -43,8 +43,8 @@ async def resolve(host: str, port: int, *, timeout_s: float) -> Sequence[AddrInf
 async def connect(found: Sequence[AddrInfo], *, timeout_s: float) -> socket.socket:
     """Return a connection to the first of a host's addresses that answers.
 
-    They are tried in the order of RFC 6724, IPv6 and IPv4 in turn, each one a quarter of a second
-    after the one before (RFC 8305), so that one without an answer holds up none of the others.
+    They are tried in the order of RFC 6724, IPv6 and IPv4 alternating, each one a quarter of a
+    second after the previous one (RFC 8305), so that an unresponsive one doesn't delay the others.
 
     Args:
         found: the addresses, from `resolve`.
@@ -69,10 +69,10 @@ async def connect(found: Sequence[AddrInfo], *, timeout_s: float) -> socket.sock
 
 
 def ehlo_name(connection: socket.socket) -> str:
-    """Return what this host calls itself in EHLO: its FQDN, or its address (RFC 5321 §4.1.4).
+    """Return this host's name for EHLO: its FQDN, or its address (RFC 5321 §4.1.4).
 
     A name without a domain, as pods have, is refused by relays that require an FQDN; the literal of
-    the connection's own address is always valid. Nothing is asked of the DNS, which can hang.
+    the connection's own address is always valid. It makes no DNS query, which can hang.
     """
     name = socket.gethostname().rstrip(".")
     if _is_fqdn(name):
@@ -81,7 +81,7 @@ def ehlo_name(connection: socket.socket) -> str:
 
 
 def address_literal(address: str) -> str:
-    """Return an address as RFC 5321 §4.1.3 writes it: ``[192.0.2.1]`` or ``[IPv6:2001:db8::1]``."""
+    """Return an address as in RFC 5321 §4.1.3: ``[192.0.2.1]`` or ``[IPv6:2001:db8::1]``."""
     found = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(found, ipaddress.IPv6Address):
         mapped = found.ipv4_mapped

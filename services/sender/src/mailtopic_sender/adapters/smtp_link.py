@@ -1,4 +1,4 @@
-"""The wire of one SMTP session, once it is open: commands out, whole replies in."""
+"""The transport of one open SMTP session: commands out, complete replies in."""
 
 import asyncio
 from collections import deque
@@ -20,7 +20,7 @@ class LinkError(Exception):
     """The link can't be used any more; str is a short reason."""
 
 
-class LinkLost(LinkError):  # noqa: N818 - an event, told in the words of the trade
+class LinkLost(LinkError):  # noqa: N818 - an event, in the field's terms
     """The connection is gone."""
 
 
@@ -29,13 +29,13 @@ class ReplyTimeout(LinkError):  # noqa: N818 - the same
 
 
 class BadReply(LinkError):  # noqa: N818 - the same
-    """What came is no SMTP reply, too long, or was not asked for."""
+    """The input isn't an SMTP reply, is too long, or is unsolicited."""
 
 
 class SmtpLink(asyncio.Protocol):
-    """Takes an open transport over: `asyncio.Transport.set_protocol` makes it the receiver.
+    """Takes over an open transport: `asyncio.Transport.set_protocol` makes it the receiver.
 
-    One task may use it at a time. After any LinkError it is of no further use.
+    One task may use it at a time. After any LinkError it can't be used any more.
     """
 
     def __init__(self, transport: asyncio.BaseTransport) -> None:
@@ -55,11 +55,11 @@ class SmtpLink(asyncio.Protocol):
 
     @property
     def is_usable(self) -> bool:
-        """Whether nothing is known against sending on it: no promise that the peer is there."""
+        """Whether no reason against sending on it is known; the peer may still be gone."""
         return self._failure is None and not self._transport.is_closing()
 
     def write(self, data: bytes, *, replies: int) -> None:
-        """Send; `replies` is how many replies that will cause.
+        """Send; `replies` is the number of replies to expect.
 
         Raises:
             LinkError: the link is known to be unusable; nothing was sent.
@@ -83,7 +83,7 @@ class SmtpLink(asyncio.Protocol):
                 raise self._failure
 
     def take_envelope_grant(self) -> bool:
-        """Take the replies to MAIL, RCPT and DATA if all are here and each of them agrees."""
+        """Take the replies to MAIL, RCPT and DATA if all have arrived and are positive."""
         replies = self._replies
         if len(replies) < _ENVELOPE or self._failure is not None:
             return False
@@ -98,7 +98,7 @@ class SmtpLink(asyncio.Protocol):
         """Return the next reply in order.
 
         Raises:
-            LinkError: it is lost, timeout_s seconds passed, or what came is no reply.
+            LinkError: it is lost, timeout_s seconds passed, or the input isn't a reply.
         """
         while not self._replies:
             if self._failure is not None:
@@ -110,7 +110,7 @@ class SmtpLink(asyncio.Protocol):
         """Wait for a reply; returns whether it came in time. The link stays usable if not.
 
         Raises:
-            LinkError: it is lost, or what came is no reply.
+            LinkError: it is lost, or the input isn't a reply.
         """
         self._is_deadline_final = False
         deadline_s = self.time_s + timeout_s
@@ -129,7 +129,7 @@ class SmtpLink(asyncio.Protocol):
         return self._loop.time()
 
     def close(self, farewell: bytes = b"") -> None:
-        """Close, after the farewell is sent; the peer's answer isn't waited for."""
+        """Close after the farewell is sent, without waiting for the peer's reply."""
         if farewell and self.is_usable:
             self._transport.write(farewell)
         self._fail(LinkLost("connection closed"))
@@ -149,8 +149,8 @@ class SmtpLink(asyncio.Protocol):
             self._waiter = None
 
     def _set_deadline(self, deadline_s: float) -> None:
-        """Have the clock looked at by then."""
-        # Every mail passes here, so no timer is made anew: the one that runs may go off too soon.
+        """Make sure that a timer fires by then."""
+        # Called for every mail, so the timer isn't restarted: a running one may fire too soon.
         self._deadline_s = deadline_s
         if self._timer is not None:
             if self._timer.when() <= deadline_s:
@@ -187,7 +187,7 @@ class SmtpLink(asyncio.Protocol):
     # asyncio.Protocol
 
     def data_received(self, data: bytes) -> None:
-        """Cut lines, collect them into replies."""
+        """Split lines, and collect them into replies."""
         if self._failure is not None:
             return
         try:
@@ -210,20 +210,20 @@ class SmtpLink(asyncio.Protocol):
 
     def _take(self, reply: SmtpReply) -> None:
         if self._expected == 0:
-            # Between mails, a relay only speaks to say goodbye (421); a reply that nobody asked
-            # for would be taken for the next command's.
+            # Between mails, a relay sends a reply only to close (421); an unsolicited reply would
+            # be taken for the next command's.
             self._fail(LinkLost("the relay closed the connection"))
             return
         self._expected -= 1
         self._replies.append(reply)
 
     def eof_received(self) -> bool:
-        """Nothing more will come; let the transport close."""
+        """The peer has finished sending; let the transport close."""
         self._fail(LinkLost("the relay closed the connection"))
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone, in whatever way."""
+        """The connection is gone, for any reason."""
         del exc
         self._paused = False
         self._fail(LinkLost("connection lost"))

@@ -1,4 +1,4 @@
-"""Logging in at a relay: which mechanism, in which form, and what a refusal means."""
+"""Logging in to a relay: which mechanism, in which form, and what a refusal means."""
 
 import asyncio
 import base64
@@ -20,16 +20,16 @@ _REFUSED = 535
 _TOO_WEAK = 534
 _TOO_WEAK_TEXT = re.compile(r"weak|mechanism", re.IGNORECASE)
 _PASSWORDS_ARE_OFF = re.compile(r"\b5\.7\.(30|139)\b|basic authentication", re.IGNORECASE)
-"""Microsoft 365: then no other mechanism with a password works either."""
+"""Microsoft 365: no other mechanism with a password works either."""
 _LOOK_S = 1.0
 _BY_PASSWORD = (Mechanism.PLAIN, Mechanism.LOGIN, Mechanism.CRAM_MD5)
 _IN_THE_CLEAR = (Mechanism.CRAM_MD5, Mechanism.PLAIN, Mechanism.LOGIN)
-"""What CRAM-MD5 sends doesn't show the password, which matters without TLS only."""
+"""CRAM-MD5 doesn't reveal the password, which matters only without TLS."""
 _BY_TOKEN = (Mechanism.XOAUTH2, Mechanism.OAUTHBEARER)
 
 
 class Way(NamedTuple):
-    """A mechanism, and whether its first answer goes along with AUTH (RFC 4954 §4)."""
+    """A mechanism, and whether its initial response is sent with AUTH (RFC 4954 §4)."""
 
     mechanism: Mechanism
     sends_initial: bool
@@ -37,20 +37,20 @@ class Way(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What to log in with, as it is now."""
+    """The current credentials."""
 
     username: str = field(repr=False)
     secret: str = field(repr=False)
     token: AccessToken | None = None
 
 
-class LoginFailed(Exception):  # noqa: N818 - an event, told in the words of the trade
-    """The relay refused a login, or broke it off.
+class LoginFailed(Exception):  # noqa: N818 - an event, in the field's terms
+    """The relay refused or aborted a login.
 
     Attributes:
-        reply: what it answered; None if it hung up or talked nonsense.
-        blames_credentials: whether any other mechanism would be refused as well: trying more
-            of them would be guessing.
+        reply: its reply; None if it hung up or the reply was invalid.
+        blames_credentials: whether any other mechanism would be refused as well, so that trying
+            more of them would be guessing.
         is_last: whether there is no other way to try.
     """
 
@@ -64,18 +64,18 @@ class LoginFailed(Exception):  # noqa: N818 - an event, told in the words of the
 
 
 class NoMechanism(Exception):  # noqa: N818 - the same
-    """The relay offers no mechanism that may be used."""
+    """The relay offers no permitted mechanism."""
 
 
 class Login:
-    """Logs in at one relay.
+    """Logs in to one relay.
 
-    One AUTH at a time: servers lock out an account or an address after a handful of refusals, and
-    what one connection learned is known before the next one tries.
+    One AUTH at a time: servers lock an account or an address after a handful of refusals, and what
+    one connection learned is known before the next one tries.
     """
 
     def __init__(self, relay: RelaySettings, *, clock: Clock) -> None:
-        """Read nothing yet but certificates.
+        """Read only certificates yet.
 
         Raises:
             SettingError: the CA file of the token endpoint can't be used.
@@ -97,7 +97,7 @@ class Login:
         return None if self._tokens is None else self._tokens.problem
 
     async def credentials(self) -> Credentials | None:
-        """Return what to log in with; None if no login is set up.
+        """Return the credentials; None if no login is configured.
 
         Raises:
             NoToken: there is no token.
@@ -116,17 +116,17 @@ class Login:
     async def log_in(
         self, smtp: aiosmtplib.SMTP, credentials: Credentials, failed: set[Way]
     ) -> Mechanism:
-        """Log in on a connection that offers AUTH; returns the mechanism that was taken.
+        """Log in on a connection that offers AUTH; returns the mechanism used.
 
         Args:
-            smtp: greeted already.
+            smtp: a connection after EHLO.
             credentials: from `credentials`.
-            failed: what the same opening tried in vain on earlier connections; is added to.
+            failed: what failed on earlier connections of the same opening; extended here.
 
         Raises:
             LoginFailed: it was refused.
-            NoMechanism: what the relay offers may not be used.
-            aiosmtplib.SMTPException: a refusal for now, or no answer.
+            NoMechanism: the relay offers no permitted mechanism.
+            aiosmtplib.SMTPException: a temporary refusal, or no reply.
         """
         async with self._turn:
             # Another connection may have been refused while this one waited.
@@ -147,10 +147,10 @@ class Login:
             return way.mechanism
 
     def check(self, credentials: Credentials) -> None:
-        """Do nothing, unless the relay refused these credentials since the last pause.
+        """Raise if the relay has refused these credentials since the last pause.
 
         Raises:
-            LoginFailed: it did; as it did then.
+            LoginFailed: the same error as then.
         """
         refusal = self._refused.get(credentials.secret)
         if refusal is not None:
@@ -168,13 +168,13 @@ class Login:
         """Return after a pause, or when a file with credentials has changed since the last try."""
         loop = asyncio.get_running_loop()
         end_s = loop.time() + pause_s
-        # Files are looked at: an event would need a watcher that sees through mounted Secrets.
+        # Files are polled: an event would need a watcher that understands mounted Secrets.
         while (left_s := end_s - loop.time()) > 0 and not self._files.have_changed():  # noqa: ASYNC110
             await asyncio.sleep(min(left_s, _LOOK_S) if self._files else left_s)
         self._forget_refusals()
 
     async def close(self) -> None:
-        """End what runs."""
+        """Stop running requests."""
         if self._tokens is not None:
             await self._tokens.close()
 
@@ -203,18 +203,18 @@ class Login:
             raise NoMechanism
         left = [way for way in ways if way not in self._broken | failed]
         if not left:
-            # What broke them may be mended.
+            # Their cause may be fixed.
             self._broken.clear()
             left = [way for way in ways if way not in failed] or list(ways)
         return left[0]
 
     def _judge(self, failure: LoginFailed, way: Way, ways: Sequence[Way], failed: set[Way]) -> None:
-        """Find out whether there is another way."""
+        """Determine whether there is another way."""
         failed.add(way)
         if way.mechanism is Mechanism.CRAM_MD5 and any(
             other.mechanism is not way.mechanism for other in ways
         ):
-            # Servers that store passwords hashed offer it and can't check it.
+            # Servers with hashed passwords may offer it without being able to check it.
             failure.blames_credentials = False
         left = set(ways) - failed - self._broken
         failure.is_last = failure.blames_credentials or not left
@@ -223,7 +223,7 @@ class Login:
 
 
 class FileWatch:
-    """Notices that files were written or replaced, also with the same content."""
+    """Detects that files were written or replaced, even with the same content."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = files
@@ -233,7 +233,7 @@ class FileWatch:
         return bool(self._files)
 
     def note(self) -> None:
-        """Take the files as they are for known."""
+        """Take the current files as known."""
         self._known = self._state()
 
     def have_changed(self) -> bool:
@@ -253,7 +253,7 @@ def _stamp(file: Path) -> tuple[int, int, int] | None:
 
 
 def _read(file: Path | None) -> str | None:
-    """What a file holds now; None if there is none, or it can't be read."""
+    """A file's current content; None if there is none, or it can't be read."""
     try:
         return None if file is None else file.read_text(encoding="utf-8-sig").rstrip("\r\n")
     except (OSError, UnicodeDecodeError):
@@ -261,7 +261,7 @@ def _read(file: Path | None) -> str | None:
 
 
 def _sends_initial(mechanism: Mechanism) -> bool:
-    """Whether the first answer goes along with AUTH; some servers take none with LOGIN."""
+    """Whether the initial response is sent with AUTH; some servers accept none with LOGIN."""
     return mechanism not in {Mechanism.LOGIN, Mechanism.CRAM_MD5}
 
 
@@ -302,14 +302,14 @@ def _next_answer(
         except aiosmtplib.SMTPAuthenticationError:
             raise LoginFailed(None) from None
     if sent_initial is not None and mechanism is not Mechanism.LOGIN and not challenge.strip():
-        return sent_initial  # it passed over what came with AUTH
+        return sent_initial  # it ignored the initial response
     if not answers:
         raise LoginFailed(None)
     return answers.pop(0)
 
 
 def _answers(mechanism: Mechanism, credentials: Credentials, relay: RelaySettings) -> list[bytes]:
-    """What is said in turn, in base64. With tokens, the last one ends a refusal."""
+    """The successive responses, in base64. With tokens, the last one ends a refusal."""
     username, secret = credentials.username, credentials.secret
     if mechanism is Mechanism.PLAIN:
         return [_encoded(f"\0{username}\0{secret}")]

@@ -30,17 +30,17 @@ from mailtopic_sender.domain.replies import ReplyClass, ReplyRule, classify
 from mailtopic_sender.domain.reply_text import split_enhanced
 
 _TOO_OLD = ("UNSUPPORTED_PROTOCOL", "PROTOCOL_VERSION", "NO_PROTOCOLS", "VERSION_TOO_LOW")
-NO_TOKEN = "no token: "  # noqa: S105 - words before the reason
+NO_TOKEN = "no token: "  # noqa: S105 - text before the reason
 _NO_EHLO = frozenset({500, 501, 502, 504, 550})
-"""What servers without ESMTP, or that dislike a parameter of EHLO, answer to it."""
+"""Reply codes to EHLO of servers without ESMTP, or that reject its parameter."""
 
 
-class SessionRefused(Exception):  # noqa: N818 - an event, told in the words of the trade
-    """No session could be opened; `answer` says why, in classes and in words.
+class SessionRefused(Exception):  # noqa: N818 - an event, in the field's terms
+    """No session could be opened; `answer` says why, as class and text.
 
     Attributes:
-        answer: blames the relay, always.
-        interrupted: it is another attempt's failure, handed to one that waited.
+        answer: always blames the relay.
+        interrupted: it is another attempt's failure, passed to one that waited.
     """
 
     def __init__(self, answer: Answer, *, interrupted: bool = False) -> None:
@@ -50,7 +50,7 @@ class SessionRefused(Exception):  # noqa: N818 - an event, told in the words of 
 
     @property
     def is_full(self) -> bool:
-        """Whether the relay answered that, for the moment, it wants no further connection."""
+        """Whether the relay replied that it accepts no further connection for the moment."""
         reply = self.answer.reply
         return (
             self.answer.phase == "connect" and reply is not None and reply.code < 500  # noqa: PLR2004
@@ -58,7 +58,7 @@ class SessionRefused(Exception):  # noqa: N818 - an event, told in the words of 
 
 
 class SessionOpener:
-    """Opens sessions to one relay. Many may be opened at the same time."""
+    """Opens sessions to one relay. Safe for concurrent use."""
 
     def __init__(self, relay: RelaySettings, *, clock: Clock, log: Logger) -> None:
         """Load the certificates.
@@ -82,14 +82,14 @@ class SessionOpener:
     async def open(self, watch: Watch = ignore) -> SmtpSession:
         """Return a session on which a mail may be offered.
 
-        A mechanism that is offered and doesn't work costs a connection, and then another one is
-        used; a token that is refused is renewed once.
+        An offered mechanism that doesn't work costs a connection, then another one is used; a
+        refused token is renewed once.
 
         Args:
-            watch: is called with each step when it is done, of each connection.
+            watch: called with each completed step of each connection.
 
         Raises:
-            SessionRefused: for whatever reason it can't be opened.
+            SessionRefused: it can't be opened, for any reason.
         """
         credentials = await self._credentials()
         failed: set[Way] = set()
@@ -115,7 +115,7 @@ class SessionOpener:
         await self._login.wait(pause_s)
 
     async def close(self) -> None:
-        """End what runs beside the sessions."""
+        """Stop what runs besides the sessions."""
         await self._login.close()
 
     async def _credentials(self) -> Credentials | None:
@@ -217,7 +217,7 @@ class SessionOpener:
 
 
 class _Opening:
-    """How far an opening has come, for whoever has to explain its failure."""
+    """How far an opening has come, to explain its failure."""
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
@@ -249,7 +249,7 @@ def _capabilities(smtp: aiosmtplib.SMTP, relay: RelaySettings, *, logged_in: boo
 
 
 def _explain_login(failed: LoginFailed, rules: Sequence[ReplyRule]) -> Answer:
-    """Find the class and the words for a login that no way is left for."""
+    """Return the class and text for a login with no way left to try."""
     reply = failed.reply
     if reply is None:
         problem = "the relay breaks every login off"
@@ -258,12 +258,12 @@ def _explain_login(failed: LoginFailed, rules: Sequence[ReplyRule]) -> Answer:
 
 
 def _explain(error: Exception, phase: str, rules: Sequence[ReplyRule]) -> Answer:
-    """Find the class and the words for a failure; never quotes what a library says of us."""
+    """Return the class and text for a failure; never quotes a library's message."""
     if isinstance(error, aiosmtplib.SMTPResponseException) and error.code > 0:
         enhanced, text = split_enhanced(" ".join(error.message.split()))
         reply = SmtpReply(error.code, enhanced, text)
         found = classify(reply.code, enhanced, phase, text, rules=rules)
-        # What is no refusal (a 250 for a banner) can't be understood: the relay is no relay.
+        # A reply that isn't a refusal (a 250 as banner) makes no sense: it isn't a relay.
         blames = found if found.blames_relay else ReplyClass.TRANSPORT
         return Answer(blames, phase, reply, problem=_REFUSALS.get(blames, "refused"))
     cause: BaseException | None = error

@@ -11,7 +11,7 @@ from mailtopic_sender.engine.relays.port import Connections
 
 
 class SmtpPool:
-    """Lends sessions, one task each. Nothing waits in here: there is one, or there is none."""
+    """Lends sessions, one task each. Nothing waits in here: a session is available or not."""
 
     def __init__(
         self,
@@ -26,8 +26,8 @@ class SmtpPool:
         Args:
             relay: how many sessions at most, and how long each is used.
             open_session: opens one, or raises SessionRefused.
-            clock: by its monotonic time sessions grow old.
-            is_full: called when the relay wants no further session beside so many others.
+            clock: its monotonic time measures the sessions' age.
+            is_full: called when the relay accepts no session beyond this many open ones.
         """
         self._relay = relay
         self._open_session = open_session
@@ -52,7 +52,7 @@ class SmtpPool:
         return self._limit
 
     def set_limits(self, *, connections: int, mails_each: int) -> None:
-        """Keep no more sessions, and no more mails on each, from now on."""
+        """Limit the sessions, and the mails on each, from now on."""
         self._limit = connections
         self._mails_each = mails_each
         while self._idle and self._count > connections:
@@ -63,7 +63,7 @@ class SmtpPool:
         return self._is_closed or self._count > self._limit or self._is_worn(session)
 
     async def acquire(self) -> SmtpSession | None:
-        """Return a session for the caller alone, who must `release` it; None if there is none.
+        """Return a session for exclusive use, to be `release`d; None if there is none.
 
         Raises:
             SessionRefused: none could be opened, and there is no other one.
@@ -85,7 +85,7 @@ class SmtpPool:
         self._schedule_reaper()
 
     def adopt(self, session: SmtpSession) -> None:
-        """Take a session in that was opened outside, by a probe."""
+        """Add a session that was opened outside, by a probe."""
         self._count += 1
         self.release(session)
 
@@ -96,7 +96,7 @@ class SmtpPool:
             self._discard(session)
 
     def close(self) -> None:
-        """Close what is idle now and what is busy as soon as it is released."""
+        """Close idle sessions now, and busy ones as soon as they are released."""
         self._is_closed = True
         self.discard_idle()
         if self._reaper is not None:
@@ -104,7 +104,7 @@ class SmtpPool:
             self._reaper = None
 
     def _take_idle(self) -> SmtpSession | None:
-        """The one used last, so that surplus connections grow old and go."""
+        """Return the one used last, so that surplus connections age and are closed."""
         now_s = self._clock.monotonic_s()
         while self._idle:
             since_s, session = self._idle.pop()

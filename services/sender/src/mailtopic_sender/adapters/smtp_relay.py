@@ -1,4 +1,4 @@
-"""A `Relay` that is an SMTP server: sessions that pull mails for as long as there are some."""
+"""A `Relay` that is an SMTP server: sessions that pull mails while there are any."""
 
 import asyncio
 from typing import cast
@@ -18,7 +18,7 @@ _CLOSING = 421
 
 
 class SmtpRelay:
-    """Sends mails over sessions of one SMTP server, with one task a session and none a mail."""
+    """Sends mails over sessions of one SMTP server, with one task per session and none per mail."""
 
     def __init__(self, relay: RelaySettings, *, clock: Clock | None = None) -> None:
         """Prepare; nothing is opened yet.
@@ -55,7 +55,7 @@ class SmtpRelay:
         self._pool.set_limits(connections=connections, mails_each=mails_per_connection)
 
     def wake(self, mails: int) -> None:
-        """See `Relay.wake`: begin as many sessions' turns as there are mails, if they may be."""
+        """See `Relay.wake`: start as many workers as there are mails, within the limits."""
         while self._starting < mails and len(self._workers) < self._pool.limit:
             if self._is_closed:
                 return
@@ -79,7 +79,7 @@ class SmtpRelay:
         return self._opener.problem
 
     async def pause(self, pause_s: float) -> None:
-        """See `Relay.pause`: a file with credentials that changes ends it."""
+        """See `Relay.pause`: a changed file with credentials ends it."""
         await self._opener.pause(pause_s)
 
     async def close(self) -> None:
@@ -100,7 +100,7 @@ class SmtpRelay:
         except SessionRefused:
             raise
         except Exception as error:  # noqa: BLE001 - a bug must not stop the relay
-            # Like a relay that is away, so that it is tried ever more seldom.
+            # Like an unreachable relay, so that it is tried less and less often.
             if not self._has_opening_bug:
                 self._log.error("smtp.bug", relay=self.name, exc_info=error)
             self._has_opening_bug = True
@@ -133,11 +133,11 @@ class SmtpRelay:
             self._log.error("smtp.bug", exc_info=error)
         finally:
             self._starting -= is_starting
-            # At once, not in a callback of the next turn: a mail may come in between.
+            # At once, not in a callback in the next turn: a mail may arrive in between.
             self._workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     async def _stream(self, session: SmtpSession, run: "_Run") -> None:
-        """Send what comes on a session."""
+        """Send mails on a session."""
         try:
             await session.stream(run)
         except BaseException as error:
@@ -150,7 +150,7 @@ class SmtpRelay:
             self._pool.release(session)
 
     def look_for_another(self) -> None:
-        """Count a worker whose session has ended as one that begins: it needs no help."""
+        """Count a worker whose session has ended as a starting one: it needs no help."""
         self._starting += 1
 
     def wants_back(self, session: SmtpSession) -> bool:
@@ -158,7 +158,7 @@ class SmtpRelay:
         return self._pool.wants_back(session)
 
     def report(self, offer: Offer, answer: Answer, place: Place) -> None:
-        """Hand the answer to a mail on."""
+        """Pass on the answer to a mail."""
         result = self._result(answer)
         if answer.stale and place.number == 1:
             self._pool.discard_idle()
@@ -168,7 +168,7 @@ class SmtpRelay:
             self._feed.answered(offer, result, place)
 
     def describe(self, span: Span, answer: Answer | None = None) -> None:
-        """Say in a recorded span which server it is about, and what that answered."""
+        """Set a recorded span's server and reply."""
         host, port = self.server
         span.set("server.address", host)
         span.set("server.port", port)
@@ -176,7 +176,7 @@ class SmtpRelay:
         if answer is None:
             return
         span.set("mailtopic.smtp.phase", answer.phase)
-        # The codes alone: the text is the relay's own and may name the recipient.
+        # Only the codes: the text is the relay's own and may contain the recipient.
         span.set("mailtopic.smtp.reply", answer.reply.codes if answer.reply else None)
         span.set("mailtopic.smtp.reply_class", answer.reply_class.value)
         if answer.reply_class is not ReplyClass.ACCEPTED:
@@ -198,11 +198,11 @@ class SmtpRelay:
 
 
 class _Run:
-    """One session's turn at the mails: its `MessageSource`.
+    """One session's run through the mails: its `MessageSource`.
 
     Attributes:
-        is_over: whether there was no mail to go, as opposed to a session that is done.
-        is_looking: whether the session has ended, and its worker counts as one that begins.
+        is_over: whether there was no mail to send, as opposed to a session that has ended.
+        is_looking: whether the session has ended, and its worker counts as a starting one.
     """
 
     def __init__(self, relay: SmtpRelay, feed: Feed, session: SmtpSession, began_ns: int) -> None:
@@ -245,7 +245,7 @@ class _Run:
         self._relay.report(transaction.offer, answer, place)
 
     def fail(self) -> None:
-        """Report what is under way as of unknown fate: the driver itself has failed."""
+        """Report mails under way as of unknown fate: the driver itself has failed."""
         for transaction in list(self._under_way.values()):
             answer = Answer(ReplyClass.UNKNOWN, "body", problem="the sender gave up on it")
             self.answered(transaction.offer.message, answer)
@@ -264,7 +264,7 @@ class _Transaction:
         self._span: Span | None = None
 
     def begin_spans(self, relay: SmtpRelay, parent: Span, session_began_ns: int) -> None:
-        """Begin the attempt's spans; the session's opening is part of its first mail's."""
+        """Start the attempt's spans; the session's opening is part of its first mail's."""
         is_first = not self.is_used
         start_ns = session_began_ns if is_first else None
         self._attempt = parent.part("smtp attempt", SpanKind.CLIENT, start_ns=start_ns)
@@ -284,10 +284,10 @@ class _Transaction:
 
 
 def _is_unheard(answer: Answer, place: Place) -> bool:
-    """Whether the connection ended before the relay can have taken the mail, or looked at it.
+    """Whether the connection ended before the relay can have accepted or processed the mail.
 
-    Then the mail may go at once on another connection. "Too fast" at the first mail of a connection
-    isn't about the connection, and a reply to RCPT or DATA is about the mail.
+    Then the mail may be sent at once on another connection. "Too fast" at the first mail of a
+    connection isn't about the connection, and a reply to RCPT or DATA is about the mail.
     """
     reply = answer.reply
     if answer.reply_class is ReplyClass.CLOSING:

@@ -1,4 +1,4 @@
-"""Lines from a relay → whole replies (RFC 5321 §4.2)."""
+"""Lines from a relay → complete replies (RFC 5321 §4.2)."""
 
 import re
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from functools import lru_cache
 from mailtopic_sender.domain.reply_text import split_enhanced
 
 MAX_REPLY_OCTETS = 32_768
-"""No honest reply is longer; RFC 5321 §4.5.3.1.5 limits a line to 512."""
+"""No genuine reply is longer; RFC 5321 §4.5.3.1.5 limits a line to 512."""
 
 POSITIVE = range(200, 300)
-"""The codes of success (RFC 5321 §4.2.1)."""
+"""The success codes (RFC 5321 §4.2.1)."""
 
 _CODE = re.compile(rb"[0-9]{3}")
 
@@ -25,7 +25,7 @@ class SmtpReply:
 
     @property
     def codes(self) -> str:
-        """Basic and enhanced code, e.g. ``451 4.7.1``; nothing of the text."""
+        """Basic and enhanced code, e.g. ``451 4.7.1``, without the text."""
         return f"{self.code} {self.enhanced}" if self.enhanced else f"{self.code}"
 
     @property
@@ -34,12 +34,12 @@ class SmtpReply:
         return self.code in POSITIVE
 
 
-class NoReply(ValueError):  # noqa: N818 - it says what came
-    """What came is no SMTP reply, or too long for one."""
+class NoReply(ValueError):  # noqa: N818 - it describes the input
+    """The input isn't an SMTP reply, or is too long for one."""
 
 
 class ReplyReader:
-    """Puts lines together to replies."""
+    """Assembles lines into replies."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
@@ -48,11 +48,11 @@ class ReplyReader:
 
     @property
     def size(self) -> int:
-        """Octets of the reply that isn't whole yet."""
+        """Octets of the incomplete reply."""
         return self._size
 
     def read(self, line: bytes) -> SmtpReply | None:
-        """Take a line without its LF; returns the reply that it ends, if it ends one.
+        """Take a line without its LF; returns the reply that it completes, if any.
 
         Raises:
             NoReply: it can't be part of one.
@@ -86,7 +86,7 @@ def _single(line: bytes) -> SmtpReply:
 
 
 def _parts(line: bytes) -> tuple[int, bool, str]:
-    """Its code, whether it is the last of its reply, and its text."""
+    """Return a line's code, whether it is its reply's last line, and its text."""
     text = line.decode("ascii", "replace").rstrip("\r")
     if not _CODE.match(line) or text[3:4] not in {"", " ", "-"}:
         raise NoReply

@@ -21,13 +21,13 @@ _ONE_WRITE_OCTETS = 49_152
 """A message up to this fits the transport's buffer together with its final dot."""
 _CLOSING = 421
 _USED_UP = 452
-"""At MAIL, after other mails: a connection may have its number of them (OpenSMTPD says it so)."""
+"""At MAIL, after other mails: the connection's mail limit is reached (OpenSMTPD's reply)."""
 
 _QUICK_S = 1.0
-"""A relay that answers a mail later than this gets no envelope before it has answered the last."""
+"""A relay that replies later than this gets no envelope before its reply to the last mail."""
 
 _PATIENCE_S = 2.0
-"""A mail whose envelope went out with another one's body doesn't wait longer for that one."""
+"""The longest that a mail whose envelope went out with another's body waits for that one."""
 
 _SEND_IT = 354
 _ENVELOPE_PHASES = ("mail", "rcpt", "data")
@@ -35,27 +35,27 @@ _ENVELOPE_PHASES = ("mail", "rcpt", "data")
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What the relay offered in its answer to EHLO, and whether we are logged in."""
+    """The relay's capabilities from its EHLO reply, and whether we are logged in."""
 
     pipelining: bool = False
     smtputf8: bool = False
     eight_bit_mime: bool = False
     size: bool = False
     max_octets: int = 0
-    """Largest message, octets; 0 if the relay names none (RFC 1870)."""
+    """Largest message, octets; 0 if the relay states none (RFC 1870)."""
     logged_in: bool = False
 
 
 class Answer(NamedTuple):
-    """What became of one transaction.
+    """The result of one transaction.
 
     Attributes:
-        reply: what decided it; None if no reply came.
+        reply: the reply that decided it; None if there was none.
         problem: why there is no reply.
-        stale: the connection had died before this mail reached the relay: trying again at once on
-            a fresh one can't make a second copy.
+        stale: the connection had died before this mail reached the relay: an immediate retry on a
+            new one can't make a second copy.
         hung_up: the relay ended the connection without a reply, before it had the whole mail.
-        used_up: the relay wants no more mails on this connection; on a fresh one it may.
+        used_up: the relay accepts no more mails on this connection; on a new one it may.
     """
 
     reply_class: ReplyClass
@@ -68,17 +68,17 @@ class Answer(NamedTuple):
 
 
 class MessageSource(Protocol):
-    """Where a session gets its messages, and reports what became of them."""
+    """Gives a session its messages, and takes their results."""
 
     def pull(self) -> Message | None:
-        """Return the next message; None: the session shall stop for now. Must not block or raise.
+        """Return the next message; None: the session should stop for now. Must not block or raise.
 
         A message that was pulled is `answered` exactly once, unless `stream` raises.
         """
         ...
 
     def answered(self, message: Message, answer: Answer | None) -> None:
-        """Take what became of a message, in any order; must not block or raise.
+        """Take a message's result, in any order; must not block or raise.
 
         None: its body was never sent, because the session ended with the message before it.
         """
@@ -86,13 +86,13 @@ class MessageSource(Protocol):
 
 
 class SmtpSession:
-    """An open session. One transaction at a time; never a second use after it broke.
+    """An open session. One transaction at a time; it can't be reused after a failure.
 
     Attributes:
-        capabilities: what the relay offered.
+        capabilities: the relay's capabilities.
         opened_at_s: when it was opened, monotonic seconds.
         mails: how many mails were offered on it.
-        has_waited: whether it lay in a pool, so that it may have died unnoticed.
+        has_waited: whether it was in the pool, so that it may have died unnoticed.
     """
 
     def __init__(
@@ -125,18 +125,18 @@ class SmtpSession:
 
     @property
     def _is_used(self) -> bool:
-        """Whether the relay may be done with it, and have hung up before it hears of a mail."""
+        """Whether the relay may have closed it before a mail arrives."""
         return self.has_waited or self.mails > 0
 
     def close(self) -> None:
-        """Say QUIT and close, without waiting for the answer."""
+        """Send QUIT and close, without waiting for the reply."""
         self._link.close(b"QUIT\r\n")
 
     async def ask_sender(self, envelope_from: bytes) -> Answer:
-        """Ask whether the relay takes mails from an address, and take the question back.
+        """Check whether the relay accepts mails from an address, then reset the transaction.
 
-        The answer is `ReplyClass.ACCEPTED` if it does. Never raises for what the relay does. Many
-        relays judge the sender at RCPT, at the message, or at the header's From only.
+        The answer is `ReplyClass.ACCEPTED` if it does. Never raises, whatever the relay does. Many
+        relays judge the sender only at RCPT, at the message, or by the header's From.
         """
         self._phase = "mail"
         try:
@@ -154,13 +154,13 @@ class SmtpSession:
     async def stream(self, source: MessageSource) -> None:
         """Offer one message after the other until the source has none or the session ends.
 
-        Each command waits for the reply to the one before, unless the relay offers PIPELINING
-        (RFC 2920). Where it does and answers quickly, a body and the next envelope go out
-        in one write (RFC 2920 §3.1), so a mail costs one round trip. The next message is pulled
-        when the relay has asked for the body of the one before, no sooner.
+        Each command waits for the reply to the previous one, unless the relay offers PIPELINING
+        (RFC 2920). If it does and replies quickly, a body and the next envelope are sent in one
+        write (RFC 2920 §3.1), so a mail costs one round trip. The next message is pulled only when
+        the relay is ready for the body of the previous one.
 
-        Never raises for what the relay does; cancelled, it drops the link, and what was pulled and
-        not answered has an unknown fate.
+        Never raises, whatever the relay does; when cancelled, it drops the link, and messages
+        pulled but not answered have an unknown fate.
         """
         try:
             message, begun = self._pull(source), False
@@ -179,13 +179,13 @@ class SmtpSession:
     async def _stream_one(
         self, message: Message, source: MessageSource, *, begun: bool
     ) -> Message | None:
-        """Bring one message to its answer; returns the next if its envelope went out with it."""
+        """Bring one message to its answer; returns the next if its envelope was sent with it."""
         reused, following, is_spoilt = self._is_used, None, False
         self._phase = "mail"
         try:
             if not begun:
                 self.mails += 1
-            # Mostly its grant came together with the reply to the mail before.
+            # Usually its grant came together with the reply to the previous mail.
             is_granted = begun and not self._needs_reset and self._link.take_envelope_grant()
             reply = None if is_granted else await self._offer_envelope(message, begun=begun)
             if reply is None:
@@ -194,8 +194,8 @@ class SmtpSession:
                 sent_at_s = self._link.time_s
                 await self._send_body(message, following)
                 if following is not None and not await self._link.has_reply(_PATIENCE_S):
-                    # Its body isn't sent, so another connection may have it: this one, on which
-                    # the relay expects that body next, must not go on after this mail.
+                    # Its body isn't sent, so another connection may take it: this one, on which the
+                    # relay expects that body next, must not continue after this mail.
                     source.answered(following, None)
                     following, is_spoilt = None, True
                 reply = await self._link.reply(self._timeouts.dot_s)
@@ -215,13 +215,13 @@ class SmtpSession:
         return following
 
     def _may_send_ahead(self, message: Message) -> bool:
-        """Whether the next envelope may go out with this message's body."""
+        """Whether the next envelope may be sent with this message's body."""
         is_small = len(message.content) <= _ONE_WRITE_OCTETS
         is_allowed = self.capabilities.pipelining and self._streams.is_allowed
         return self._is_quick and is_small and is_allowed
 
     def _pull(self, source: MessageSource) -> Message | None:
-        """The next message that this relay can take."""
+        """Return the next message that this relay supports."""
         while (message := source.pull()) is not None:
             refused = self._refuse_locally(message)
             if refused is None:
@@ -230,7 +230,7 @@ class SmtpSession:
         return None
 
     def _refuse_locally(self, message: Message) -> Answer | None:
-        """What this relay has told us that it can't take costs no traffic."""
+        """Refuse, without traffic, what the relay's capabilities exclude."""
         offered = self.capabilities
         if message.needs_smtputf8 and not offered.smtputf8:
             reply = SmtpReply(553, "5.6.7", "the relay takes no non-ASCII addresses (SMTPUTF8)")
@@ -281,7 +281,7 @@ class SmtpSession:
     async def _follow_up(
         self, refused: tuple[str, SmtpReply] | None, patience_s: float
     ) -> SmtpReply | None:
-        """The next reply; None if it never came but the mail had been refused before anyway."""
+        """Return the next reply; None if it never came but the mail had been refused already."""
         try:
             return await self._link.reply(patience_s)
         except LinkError:
@@ -291,12 +291,12 @@ class SmtpSession:
             return None
 
     async def _send_nothing(self, refused: tuple[str, SmtpReply]) -> None:
-        """DATA was granted although the recipient wasn't: end it empty (RFC 2920 §3.1)."""
+        """End an empty DATA that was granted although the recipient wasn't (RFC 2920 §3.1)."""
         self._link.write(b".\r\n", replies=1)
         await self._follow_up(refused, self._timeouts.dot_s)
 
     async def _lock_step(self, message: Message) -> SmtpReply | None:
-        """Each command after the reply to the one before."""
+        """Send each command after the reply to the previous one."""
         if self._needs_reset:
             self._link.write(b"RSET\r\n", replies=1)
             await self._confirm_reset()
@@ -335,7 +335,7 @@ class SmtpSession:
         elif len(content) <= _ONE_WRITE_OCTETS:
             self._link.write(content + b".\r\n", replies=1)
         else:
-            # As long as the dot isn't written, a broken link can't have delivered anything.
+            # Until the dot is written, a broken link can't have delivered anything.
             self._link.write(content, replies=0)
             await self._link.drain(self._timeouts.block_s)
             self._link.write(b".\r\n", replies=1)

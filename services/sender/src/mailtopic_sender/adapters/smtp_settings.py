@@ -1,4 +1,4 @@
-"""What is known about a relay before it is first tried."""
+"""The settings of a relay."""
 
 import ssl
 from base64 import urlsafe_b64encode
@@ -13,7 +13,7 @@ from mailtopic_sender.domain.replies import ReplyRule
 
 
 class Security(StrEnum):
-    """How the link to a relay is protected. There is no "if possible": nothing is downgraded."""
+    """How the link to a relay is protected. There is no opportunistic mode and no downgrade."""
 
     STARTTLS = "StartTLS"
     TLS = "TLS"
@@ -31,7 +31,7 @@ class Mechanism(StrEnum):
 
     @property
     def needs_token(self) -> bool:
-        """Whether it takes an OAuth token, not a password."""
+        """Whether it uses an OAuth token, not a password."""
         return self in {Mechanism.XOAUTH2, Mechanism.OAUTHBEARER}
 
 
@@ -39,9 +39,9 @@ class Mechanism(StrEnum):
 class SmtpTimeouts:
     """How long each phase may take, seconds.
 
-    RFC 5321 §4.5.3.2 asks for minutes everywhere. The defaults are shorter, because a code is of
-    no use after minutes and another relay may take it; but where a spurious timeout would make
-    second copies, after the final dot, the default is long.
+    RFC 5321 §4.5.3.2 recommends minutes everywhere. The defaults are shorter, because a code is
+    useless after minutes and another relay may accept the mail; but after the final dot, where a
+    spurious timeout would cause second copies, the default is long.
     """
 
     connect_s: float = 10.0
@@ -53,26 +53,26 @@ class SmtpTimeouts:
     envelope_s: float = 60.0
     """MAIL, RCPT and DATA: each."""
     block_s: float = 60.0
-    """Writing the message, as far as the relay is slow to read it."""
+    """Writing the message, while the relay is slow to read it."""
     dot_s: float = 300.0
-    """The reply to the final dot; when it runs out, the mail's fate is unknown."""
+    """The reply to the final dot; after this timeout, the mail's fate is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class OAuthSettings:
-    """Where access tokens come from. Exactly one of four sources, in this order of precedence.
+    """The source of access tokens. Exactly one of four, in this order of precedence.
 
     Attributes:
-        token_file: a file with a token that something else renews; it is read for each login.
+        token_file: a file with a token that another program renews; it is read for each login.
         service_account: the JSON key of a Google service account (RFC 7523 §2.1).
         refresh_token: RFC 6749 §6, with client_id and, for most providers, client_secret.
         client_secret: client credentials, RFC 6749 §4.4, with client_id.
         token_url: the token endpoint; https, or http on loopback.
-        scope: what is asked for, separated by spaces.
+        scope: the requested scopes, separated by spaces.
         ca_file: PEM file of the authorities to trust at the token endpoint; None: the system's.
-        ca_setting: what the user calls the setting of that file.
-        files: the files that the three secrets were read from and are read from again, by
-            the attribute's name.
+        ca_setting: the user's name for the setting of that file.
+        files: the files from which the three secrets were read and are read again, by the
+            attribute's name.
     """
 
     token_url: str = ""
@@ -89,31 +89,31 @@ class OAuthSettings:
 
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
-    """A relay: where it is, how to log in, and how much to ask of it.
+    """A relay: its address, its login, and its limits.
 
     Attributes:
         host: name or address; with TLS it must be in the relay's certificate.
         port: 587 for submission with STARTTLS, 465 with TLS from the start (RFC 8314).
         name: for logs and metrics.
         username: with password or oauth; used whenever the relay offers AUTH.
-        username_file: the file that the user's name is read from again for each login; while it
-            can't be read, `username` is used. A service account keeps the name it began with.
-        password_file: the file that the password is read from again for each login; while it
-            can't be read, `password` is used.
+        username_file: the file from which the username is read again for each login; while it can't
+            be read, `username` is used. A service account keeps its initial name.
+        password_file: the file from which the password is read again for each login; while it can't
+            be read, `password` is used.
         oauth: log in with tokens, not with a password.
-        mechanisms: those that may be used, in order; empty for all that fit, the safest first.
+        mechanisms: permitted mechanisms, in order; empty for all that fit, the safest first.
         pipelining: whether to use PIPELINING where it is offered.
         ca_file: PEM file of the authorities to trust instead of the system's (which
             ``SSL_CERT_FILE`` may replace, too).
-        ca_setting: what the user calls the setting of the CA file.
-        max_connections: at most as many at once, from one process.
+        ca_setting: the user's name for the setting of the CA file.
+        max_connections: maximum at once, from one process.
         rate_per_s: mails a second of all processes together; None for no limit of ours.
-        mails_per_connection: then a connection is closed; relays dislike endless ones.
+        mails_per_connection: then a connection is closed; many relays limit their number.
         connection_age_s: the same, by age, seconds.
         idle_s: an unused connection is closed after this, seconds. Below 10, because Amazon SES
-            closes at 10 without a word.
-        ehlo_name: how this host calls itself; None for its FQDN, else its address.
-        reply_rules: an operator's own rules of what replies mean.
+            closes silently at 10.
+        ehlo_name: this host's name in EHLO; None for its FQDN, else its address.
+        reply_rules: an operator's own rules for the meaning of replies.
     """
 
     host: str
@@ -140,13 +140,13 @@ class RelaySettings:
 
     @property
     def account(self) -> str:
-        """A key of 8 characters for what a provider's limits hold for: its host and the login."""
+        """A key of 8 characters for the unit of a provider's limits: its host and the login."""
         account = f"{self.host.lower()}\n{self.port}\n{self.username or ''}".encode()
         return urlsafe_b64encode(sha256(account).digest()[:6]).decode()
 
     @property
     def credential_files(self) -> tuple[Path, ...]:
-        """The files whose change may make a refused login good."""
+        """The files whose change may make a refused login succeed."""
         files = [self.username_file, self.password_file]
         if self.oauth is not None:
             files += [self.oauth.token_file, *self.oauth.files.values()]

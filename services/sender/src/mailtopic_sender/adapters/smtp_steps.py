@@ -1,4 +1,4 @@
-"""What can be watched of an opening: each step of it, as it is taken."""
+"""The steps of an opening, for observers."""
 
 import ssl
 from collections.abc import Callable, Mapping
@@ -6,26 +6,26 @@ from typing import NamedTuple
 
 
 class Resolved(NamedTuple):
-    """The relay's name has addresses."""
+    """The relay's name was resolved."""
 
     addresses: tuple[str, ...]
 
 
 class Connected(NamedTuple):
-    """One of them took the connection."""
+    """One of the addresses accepted the connection."""
 
     address: str
 
 
 class Greeted(NamedTuple):
-    """The relay said what it is (RFC 5321 §4.2)."""
+    """The relay sent its greeting (RFC 5321 §4.2)."""
 
     code: int
     text: str
 
 
 class Offered(NamedTuple):
-    """The answer to EHLO: keywords in lower case, with their parameters.
+    """The reply to EHLO: keywords in lower case, with their parameters.
 
     It comes twice around STARTTLS, and the second one counts (RFC 3207 §4.2).
     """
@@ -34,13 +34,13 @@ class Offered(NamedTuple):
 
 
 class Secured(NamedTuple):
-    """TLS is on, and the certificate is one that we trust; None: the transport tells nothing."""
+    """TLS is on, with a trusted certificate; None: the transport provides no details."""
 
     tls: ssl.SSLObject | None
 
 
 class LoggedIn(NamedTuple):
-    """The login was taken.
+    """The login succeeded.
 
     Attributes:
         mechanism: such as PLAIN; None if the relay offers no login, so none was made.
@@ -55,5 +55,5 @@ Watch = Callable[[OpeningStep], None]
 
 
 def ignore(step: OpeningStep) -> None:
-    """Watch nothing."""
+    """Ignore all steps."""
     del step

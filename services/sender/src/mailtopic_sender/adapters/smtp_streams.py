@@ -1,4 +1,4 @@
-"""Whether a relay bears the next envelope behind a body that it hasn't answered yet."""
+"""Whether a relay tolerates the next envelope behind a body without a reply yet."""
 
 from mailtopic_runtime import Logger
 
@@ -7,18 +7,18 @@ _FORGOTTEN_AFTER = 1000
 
 
 class Streams:
-    """One relay's, for the life of the process; see RFC 2920 §3.1.
+    """The state of one relay, for the life of the process; see RFC 2920 §3.1.
 
-    Some servers (Dovecot 2.3's submission service) end when an envelope follows a body that they
-    haven't answered, and so the body's mail may have been taken or not. One such end may be a
-    restart or a lost link, and then the next connection is well. When that one ends so too, within
+    Some servers (Dovecot 2.3's submission service) end the connection when an envelope follows a
+    body before their reply, so the body's mail may have been accepted or not. One such end may be a
+    restart or a lost link, and then the next connection works. If that one ends the same way within
     a thousand mails, nothing is sent behind a body any more: an end costs a mail that may arrive
     twice, and waiting for the reply costs a round trip.
 
     Attributes:
         is_allowed: whether an envelope may follow a body.
-        is_doubted: whether a connection ended so lately.
-        ends: how many ends counted; a session keeps it from when it was opened.
+        is_doubted: whether a connection recently ended that way.
+        ends: the number of counted ends; a session remembers its value at the opening.
     """
 
     def __init__(self, relay: str, *, log: Logger) -> None:
@@ -31,7 +31,7 @@ class Streams:
         self._well = 0
 
     def ended(self, *, ends_before: int) -> None:
-        """Note that a connection ended without a reply to a body that an envelope followed.
+        """Note that a connection ended without a reply to a body followed by an envelope.
 
         `ends_before` is `ends` at the connection's opening. Connections that end together count
         once: a restart ends them all.
@@ -53,7 +53,7 @@ class Streams:
             )
 
     def went_well(self) -> None:
-        """Note that a body that an envelope followed was answered."""
+        """Note that a body followed by an envelope got its reply."""
         self._well += 1
         if self._well >= _FORGOTTEN_AFTER:
             self._doubts = 0

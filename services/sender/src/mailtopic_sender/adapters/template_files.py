@@ -1,8 +1,8 @@
 """Templates from a directory, such as a mounted ConfigMap: a file for each part.
 
-A file is called ``<purpose>.<locale>.<part>``, such as ``signup.ru.subject``; the parts are
-subject, text and html, and a template has all three. The purpose ``any`` serves the purposes that
-have no template of their own.
+A file is named ``<purpose>.<locale>.<part>``, such as ``signup.ru.subject``; the parts are subject,
+text and html, and a template has all three. The purpose ``any`` is used for purposes without a
+template of their own.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ def load_templates(directory: Path) -> Mapping[tuple[str, str], Template]:
         SettingError: the directory or a file can't be read, or a template lacks a part.
     """
     try:
-        # A mounted ConfigMap has hidden entries of the kubelet's beside the files.
+        # A mounted ConfigMap has the kubelet's hidden entries beside the files.
         paths = sorted(p for p in directory.iterdir() if not p.name.startswith("."))
     except OSError as error:
         raise SettingError(SETTING, f"{directory} can't be read: {error.strerror}") from None
@@ -52,7 +52,7 @@ def _text(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise SettingError(SETTING, f"{path.name} can't be read: {reason}") from None
-    # An editor ends a file with a line end that a subject must not have.
+    # Editors end a file with a line end, which a subject must not have.
     return text.rstrip("\r\n") if path.name.endswith(".subject") else text
 
 

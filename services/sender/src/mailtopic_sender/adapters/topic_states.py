@@ -1,4 +1,4 @@
-"""Which topics there are now, and whether they are still the same ones."""
+"""Which topics exist now, and whether they are still the same ones."""
 
 import asyncio
 import base64
@@ -11,7 +11,7 @@ from mailtopic_sender.adapters.kafka_metadata import TopicsRequest
 
 _UNKNOWN_TOPIC = 3
 _ANSWER_S = 1.0
-"""For each broker; one that hangs must not make the others seem to be away."""
+"""For each broker; one that hangs must not make the others appear down."""
 
 
 class TopicState(NamedTuple):
@@ -20,7 +20,7 @@ class TopicState(NamedTuple):
     Attributes:
         error_code: of the Kafka protocol; 0 for a topic that can be used.
         partitions: how many there are.
-        topic_id: tells a topic from another one that had its name before (KIP-516), as 22
+        topic_id: distinguishes a topic from a former one with the same name (KIP-516), as 22
             characters of base64; None while the brokers don't agree on it.
     """
 
@@ -30,16 +30,16 @@ class TopicState(NamedTuple):
 
     @property
     def is_missing(self) -> bool:
-        """Whether there is no such topic."""
+        """Whether the topic doesn't exist."""
         return self.error_code == _UNKNOWN_TOPIC
 
 
 class TopicStates:
-    """What the brokers said last about some topics.
+    """The brokers' last metadata about some topics.
 
-    Every live broker is asked, because one that lags behind still lists a topic that was deleted:
-    an id counts only where all of them agree. Brokers before Kafka 2.8 have no ids; then no topic
-    is ever found to be another one.
+    Every live broker is queried, because one that lags behind still lists a deleted topic: an id
+    counts only if all of them agree. Brokers before Kafka 2.8 have no ids; then a replaced topic is
+    never detected.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -49,7 +49,7 @@ class TopicStates:
         self.current: Mapping[str, TopicState] = {}
 
     async def ask(self, client: Any) -> Mapping[str, TopicState]:
-        """Ask by an aiokafka client that is connected; return what is now `current`.
+        """Query through a connected aiokafka client; return the new `current`.
 
         Raises:
             KafkaError: no broker answers.
@@ -57,7 +57,7 @@ class TopicStates:
         async with self._asking:
             await client.force_metadata_update()
             nodes = [broker.nodeId for broker in client.cluster.brokers()]
-            # One after the other: the client opens its connections so, whatever is asked of it.
+            # One after the other: the client opens its connections sequentially anyway.
             answers = [await self._answer(client, node) for node in nodes]
             heard = [answer for answer in answers if answer is not None]
             if not heard:
@@ -69,7 +69,7 @@ class TopicStates:
         return self.current
 
     def replaced(self, topic: str, known_id: str | None) -> bool:
-        """Whether the topic is another one than that which had this id."""
+        """Whether the topic isn't the one that had this id."""
         state = self.current.get(topic)
         if known_id is None or state is None or state.topic_id in {None, known_id}:
             return False
@@ -80,7 +80,7 @@ class TopicStates:
         try:
             async with asyncio.timeout(_ANSWER_S):
                 response = await client.send(node, TopicsRequest(self._names))
-        except NotImplementedError:  # aiokafka's word for a broker without this version
+        except NotImplementedError:  # aiokafka's error for a broker without this version
             return {}
         except (errors.KafkaError, OSError, TimeoutError):
             return None
@@ -98,7 +98,7 @@ class TopicStates:
         return TopicState(
             worst.error_code,
             min(state.partitions for state in states),
-            # An id never comes back: a broker that names it is behind.
+            # An id is never reused: a broker that reports it lags behind.
             None if topic_id in self._former else topic_id,
         )
 

@@ -1,7 +1,7 @@
-"""Looks after the topics of a MailTopic while a sender runs: says what is wrong, mends what it may.
+"""Watches the topics of a MailTopic while a sender runs: reports problems, repairs what it may.
 
-A main topic that has got more partitions gets satellites with as many. What the broker doesn't
-allow is logged once, and tried again.
+When the main topic gets more partitions, its satellites get as many. What the broker doesn't allow
+is logged once, and tried again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ class TopicWatch:
     Args:
         names: the topics.
         topics: grows satellites.
-        states: what the brokers say about the topics.
+        states: the brokers' metadata about the topics.
         groups: the consumer groups, each of which needs a coordinator.
     """
 
@@ -43,21 +43,21 @@ class TopicWatch:
 
     @property
     def problem(self) -> str | None:
-        """What is the matter, in words; None while all is well."""
+        """The problem, as text; None while all is well."""
         reasons = (state.reason for state in self._problems.values())
         return next((reason for reason in reasons if reason), None)
 
     def served(self) -> int | None:
-        """How many partitions all satellites have that there are; None while that isn't known.
+        """How many partitions all existing satellites have; None while unknown.
 
-        One that is missing altogether holds up only what needs it.
+        A missing satellite holds up only what needs it.
         """
         states = [self._states.current.get(name) for name in self._names.all[1:]]
         counts = [state.partitions for state in states if state is not None and state.partitions]
         return min(counts, default=None)
 
     async def look(self, admin: AIOKafkaAdminClient) -> None:
-        """Look once, and mend.
+        """Check once, and repair.
 
         Raises:
             KafkaError: no broker answers.
@@ -84,7 +84,7 @@ class TopicWatch:
         try:
             await self._topics.grow(admin, found)
         except errors.KafkaError as error:
-            # The code alone, where there are no words for it: it may be the broker's own text.
+            # Only the code if there is no description: it may be the broker's own text.
             return describe_refusal(error) or type(error).__name__
         await self._states.ask(admin._client)  # noqa: SLF001 - see `look`
         return None
@@ -105,7 +105,7 @@ class TopicWatch:
             request = FindCoordinatorRequest(group, _GROUP)
             answer = await client.send(client.get_random_node(), request)
         except (errors.KafkaError, OSError):
-            return None  # whether brokers answer is said elsewhere
+            return None  # whether brokers answer is reported elsewhere
         error = errors.for_code(answer.error_code)
         was_absent = group in self._absent
         self._absent.discard(group)
@@ -114,7 +114,7 @@ class TopicWatch:
         if issubclass(error, errors.GroupCoordinatorNotAvailableError):
             self._absent.add(group)
             if not was_absent:
-                return None  # a new cluster makes __consumer_offsets when it is first asked
+                return None  # a new cluster creates __consumer_offsets at the first request
         return describe_refusal(error(), group=group) or f"the group {group}: {error.__name__}"
 
     def _say(self, kind: str, problems: Mapping[str, str | None]) -> None:

@@ -1,1 +1,1 @@
-"""What the sender knows about mails, replies and time. Pure: no I/O, no client library."""
+"""The sender's rules about mails, replies and time. Pure: no I/O, no client library."""

@@ -1,9 +1,8 @@
-"""DKIM signatures (RFC 6376, RFC 8463): what the owner of a domain answers for, in a header field.
+"""DKIM signatures (RFC 6376, RFC 8463): a header field in which a domain vouches for a mail.
 
 Canonicalisation is relaxed/relaxed, the whole body is signed (no ``l=``), and From, To, Subject,
-Date and Message-ID are signed once more than they are there, so nobody can add another one.
-``t=`` is the time of acceptance, and both algorithms are deterministic: a mail that is sent again
-is the same bytes.
+Date and Message-ID are signed once more than they occur, so that none can be added. ``t=`` is the
+time of acceptance, and both algorithms are deterministic: a mail sent again has the same bytes.
 """
 
 import hashlib
@@ -27,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 ADVISED_RSA_BITS: Final = 2048
 _LEAST_RSA_BITS: Final = 1024
-"""RFC 8301 §3.2: verifiers take no shorter keys; signers should use at least those advised."""
+"""RFC 8301 §3.2: verifiers reject shorter keys; signers should use at least the advised size."""
 
 _OVERSIGNED: Final = (b"from", b"to", b"subject", b"date", b"message-id")
 _SIGNED: Final = (
@@ -44,7 +43,7 @@ _WHITE_AT_LINE_END: Final = re.compile(rb" (?=\r\n)")
 
 
 class DkimKeyError(ValueError):
-    """A key that can't sign. The text tells what is wrong and nothing of the key."""
+    """A key that can't sign. The text says what is wrong and reveals nothing of the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +52,9 @@ class DkimKey:
 
     Attributes:
         selector: the public key is in the DNS at ``<selector>._domainkey.<domain>``.
-        algorithm: ``rsa-sha256`` or ``ed25519-sha256``, as the key tells.
-        is_short: whether it is an RSA key of fewer bits than advised.
-        public: the public key as its record's ``p=`` shows it (RFC 6376 §3.6.1, RFC 8463 §4.2).
+        algorithm: ``rsa-sha256`` or ``ed25519-sha256``, by the key's type.
+        is_short: whether it is an RSA key with fewer bits than advised.
+        public: the public key for its DNS record's ``p=`` (RFC 6376 §3.6.1, RFC 8463 §4.2).
     """
 
     selector: str
@@ -69,14 +68,14 @@ class DkimKey:
         """Return the key of a PEM text (PKCS#8, or PKCS#1 for RSA), unencrypted.
 
         Raises:
-            DkimKeyError: it is no private key of a kind and size that verifiers take.
+            DkimKeyError: it isn't a private key of a type and size that verifiers accept.
         """
         try:
             key = load_pem_private_key(pem, password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm):
             raise DkimKeyError("it holds no unencrypted private key in PEM") from None
         if isinstance(key, Ed25519PrivateKey):
-            # RFC 8463 §3: what is signed is the hash.
+            # RFC 8463 §3: the hash is signed.
             return cls(
                 selector,
                 "ed25519-sha256",
@@ -113,11 +112,11 @@ class DkimSigner:
         )
 
     def sign(self, header: bytes, body: bytes, *, signed_at_s: int) -> bytes:
-        """Return the signature fields of a message; they go before its header.
+        """Return the signature fields of a message, to be put before its header.
 
         Args:
             header: the header, each line ended by CRLF, without the empty line.
-            body: what stands behind the empty line, ended by CRLF.
+            body: the content after the empty line, ended by CRLF.
             signed_at_s: for ``t=``, epoch seconds.
         """
         signed, names = _signed_fields(header)
@@ -139,7 +138,7 @@ def relaxed_field(header_field: bytes) -> bytes:
 
 
 def relaxed_body(body: bytes) -> bytes:
-    """Return a body in relaxed form (RFC 6376 §3.4.4); nothing but line ends is nothing."""
+    """Return a body in relaxed form (RFC 6376 §3.4.4); a body of only line ends becomes empty."""
     if b"  " in body or b"\t" in body:
         body = _WHITE.sub(b" ", body)
     if b" \r\n" in body:
@@ -149,11 +148,11 @@ def relaxed_body(body: bytes) -> bytes:
 
 
 _remembered_field = lru_cache(maxsize=512)(relaxed_field)
-"""Most fields of a mail are those of the mail before it."""
+"""Most fields of a mail equal those of the previous mail."""
 
 
 def _signed_fields(header: bytes) -> tuple[bytes, bytes]:
-    """What is signed, each field ended by CRLF, and the value of ``h=``."""
+    """Return the signed fields, each ended by CRLF, and the value of ``h=``."""
     found = [
         relaxed
         for each in _FIELD_START.split(header.removesuffix(b"\r\n"))

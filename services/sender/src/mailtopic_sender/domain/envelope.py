@@ -1,4 +1,4 @@
-"""Whether an address may stand in an SMTP command, whoever made it."""
+"""Whether an address may be used in an SMTP command, whatever its source."""
 
 import re
 from typing import Final
@@ -10,7 +10,7 @@ _MAX_OCTETS: Final = 254  # RFC 5321 §4.5.3.1.3
 _ORDINARY: Final = re.compile(
     rf"(?=.{{1,{_MAX_OCTETS}}}\Z)[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~.-]+@[A-Za-z0-9.-]+"
 )
-"""What nearly all addresses look like: nothing in them has a meaning to SMTP."""
+"""Matches nearly all addresses: they contain nothing with a meaning in SMTP."""
 _UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029<>]")
 _QUOTED_LOCAL: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 
@@ -20,7 +20,7 @@ class EnvelopeError(TemplateError):
 
 
 def checked_envelope(address: Address) -> bytes:
-    """Return what stands between the angle brackets of MAIL and RCPT.
+    """Return the content of the angle brackets of MAIL and RCPT.
 
     Raises:
         EnvelopeError: it holds a control character, an angle bracket, a space outside quotes, is

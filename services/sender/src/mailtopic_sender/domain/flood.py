@@ -1,4 +1,4 @@
-"""When so many mails die that it isn't their fault. Pure."""
+"""Detects a flood of dead mails, whose cause isn't the mails themselves. Pure."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ _LONGEST_PAUSE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class FloodLimits:
-    """What counts as a flood.
+    """The definition of a flood.
 
     Attributes:
-        share: more than this part of the mails die, 0 to 1; with 1 nothing is a flood.
-        window_s: over so many seconds.
-        least: and at least so many die in them; a smaller batch of garbage is none.
+        share: more than this share of the mails die, 0 to 1; with 1 nothing is a flood.
+        window_s: over this many seconds.
+        least: and at least this many die in that time; a smaller batch of garbage isn't a flood.
     """
 
     share: float = 0.2
@@ -31,12 +31,12 @@ class _Slice:
 
 
 class FloodBreaker:
-    """Opens when too large a share of the mails die; then it lets few be buried.
+    """Opens when too large a share of the mails die; then it lets only a few be buried.
 
-    While it is open, one burial is let through after each pause, 5 s at first and doubled up to
-    60 s. It closes when the last ``least`` mails were judged and few enough of them dead, or when
-    for a whole window nothing died and nothing was buried. It doesn't know what the cause is, nor
-    who waits.
+    While it is open, one burial is let through after each pause, 5 s at first and doubled up to 60
+    s. It closes when few enough of the last ``least`` judged mails are dead, or when for a whole
+    window nothing died and nothing was buried. Neither the cause nor the waiting mails are tracked
+    here.
     """
 
     def __init__(self, limits: FloodLimits) -> None:
@@ -56,16 +56,16 @@ class FloodBreaker:
         return self._is_open
 
     def note(self, *, is_dead: bool, now_s: float, under_way: int = 0) -> None:
-        """Note what became of a mail, when that is known; not again when it is buried.
+        """Note a mail's fate when it is known; not again when the mail is buried.
 
         Args:
-            is_dead: only a person can help it; otherwise it went on, if only to a retry topic.
+            is_dead: only a person can help it; otherwise it continued, if only to a retry topic.
             now_s: monotonic time.
-            under_way: mails of which nobody knows yet. They count as alive, because the dead are
-                known at once and those that a relay is slow to take are not.
+            under_way: mails with an unknown fate. They count as alive, because dead ones are known
+                at once and those that a relay is slow to accept are not.
         """
         self._forget(now_s)
-        # Slices, because a fast sender's single outcomes would be megabytes.
+        # Slices, because a fast sender's individual outcomes would take megabytes.
         number = int(now_s * _SLICES / self._limits.window_s)
         if not self._slices or self._slices[-1].number != number:
             self._slices.append(_Slice(number))
@@ -84,7 +84,7 @@ class FloodBreaker:
                 self._open(now_s)
 
     def may_bury(self, now_s: float) -> bool:
-        """Whether a dead mail may be buried now; while it is open, this takes the turn."""
+        """Whether a dead mail may be buried now; while the breaker is open, this takes the turn."""
         self._forget(now_s)
         if not self._is_open:
             return True

@@ -1,6 +1,6 @@
-"""Header fields' values: safe, folded, and readable to every mail program.
+"""Header fields' values: safe, folded, and readable by every mail program.
 
-Control characters (CR and LF among them) become one space, so a value can't begin another field.
+Control characters (including CR and LF) become one space, so a value can't start another field.
 """
 
 import re
@@ -16,13 +16,13 @@ _ATOMS: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
 
 
 def encode_unstructured(text: str, *, used: int) -> bytes:
-    """Return a header field's value: as it is if it is short and plain, else in encoded-words.
+    """Return a header field's value: unchanged if it is short and plain, else as encoded-words.
 
     Lines are folded at 76 (RFC 2047 §2, RFC 5322 §2.2.3).
 
     Args:
         text: any text.
-        used: characters that stand on the first line already.
+        used: characters already on the first line.
     """
     clean = _CONTROL.sub(" ", text)
     plain = clean.isascii() and "=?" not in clean and clean == clean.strip()
@@ -32,7 +32,7 @@ def encode_unstructured(text: str, *, used: int) -> bytes:
 
 
 def _encoded_words(text: str, used: int) -> bytes:
-    """RFC 2047 §5: each word holds whole characters, and words are one folded line each."""
+    """Encode by RFC 2047 §5: each word holds whole characters and takes one folded line."""
     words: list[bytes] = []
     room = (_LINE - used - len("=?utf-8?b??=")) // 4 * 3
     chunk = bytearray()
@@ -52,7 +52,7 @@ def _word(octets: bytes) -> bytes:
 
 
 def from_value(name: str, mailbox: bytes) -> bytes:
-    """Return the value of From: who sends, and from which mailbox (an ASCII address)."""
+    """Return the value of From: the sender's name and mailbox (an ASCII address)."""
     clean = _CONTROL.sub(" ", name).strip()
     angled = b"<" + mailbox + b">"
     if not clean:
@@ -67,5 +67,5 @@ def from_value(name: str, mailbox: bytes) -> bytes:
 
 
 def to_value(mailbox: bytes) -> bytes:
-    """Return the value of To. An address can't be folded: a long one begins the next line."""
+    """Return the value of To. An address can't be folded: a long one starts the next line."""
     return mailbox if len(mailbox) <= _LINE - len("To: ") else b"\r\n " + mailbox

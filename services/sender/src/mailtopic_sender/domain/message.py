@@ -1,9 +1,9 @@
-"""A mail → the bytes of its message, in microseconds, and the same bytes every time.
+"""A mail → the bytes of its message: fast (microseconds) and deterministic.
 
 ``multipart/alternative``, text first, then HTML (RFC 2046 §5.1.4), both in quoted-printable: so
-every line is short ASCII, none begins with a dot, and no relay needs 8BITMIME. What mails of a
-template have in common is encoded once. EmailMessage would do the same for a thousand times the
-price (2.6 ms a mail).
+every line is short ASCII, none begins with a dot, and no relay needs 8BITMIME. The parts that mails
+of a template share are encoded once. EmailMessage would do the same at a thousand times the cost
+(2.6 ms a mail).
 """
 
 from collections.abc import Mapping
@@ -29,11 +29,11 @@ _NEXT_PART: Final = b"\r\n--=_"
 
 
 class Message(NamedTuple):
-    """A message and its envelope, ready for the wire: no line of it begins with a dot.
+    """A message and its envelope, ready to be sent: no line of it begins with a dot.
 
     Attributes:
-        envelope_from: the sender's address, ASCII: what MAIL FROM's angle brackets hold.
-        envelope_to: the only recipient's, UTF-8: what RCPT TO's angle brackets hold.
+        envelope_from: the sender's address for MAIL FROM, ASCII.
+        envelope_to: the only recipient's address for RCPT TO, UTF-8.
         content: the whole message, every line ended by CRLF.
         needs_smtputf8: whether recipient and header hold UTF-8 (RFC 6531, RFC 6532).
     """
@@ -68,17 +68,17 @@ class MessageComposer:
         from_address: Address,
         signer: DkimSigner | None = None,
     ) -> None:
-        """Prepare everything that mails have in common.
+        """Prepare the parts that all mails share.
 
         Args:
-            templates: the words.
-            from_name: who readers see.
-            from_address: header's and envelope's sender.
-            signer: signs each message by DKIM; None for no signature.
+            templates: the texts.
+            from_name: the sender's name that readers see.
+            from_address: the sender in header and envelope.
+            signer: signs each message with DKIM; None for no signature.
 
         Raises:
             EnvelopeError: from_address can't be an envelope sender, or isn't ASCII: then no relay
-                without SMTPUTF8 would take any mail.
+                without SMTPUTF8 would accept any mail.
         """
         if from_address.needs_smtputf8:
             raise EnvelopeError("the sender's address must be ASCII before the @")
@@ -99,11 +99,11 @@ class MessageComposer:
         variables: Mapping[str, str],
         accepted_at_ms: int,
     ) -> Message:
-        """Return the message of a mail: a function of its arguments and nothing else.
+        """Return the message of a mail: a function of its arguments only.
 
         Raises:
-            TemplateError: a variable is missing, accepted_at_ms is no time, or (EnvelopeError) the
-                recipient can't be written safely.
+            TemplateError: a variable is missing, accepted_at_ms isn't a valid time, or
+                (EnvelopeError) the recipient can't be written safely.
         """
         mailbox = checked_envelope(recipient)
         template = self._templates.select(purpose, locale)
@@ -138,7 +138,7 @@ class MessageComposer:
         return Message(self._sender, mailbox, content, not mailbox.isascii())
 
     def _head(self, template: CompiledTemplate, variables: Mapping[str, str]) -> bytes:
-        """Everything before the recipient; kept unless the subject has variables."""
+        """Return everything before the recipient; cached unless the subject has variables."""
         subject = encode_unstructured(template.subject.fill(variables), used=len("Subject: "))
         language = encode_unstructured(template.locale, used=len("Content-Language: "))
         head = b"".join(
@@ -152,14 +152,14 @@ class MessageComposer:
             )
         )
         if not template.subject.names:
-            # The template set keeps its templates alive, so their ids stay theirs.
+            # The template set keeps its templates alive, so their ids aren't reused.
             self._heads[id(template)] = head
         return head
 
 
 @lru_cache(maxsize=256)
 def _date(second: int) -> bytes:
-    """RFC 5322 §3.3, in UTC; mails come in order of time, so most share their second."""
+    """Format a date by RFC 5322 §3.3, in UTC; mails come in time order, so most share a second."""
     try:
         return formatdate(second).encode()
     except (OverflowError, OSError, ValueError):

@@ -1,8 +1,8 @@
 """Text → quoted-printable (RFC 2045 §6.7), whole or in pieces around a mail's variables.
 
 The result is ASCII in lines of at most 76 characters, ended by CRLF. No line begins with a dot,
-whatever the text, so SMTP has nothing to stuff (RFC 5321 §4.5.2); none ends in white space, which
-a relay might drop; and ``=_`` never appears, so a boundary that holds it can't either.
+whatever the text, so no dot-stuffing is needed (RFC 5321 §4.5.2); none ends in white space, which a
+relay might drop; and ``=_`` never appears, so a boundary that contains it can't either.
 """
 
 import re
@@ -12,18 +12,18 @@ SOFT_BREAK: Final = b"=\r\n"
 """Ends a line within a line of the text."""
 
 _ROOM: Final = 73
-"""Characters of a line before what may be added to it: two for a dot, one for the soft break."""
+"""Characters of a line before possible additions: two for a dot, one for the soft break."""
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
-# Whole escapes, and whole characters: no line ends within the octets of one in UTF-8.
+# Whole escapes, and whole characters: no line ends within a character's UTF-8 octets.
 _UNCUT: Final = r"(?<!=)(?<!=.)(?!=[89AB])"
 _CHUNK: Final = re.compile(f".{{1,{_ROOM}}}{_UNCUT}")
 _LITERAL: Final = frozenset(range(32, 127)) - {ord("=")} | {ord("\t")}
 _REMEMBERED: Final = 0x3000
-"""Escapes are kept for characters below it, the alphabets; bounded whatever mails hold."""
+"""Escapes are cached for characters below it, the alphabets; bounded for any input."""
 
 
 class _Escapes(dict[int, str]):
-    """For str.translate: what stands for a character, by its code point."""
+    """For str.translate: a character's encoding, by its code point."""
 
     def __missing__(self, code: int) -> str:
         octets = chr(code).encode("utf-8", "replace")
@@ -37,11 +37,11 @@ _ESCAPES: Final = _Escapes()
 
 
 def encode(text: str, *, column: int = 0, ends: bool = True) -> bytes:
-    """Return a text in quoted-printable. Any line end is one; what UTF-8 can't say becomes ``?``.
+    """Return a text in quoted-printable, with any line ends; lone surrogates become ``?``.
 
     Args:
         text: any text.
-        column: characters that stand on the first line already.
+        column: characters already on the first line.
         ends: whether the encoded body ends with this text. If not, whatever follows it on its
             last line must not be a dot or a line end.
     """
@@ -57,7 +57,7 @@ def encode(text: str, *, column: int = 0, ends: bool = True) -> bytes:
 
 
 def _wrapped(line: str, column: int) -> str:
-    # The first chunk may begin a line although column says otherwise: behind a variable.
+    # The first chunk may begin a line although column says otherwise: after a variable.
     if len(line) <= _ROOM - column:
         return _without_dot(line)
     chunks: list[str] = []

@@ -1,7 +1,8 @@
-"""When refusals are about none of their recipients, because many of them get the same words. Pure.
+"""Detects refusals that don't concern their recipients, because many get the same text. Pure.
 
-A mailbox that doesn't exist is refused among others that are taken. A refusal that every recipient
-gets, whatever the words, is about the sender, its plan or the relay: an operator has to mend it.
+A mailbox that doesn't exist is refused among others that are accepted. A refusal that every
+recipient gets, whatever its text, concerns the sender, its plan or the relay: an operator has to
+fix it.
 """
 
 from collections import OrderedDict
@@ -18,7 +19,7 @@ _REMEMBERED_DOMAINS = 5_000
 
 
 class Blame(Enum):
-    """What the known codes and words of a refusal are about."""
+    """The subject of a refusal, by its known codes and words."""
 
     OURS = "ours"
     UNCLEAR = "unclear"
@@ -26,32 +27,32 @@ class Blame(Enum):
 
 
 class Verdict(Enum):
-    """What is to be done about a refusal."""
+    """How to handle a refusal."""
 
     COUNTS = "counts"
-    """It means what it says."""
+    """It is taken literally."""
     LATER = "later"
-    """All recipients get these words, or got them a short while ago: ask again later."""
+    """All recipients get this text, or got it recently: try again later."""
     HELD = "held"
-    """It is about no recipient: the mail waits."""
+    """It doesn't concern the recipient: the mail waits."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefusalLimits:
-    """What is too much alike.
+    """When refusals are too much alike.
 
     Attributes:
-        share: the words are this part of the answers (acceptances and these words) since they
-            came up, above 0 to 1.
-        ours: recipients that get words known to be about us before mails are held.
-        unclear: the same of words that aren't known.
-        known: the same of words known to be about a recipient, such as "user unknown": a relay
-            that has lost its directory says so to all.
-        known_domains: and those recipients' domains; one domain may well be gone.
-        window_s: words that didn't come for so long are counted from zero.
-        hold_s: mails are held for so long at most. Then each is sent again, and what gets the words
-            is put off.
-        suspect_s: for so long after the end, the words don't count against a recipient.
+        share: the text's share of the replies (acceptances and this text) since it first came,
+            above 0 to 1.
+        ours: recipients that get a text known to be about us before mails are held.
+        unclear: the same for unknown texts.
+        known: the same for texts known to be about a recipient, such as "user unknown": a relay
+            that has lost its directory sends this for all.
+        known_domains: the same for those recipients' domains; a single domain may well be gone.
+        window_s: a text that hasn't come for this long is counted from zero.
+        hold_s: the longest time that mails are held. Then each is sent again, and those that get
+            the text are deferred.
+        suspect_s: for this long after the end, the text doesn't count against a recipient.
     """
 
     share: float = 0.9
@@ -73,16 +74,16 @@ class _Tally:
 
 
 class RefusalGuard:
-    """Closes when (nearly) all that is sent is refused in the same words.
+    """Closes when (nearly) all mails are refused with the same text.
 
-    While it holds mails, one tries after each pause, 1 s at first and doubled up to 30 s, and
-    beside those one a second for a domain that hasn't been refused yet: words that one domain
-    gets don't hold up the others. It holds them for a minute: on a quiet topic, a few recipients
-    that are all dead look the same as a sender that is refused, and mails for others must not wait
-    for long. After that, what gets these words is put off, so that it bounces in neither case.
-    It opens when a relay takes a mail that was begun after it had closed. A recipient that was
-    refused before doesn't count, however often it is refused.
-    It doesn't promise to notice words that only a part of the recipients get.
+    While it holds mails, one is tried after each pause, 1 s at first and doubled up to 30 s, plus
+    one a second for a domain that hasn't been refused yet: a text that one domain gets doesn't hold
+    up the others. It holds them for a minute: on a quiet topic, a few recipients that are all dead
+    look the same as a refused sender, and mails for others must not wait for long. After that,
+    mails that get this text are deferred, so that they bounce in neither case. It opens when a
+    relay accepts a mail that was started after the closing. A recipient that was refused before
+    doesn't count, however often it is refused. Texts that only some of the recipients get may go
+    unnoticed.
     """
 
     def __init__(self, limits: RefusalLimits | None = None) -> None:
@@ -100,7 +101,7 @@ class RefusalGuard:
 
     @property
     def is_closed(self) -> bool:
-        """Whether all get the same words, as far as is known."""
+        """Whether all mails get the same text, as far as is known."""
         return self._closed_at_s is not None
 
     def holds(self, now_s: float) -> bool:
@@ -108,30 +109,30 @@ class RefusalGuard:
         return self._closed_at_s is not None and now_s < self._closed_at_s + self._limits.hold_s
 
     def note_accepted(self) -> None:
-        """Note that a relay took a mail; while closed, `may_open` says what it means."""
+        """Note that a relay accepted a mail; while closed, `may_open` judges it."""
         self._accepted += 1
 
     def may_open(self, *, began_s: float, now_s: float) -> bool:
-        """Open if a mail that was taken had begun, both monotonic seconds, after the closing."""
+        """Open if an accepted mail began after the closing; times are monotonic seconds."""
         if self._closed_at_s is None or began_s < self._closed_at_s:
             return False
         self._open(now_s)
         return True
 
     def is_alike(self, words: str) -> bool:
-        """Whether these are words that all get."""
+        """Whether all mails get this text."""
         return words in self._alike
 
     def note_refused(
         self, words: str, *, recipient: str, domain: str, blame: Blame, now_s: float
     ) -> Verdict:
-        """Note a refusal that would end a mail, or that is about us; returns what to do.
+        """Note a refusal that would end a mail, or that concerns us; returns what to do.
 
         Args:
-            words: the refusal without what differs from recipient to recipient.
-            recipient: normalised address; not kept, only its hash in this process.
+            words: the refusal's text without the parts that differ between recipients.
+            recipient: normalised address; only its hash, valid in this process, is kept.
             domain: its domain.
-            blame: what is known of the words.
+            blame: what is known about the text.
             now_s: monotonic time.
         """
         was_closed = self.is_closed
@@ -204,7 +205,7 @@ class RefusalGuard:
     def _count(self, words: str, recipient: int, domain: str, now_s: float) -> _Tally:
         tally = self._tallies.get(words)
         if tally is None or self._is_over(tally, now_s):
-            # The mails taken before the words came up say nothing against them.
+            # Mails accepted before the text first came are no evidence against it.
             tally = self._tallies[words] = _Tally(self._accepted, now_s)
         tally.last_s = now_s
         self._tallies.move_to_end(words)
@@ -220,7 +221,7 @@ class RefusalGuard:
         return tally
 
     def _is_over(self, tally: _Tally, now_s: float) -> bool:
-        """Whether so many others were taken, or so much time went, that it begins again."""
+        """Whether it starts again, because enough others were accepted or enough time passed."""
         others = self._accepted - tally.accepted_before
         allowed = len(tally.recipients) * (1 - self._limits.share) / self._limits.share
         return now_s - tally.last_s > self._limits.window_s or others > allowed + 1

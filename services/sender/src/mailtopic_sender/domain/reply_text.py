@@ -1,13 +1,13 @@
-"""What may be taken from a reply's text: its enhanced code, a pause, a safe quote, its wording."""
+"""Extracts from a reply's text: its enhanced code, a pause, a safe quote, its wording."""
 
 import re
 from collections.abc import Sequence
 
 MAX_HINT_S = 86_400.0
-"""A reply that asks for more than a day is taken as a day."""
+"""A requested pause of more than a day counts as a day."""
 
 MAX_QUOTE = 200
-"""Characters of a reply that are ever shown."""
+"""Most characters of a reply that are shown."""
 
 _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")
 _AFTER_WORD = r"(?:in|for|after|wait|within|least|retry|timeout)[:\s]+(?:at least |another )?"
@@ -30,7 +30,7 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 
 def split_enhanced(text: str) -> tuple[str | None, str]:
-    """Return the enhanced code that begins a text (RFC 2034 §4), or None, and the rest."""
+    """Return the enhanced code at the start of a text (RFC 2034 §4), or None, and the rest."""
     match = _ENHANCED.match(text)
     if match is None:
         return None, text
@@ -41,7 +41,7 @@ def parse_retry_hint(text: str) -> float | None:
     """Return the pause that a reply asks for, seconds above 0 and at most a day, or None.
 
     Understands "in 300 seconds", "wait 5 minutes", "retry after 1h", "come back in 00:04:59".
-    It doesn't understand times of day or dates.
+    Times of day and dates are not supported.
     """
     clock = _CLOCK_HINT.search(text)
     if clock is not None:
@@ -63,11 +63,11 @@ def redact(text: str) -> str:
 
 
 def wording(text: str, *, names: Sequence[str] = ()) -> str:
-    """Return what is the same in a reply to every recipient: no address, id, number or host.
+    """Return what all recipients' replies have in common: no address, id, number or host.
 
     Args:
         text: a reply's text, or its quote.
-        names: what else is the recipient's own, such as the local part of the address.
+        names: other text specific to the recipient, such as the local part of the address.
     """
     words = redact(text).casefold().replace("<address>", " ")
     for name in names:

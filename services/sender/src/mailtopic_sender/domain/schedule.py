@@ -1,4 +1,4 @@
-"""When the next attempt is due and which retry topic waits for it. Pure."""
+"""When the next attempt is due, and in which retry topic. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ def next_attempt(
 ) -> NextAttempt | None:
     """Return the attempt after the one that failed; None if none can be due before expiry.
 
-    The nth failure waits in the nth tier, later ones in the last. A pause that the relay asked
-    for moves the mail to the first tier that is long enough. Where the planned tier would be due
-    too late, the longest one that isn't takes its place: a code is worth a last attempt.
+    The nth failure waits in the nth tier, later ones in the last. A pause that the relay asked for
+    moves the mail to the first tier that is long enough. If the planned tier would be due too late,
+    the longest one that isn't is used instead: a code is worth a last attempt.
 
     Args:
         tiers: at least one, the shortest delay first.

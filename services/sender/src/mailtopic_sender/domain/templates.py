@@ -12,30 +12,30 @@ from typing import Final
 from mailtopic_sender.domain.quoted_printable import SOFT_BREAK, encode
 
 ANY_PURPOSE = "*"
-"""Templates under this purpose serve the purposes that have none of their own."""
+"""Templates of this purpose are used for purposes without their own."""
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 MAX_PART_BYTES: Final = 4 * 1024 * 1024
-"""A body of a mail, encoded, is at most so large: one variable of the largest record fits in any
-script. A template that repeats a large one would multiply it.
+"""The largest encoded body of a mail: one variable of the largest record fits in any script. A
+template that repeats a large one would multiply it.
 """
 
 _SLOT_ROOM: Final = 16
-"""Characters that a line keeps free for a variable, so that a code needs no line of its own."""
+"""Characters kept free on a line for a variable, so that a code needs no line of its own."""
 _LINE_ROOM: Final = 73
 
 
 class TemplateError(ValueError):
-    """A mail can't be rendered, however often it is tried: it belongs into the DLQ.
+    """A mail can't be rendered, however often it is tried: it belongs in the DLQ.
 
     There is no template for its purpose, a variable that the template needs is missing, or a time
-    is out of range. The text names the purpose's or variable's name at most, never a value.
+    is out of range. The text holds at most the name of the purpose or variable, never a value.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A template as it is written: a subject, and the body as text and as HTML."""
+    """A template's source: a subject, and the body as text and as HTML."""
 
     subject: str
     text: str
@@ -54,10 +54,10 @@ BUILT_IN: Mapping[str, Template] = {
         html="<p>Your code: <b>{code}</b></p>",
     ),
 }
-"""The templates that are always there, by locale, for any purpose that has none of its own."""
+"""The built-in templates, by locale, for any purpose without its own."""
 
 CODELESS: Mapping[str, Mapping[str, Template]] = {
-    # Somebody signed up with an address that was confirmed before.
+    # A signup with an address that was confirmed before.
     "account-exists": {
         "ru": Template(
             subject="У вас уже есть учётная запись",
@@ -75,9 +75,9 @@ CODELESS: Mapping[str, Mapping[str, Template]] = {
         ),
     },
 }
-"""Templates of the purposes whose mails bring no code, by locale. Those of ANY_PURPOSE, which show
-one, never serve these purposes: without a template in the mail's language they are written in the
-default locale, and else in English."""
+"""Templates of the purposes whose mails contain no code, by locale. Those of ANY_PURPOSE, which
+show one, are never used for these purposes: without a template in the mail's language the default
+locale is used, else English."""
 
 _LAST_RESORT = "en"
 
@@ -108,8 +108,8 @@ class SubjectSegments:
 class BodySegments:
     """A body with placeholders, split and encoded once, in quoted-printable. Immutable.
 
-    A short value of ASCII letters and digits, such as a code, is written where it belongs: its
-    line has room for it. Any other one is encoded by itself, between two soft line breaks.
+    A short value of ASCII letters and digits, such as a code, is inserted in its line, which has
+    room for it. Any other one is encoded by itself, between two soft line breaks.
     """
 
     __slots__ = ("_first", "_quote", "_slots")
@@ -164,7 +164,7 @@ def _value(variables: Mapping[str, str], name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CompiledTemplate:
-    """A template ready to be filled in; `locale` is the one it is written in."""
+    """A template ready to be filled in; `locale` is its own locale."""
 
     locale: str
     subject: SubjectSegments
@@ -185,10 +185,10 @@ def compile_template(template: Template, locale: str) -> CompiledTemplate:
 class TemplateSet:
     """Templates by purpose and locale.
 
-    A locale is looked up as it is, then by its language alone (``ru-RU`` → ``ru``), then as the
-    default locale. A purpose's own templates come before those of ANY_PURPOSE in each step of
-    that: a mail is never written in another language than its own as long as there is a template
-    for its purpose in it. The purposes of CODELESS have their own templates only.
+    A locale is looked up unchanged, then by its language alone (``ru-RU`` → ``ru``), then as the
+    default locale. In each step, a purpose's own templates come before those of ANY_PURPOSE: a mail
+    is never written in another language if there is a template for its purpose in its own. The
+    purposes of CODELESS use only their own templates.
     """
 
     def __init__(
@@ -200,8 +200,8 @@ class TemplateSet:
         """Compile.
 
         Args:
-            templates: by (purpose, locale), in place of or beside the built-in ones, which stand
-                under (ANY_PURPOSE, "ru") and (ANY_PURPOSE, "en").
+            templates: by (purpose, locale); they replace or extend the built-in ones, which are
+                (ANY_PURPOSE, "ru") and (ANY_PURPOSE, "en").
             default_locale: for mails in a locale that has no template.
 
         Raises:
@@ -241,7 +241,7 @@ class TemplateSet:
 
 
 _REMEMBERED = 1024
-"""Look-ups kept; bounded because purposes and locales come from records."""
+"""Cached look-ups; bounded because purposes and locales come from records."""
 
 
 def _normal(locale: str) -> str:

@@ -16,7 +16,7 @@ class Partition:
     """One owned partition.
 
     Attributes:
-        committed: what the group has; None if it has nothing.
+        committed: the group's last commit; None if there is none.
         is_dirty: whether there may be something new to commit.
     """
 
@@ -27,17 +27,17 @@ class Partition:
 
     @classmethod
     def resume(cls, place: TopicPartition, committed: Snapshot | None) -> "Partition":
-        """Go on where the group stands."""
+        """Continue from the group's commit."""
         return cls(place, OffsetTracker(committed), committed)
 
     @property
     def carries(self) -> str:
-        """What the group has of the relays' limits with it."""
+        """What the group's commit carries of the relays' limits."""
         return self.committed.pace if self.committed is not None else ""
 
     @property
     def needs_first_commit(self) -> bool:
-        """Whether records were received of which the group knows nothing at all."""
+        """Whether records were received and the group has no commit yet."""
         return self.committed is None and self.tracker.watermark is not None
 
     def restart(self) -> None:
@@ -47,10 +47,10 @@ class Partition:
 
 
 class Assignment:
-    """All partitions that one rebalance gave this consumer, and the jobs that run for them.
+    """All partitions that one rebalance assigned to this consumer, and their jobs.
 
-    Partitions for whose outcomes there is no place yet wait, and don't keep the others waiting.
-    Once it is fenced, nothing is committed for it any more, whoever completes what.
+    Partitions without a place for their outcomes yet wait, without holding up the others. Once it
+    is fenced, nothing is committed for it any more, whatever completes.
     """
 
     def __init__(self, places: Collection[TopicPartition]) -> None:
@@ -67,46 +67,46 @@ class Assignment:
         self._idle.set()
 
     def begin(self, partitions: Collection[Partition], waiting: Collection[Partition]) -> None:
-        """Start with what the group has committed; those that wait are let in later."""
+        """Start from the group's commits; waiting partitions are let in later."""
         self.partitions = {partition.place: partition for partition in partitions}
         self.waiting = {partition.place: partition for partition in waiting}
         self.is_prepared = True
 
     def let_in(self, partitions: Collection[Partition]) -> None:
-        """Go on with partitions that waited."""
+        """Start partitions that waited."""
         for partition in partitions:
             del self.waiting[partition.place]
             self.partitions[partition.place] = partition
 
     def keep(self, records: Collection[ConsumedRecord]) -> None:
-        """Keep what was read of partitions that wait, before they could be paused."""
+        """Keep records of waiting partitions that were read before these could be paused."""
         if self.waiting:
             self._early += [record for record in records if record.place in self.waiting]
 
     def take_early(self) -> list[ConsumedRecord]:
-        """Return what was kept of partitions that have been let in."""
+        """Return the kept records of partitions that have been let in."""
         taken = [record for record in self._early if record.place in self.partitions]
         if taken:
             self._early = [record for record in self._early if record.place in self.waiting]
         return taken
 
     def fence(self) -> None:
-        """Let nothing begin and nothing be committed any more."""
+        """Stop starting jobs and committing."""
         self.lease.lose()
         self.is_fenced = True
 
     async def idle(self) -> None:
-        """Return when no job of this assignment runs."""
+        """Wait until no job of this assignment runs."""
         await self._idle.wait()
 
     def enter(self) -> None:
-        """A job begins to run; `leave` must follow."""
+        """Count a job that starts; `leave` must follow."""
         if not self._running:
             self._idle.clear()
         self._running += 1
 
     def leave(self) -> None:
-        """A job has ended."""
+        """Count a job that has ended."""
         self._running -= 1
         if not self._running:
             self._idle.set()

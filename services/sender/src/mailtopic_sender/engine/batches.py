@@ -1,4 +1,4 @@
-"""Deliveries are recorded together: what is taken while a batch is being stored is the next one."""
+"""Records deliveries in batches: those made while one batch is being stored form the next."""
 
 import asyncio
 from collections import defaultdict
@@ -11,30 +11,30 @@ from mailtopic_sender.engine.recorder import Recorder
 from mailtopic_sender.mail_ports import DeliveryResult
 
 _GATHER_S = 0.005
-"""A batch costs the producer as much as fifty records, whatever is in it."""
+"""A batch costs the producer as much as fifty records, whatever it contains."""
 
 _ENOUGH = 100
 
 SLICE = 16
-"""So many mails are gone through in one turn of the loop. A hundred of them would hold up the
-relays' replies, and so the connections, by ten milliseconds."""
+"""Mails handled in one turn of the loop. A hundred would delay the relays' replies, and so the
+connections, by ten milliseconds."""
 
 _RETRY_S = 1.0
 
 
 class Delivered(Protocol):
-    """A mail that a relay has taken."""
+    """A mail that a relay has accepted."""
 
     incoming: Incoming
     result: DeliveryResult
 
     def stored(self) -> None:
-        """Go on: N.status has the delivery. Must not raise."""
+        """Continue: the delivery is stored in N.status. Must not raise."""
         ...
 
 
 class _Awaited:
-    """A delivery for whose outcome a task waits."""
+    """A delivery that a task waits for."""
 
     def __init__(self, incoming: Incoming, result: DeliveryResult) -> None:
         self.incoming = incoming
@@ -71,7 +71,7 @@ class DeliveryBatches:
         await delivered.done
 
     def close(self) -> None:
-        """Stop writing: what isn't stored yet never will be."""
+        """Stop writing; what isn't stored yet is dropped."""
         if self._writer is not None:
             self._writer.cancel()
 

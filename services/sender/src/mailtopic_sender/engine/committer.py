@@ -41,7 +41,7 @@ class Committer:
     async def commit(self, assignment: Assignment) -> None:
         """Commit the progress of every partition that has any.
 
-        A commit that the group rejects fences the assignment: it isn't this process's any more.
+        A commit that the group rejects fences the assignment: this process has lost it.
         """
         async with self._lock:
             progress = [] if assignment.is_fenced else self._progress_of(assignment)
@@ -61,15 +61,15 @@ class Committer:
                 for partition, new in progress:
                     partition.committed = new
             finally:
-                # Also when it is cancelled: nobody knows then whether the broker took it.
+                # Also on cancellation: whether the broker has the commit is unknown then.
                 for partition, new in progress:
                     partition.is_dirty |= partition.committed is not new
 
     async def commit_first(self, assignment: Assignment) -> None:
-        """Commit the start of partitions without a commit, before anything of them is handled.
+        """Commit the start of partitions without a commit, before any of their records is handled.
 
-        So a partition without a commit is one of which nothing was ever handled, and N.status
-        needn't be read for it.
+        So in a partition without a commit nothing was ever handled, and N.status needn't be read
+        for it.
         """
         fresh = [p for p in assignment.partitions.values() if p.needs_first_commit]
         while fresh and not assignment.lease.is_over:

@@ -27,12 +27,12 @@ _LONGEST_RELAY_PAUSE_S = 10.0
 
 
 class Delivery:
-    """Brings records to their outcomes. Safe for many records at once.
+    """Brings records to their outcomes. Safe for concurrent use.
 
     No outcome is promised: if the lease ends while a mail waits, `handle` raises Abandoned.
 
     Attributes:
-        begin: begins a record that needs no decision, without a task; see `Express.begin`.
+        begin: starts a record that needs no decision, without a task; see `Express.begin`.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Delivery:
         ).begin
 
     def prepare(self, record: ConsumedRecord) -> Incoming:
-        """Decode a record when it is queued, so that older codes behind it are known as such."""
+        """Decode a record when it is queued, so that older codes behind it are recognized."""
         time_ms = to_ms(record.timestamp_ms)
         queue_ms = self._clock.now_ms() - time_ms if time_ms > 0 else 0
         incoming = decode_incoming(
@@ -96,11 +96,11 @@ class Delivery:
         return incoming
 
     async def go_on(self, incoming: Incoming, lease: Lease, result: DeliveryResult | None) -> None:
-        """Bring a record to its outcome that `begin` has begun; see `handle`."""
+        """Bring a record that `begin` has started to its outcome; see `handle`."""
         try:
             if result is None or incoming.mail is None:
                 await self._judge(incoming, lease)
-            else:  # `Express` has looked at everything that `_judge` looks at
+            else:  # `Express` has checked everything that `_judge` checks
                 await self._deliver_or_report(incoming, incoming.mail, lease, result)
         finally:
             self._flood.end()
@@ -118,11 +118,11 @@ class Delivery:
             await self.go_on(incoming, lease, None)
 
     def close(self) -> None:
-        """Stop recording: for when the process ends and the time for draining is over."""
+        """Stop recording: the process ends and the drain timeout has passed."""
         self._endings.batches.close()
 
     def recall(self) -> None:
-        """Take mails that wait for a relay back if their lease is over."""
+        """Take back mails that wait for a relay if their lease has ended."""
         self._mailer.recall()
 
     async def _judge(self, incoming: Incoming, lease: Lease) -> None:
@@ -168,7 +168,7 @@ class Delivery:
             if result is None:
                 return
             if lease.is_lost and result.reply_class is not ReplyClass.ACCEPTED:
-                # Too late: whoever has the partition now makes this attempt anew.
+                # Too late: the partition's new owner repeats this attempt.
                 raise Abandoned
             await self._endings.answered(incoming, mail, lease, result)
 
@@ -179,7 +179,7 @@ class Delivery:
         lease: Lease,
         result: DeliveryResult | None,
     ) -> DeliveryResult | None:
-        """Send until an answer is about this mail; None: it needn't be sent."""
+        """Send until a reply concerns this mail; None: it needn't be sent."""
         while True:
             result = await self._send(incoming, mail, lease, result)
             if result is None:
@@ -197,9 +197,9 @@ class Delivery:
         lease: Lease,
         result: DeliveryResult | None,
     ) -> DeliveryResult | None:
-        """Send until a relay has said something about the mail; None: it needn't be sent.
+        """Send until a relay has replied about the mail; None: it needn't be sent.
 
-        `result` is what has come of it so far.
+        `result` is the result so far.
         """
         pause_s = _RELAY_PAUSE_S
         while result is None or result.reply_class.blames_relay:
@@ -229,7 +229,7 @@ class Delivery:
     async def _send_once(
         self, incoming: Incoming, mail: MailRecord, lease: Lease
     ) -> DeliveryResult | None:
-        """Send; None: it was no longer of use before a relay heard of it."""
+        """Send; None: it was no longer of use before it reached a relay."""
 
         def is_wanted() -> bool:
             return not lease.is_over and self._usefulness.why_not(mail) is None

@@ -1,4 +1,4 @@
-"""What is written down and told when it is known what becomes of a record."""
+"""Records and logs the outcome of a record."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ from mailtopic_sender.engine.wrong_bounces import WrongBounces
 from mailtopic_sender.mail_ports import DeliveryResult
 
 _FULL_ATTEMPTS = 3
-"""A mailbox that is full so often won't be emptied before the mail expires."""
+"""A mailbox that is full this many times won't be emptied before the mail expires."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ class DeliveryPolicy:
 
     Attributes:
         tiers: retry delays, the shortest first; at least one.
-        legacy: what the original payload doesn't say.
+        legacy: defaults for what the original payload lacks.
         resend_unknown: send again when a reply was lost after the final dot; else hold the mail.
-        superseding_purposes: purposes of which a newer mail makes older ones pointless.
+        superseding_purposes: purposes for which a newer mail makes older ones pointless.
     """
 
     tiers: Sequence[RetryTier]
@@ -53,7 +53,7 @@ class DeliveryPolicy:
 
 
 class Endings:
-    """Decides by its result what becomes of a record; records it, counts it and logs it.
+    """Decides a record's outcome from its result; records, counts and logs it.
 
     Its methods return when the outcome is stored.
 
@@ -86,7 +86,7 @@ class Endings:
     async def answered(
         self, incoming: Incoming, mail: MailRecord, lease: Lease, result: DeliveryResult
     ) -> None:
-        """End an attempt as a relay's answer asks; raises Abandoned as `bury` does."""
+        """End an attempt as a relay's reply requires; raises Abandoned as `bury` does."""
         reply = result.reply_class
         if reply is ReplyClass.ACCEPTED:
             seconds = self._teller.delivered(mail)
@@ -106,13 +106,13 @@ class Endings:
 
     async def _bounce(self, incoming: Incoming, mail: MailRecord, result: DeliveryResult) -> None:
         await self.finish(incoming, Outcome.BOUNCED, result)
-        self._refusals.bounced(incoming, mail, result)  # others may have got the same meanwhile
+        self._refusals.bounced(incoming, mail, result)  # others may have bounced alike meanwhile
         await self.take_back()
 
     async def bug(
         self, incoming: Incoming, mail: MailRecord, lease: Lease, error: Exception
     ) -> None:
-        """End an attempt on which this program failed; raises Abandoned as `bury` does."""
+        """End an attempt that failed by a bug; raises Abandoned as `bury` does."""
         self._log.error("mail.bug", id=str(incoming.mail_id), exc_info=error)
         if incoming.attempt < BUG_ATTEMPTS:
             await self._defer(incoming, mail, bug_error(error))
@@ -153,17 +153,17 @@ class Endings:
         outcome: Outcome,
         result: DeliveryResult | None = None,
     ) -> None:
-        """Record a final outcome that leaves nothing to be done."""
+        """Record a final outcome that needs no further action."""
         await self._recorder.settle(incoming, outcome, result)
         self._flood.went_on()
         self._teller.ended(incoming, outcome, result)
 
     async def unreadable(self, incoming: Incoming, lease: Lease) -> None:
-        """Bury a record that is no mail; raises Abandoned as `bury` does."""
+        """Bury a record that isn't a mail; raises Abandoned as `bury` does."""
         error = incoming.error
         if isinstance(error, RecordError):
-            # Garbage never becomes a mail, so holding it back would only hold others up. A version
-            # that this sender doesn't know may well be mended by a newer sender.
+            # Garbage never becomes a mail, so holding it would only delay others. A version that is
+            # unknown to this sender may be readable for a newer one.
             if error.reason == "unknown-version":
                 await self._flood.admit(error.reason, lease)
             await self._bury_now(incoming, error.reason, poison_error(error))
@@ -179,7 +179,7 @@ class Endings:
         error: ErrorInfo,
         result: DeliveryResult | None = None,
     ) -> None:
-        """Bury a record, later if too many die.
+        """Bury a record, later if too many die at once.
 
         Raises:
             Abandoned: the lease ended before its turn came.
@@ -198,7 +198,7 @@ class Endings:
         self._teller.ended(incoming, Outcome.DEAD, result, reason=reason)
 
     async def _hold(self, incoming: Incoming, result: DeliveryResult) -> None:
-        # Perhaps delivered, so no part of a flood; it must not be sent again for waiting.
+        # Perhaps delivered, so not part of a flood; it must not wait and be sent again.
         await self._recorder.bury(
             incoming, reply_error(result), reason="unknown", outcome=Outcome.UNKNOWN, result=result
         )

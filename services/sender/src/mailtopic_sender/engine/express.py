@@ -1,8 +1,8 @@
-"""A mail about which there is nothing to decide: no task of its own, no waiting.
+"""Mails that need no decision: sent without a task of their own and without waiting.
 
-Most mails are new, wanted, and taken by the relay at once. They are begun in the turn of the loop
-that reads them, and ended in the one that stores their outcome. A result that needs a decision goes
-to `Delivery`, in a task: the same queue, relays, batches and log lines, waited for.
+Most mails are new, wanted, and accepted by the relay at once. They are started in the turn of the
+loop that reads them, and ended in the one that stores their outcome. A result that needs a decision
+goes to `Delivery`, in a task that uses the same queue, relays, batches and log lines.
 """
 
 from collections.abc import Callable
@@ -22,12 +22,12 @@ from mailtopic_sender.engine.usefulness import Usefulness
 from mailtopic_sender.mail_ports import DeliveryResult, Mailer, OutgoingMail
 
 Ended = Callable[[bool, DeliveryResult | None], None]
-"""Takes that a mail's outcome is stored (True), or that it needs a decision: about the result that
-it has got, or, with none, because it is no longer wanted."""
+"""Called with True when a mail's outcome is stored, else when it needs a decision: about its
+result, or, without one, because it is no longer wanted."""
 
 
 class Dispatch:
-    """The ticket of a mail without a task, and what is recorded about it."""
+    """The ticket of a mail without a task, and the delivery to record."""
 
     __slots__ = ("_express", "_lease", "ended", "incoming", "mail", "result", "seconds")
 
@@ -56,10 +56,10 @@ class Dispatch:
 
 
 class Express:
-    """Begins mails that need nothing but to be sent.
+    """Starts mails that only need to be sent.
 
-    What it has begun holds its place in `MailsInHand` and counts as under way in the `FloodGate`
-    until its outcome is stored, or until the task that goes on with it has let go of both.
+    A started mail holds its place in `MailsInHand` and counts as under way in the `FloodGate` until
+    its outcome is stored, or until the task that continues it has released both.
     """
 
     def __init__(
@@ -86,10 +86,10 @@ class Express:
         self._teller = teller
 
     def begin(self, incoming: Incoming, lease: Lease, ended: Ended) -> bool:
-        """Begin a mail; returns False, having done nothing, if it needs a decision first.
+        """Start a mail; returns False, having done nothing, if it needs a decision first.
 
-        `ended` is called once, after this has returned. Where it says that the record isn't done,
-        the caller must go on with it: see `Delivery.go_on`.
+        `ended` is called once, after this has returned. If it reports the record as not done, the
+        caller must continue it: see `Delivery.go_on`.
         """
         mail = incoming.mail
         if mail is None or not self._is_plain(incoming, mail) or not self._in_hand.take(mail.id):
@@ -108,7 +108,7 @@ class Express:
         return True
 
     def is_of_use(self, mail: MailRecord) -> bool:
-        """Whether a mail is still worth sending, and needn't wait."""
+        """Whether a mail is still worth sending and may be sent now."""
         return self._refusals.is_open and self._usefulness.why_not(mail) is None
 
     def told(self, dispatch: Dispatch, result: DeliveryResult | None) -> None:
@@ -126,7 +126,7 @@ class Express:
         self._batches.add(dispatch)
 
     def stored(self, dispatch: Dispatch) -> None:
-        """End a mail whose delivery is stored."""
+        """End a mail after its delivery is stored."""
         self._flood.went_on()
         self._teller.accepted(dispatch.incoming, dispatch.mail, dispatch.result, dispatch.seconds)
         self._flood.end()
@@ -144,11 +144,11 @@ class Express:
 
 
 def outgoing_mail(mail: MailRecord, keyring: KeyRing | None) -> OutgoingMail:
-    """Return a record's mail with its variables opened.
+    """Return a record's mail with its variables unsealed.
 
     Raises:
-        SealingError: they can't be opened.
-        TemplateError: the code among them is empty, so the mail would say nothing.
+        SealingError: they can't be unsealed.
+        TemplateError: the code among them is empty, so the mail would be useless.
     """
     variables = open_variables(mail, keyring)
     if not variables.get("code", "-").strip():

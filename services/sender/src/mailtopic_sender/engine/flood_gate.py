@@ -1,4 +1,4 @@
-"""Where dead mails wait while too many die: the backlog belongs in its topic, not in the DLQ."""
+"""Holds dead mails while too many die: the backlog belongs in its topic, not in the DLQ."""
 
 import asyncio
 
@@ -12,8 +12,8 @@ from mailtopic_sender.metrics import SenderMetrics
 class FloodGate:
     """One for all consumers of a process.
 
-    A mail that waits here has no outcome, so its offset stays and intake stops when enough are
-    held. It gives its slot away meanwhile: others that are held already are still delivered.
+    A mail that waits here has no outcome, so its offset stays, and intake stops when enough are
+    held. It lends its slot meanwhile, so that others that are held already are still delivered.
     """
 
     def __init__(
@@ -25,7 +25,7 @@ class FloodGate:
         clock: Clock,
         look_s: float = 5.0,
     ) -> None:
-        """Start closed; a mail that waits looks again after look_s seconds at the latest."""
+        """Start closed; a waiting mail checks again after look_s seconds at the latest."""
         self._breaker = FloodBreaker(limits)
         self._slots = slots
         self._metrics = metrics
@@ -39,26 +39,26 @@ class FloodGate:
 
     @property
     def waiting(self) -> int:
-        """How many mails wait for their burial. Any thread may ask."""
+        """How many mails wait for their burial. Thread-safe."""
         return self._waiting
 
     def begin(self) -> None:
-        """Count a mail as alive while nobody knows what becomes of it; `end` must follow."""
+        """Count a mail as alive until its fate is known; `end` must follow."""
         self._under_way += 1
 
     def end(self) -> None:
-        """Something has become of a mail, or somebody else goes on with it."""
+        """End the count of a mail: its fate is known, or another owner continues it."""
         self._under_way -= 1
 
     def went_on(self) -> None:
-        """Note that a mail is not dead; between `begin` and `end`."""
+        """Note that a mail isn't dead; call it between `begin` and `end`."""
         now_s = self._clock.monotonic_s()
         self._breaker.note(is_dead=False, now_s=now_s, under_way=self._under_way - 1)
         if self._breaker.is_open is not self._was_open:
             self._show()
 
     async def admit(self, reason: str, lease: Lease) -> None:
-        """Return when a dead mail may be buried; between `begin` and `end`.
+        """Return when a dead mail may be buried; call it between `begin` and `end`.
 
         Raises:
             Abandoned: the lease ended first.
@@ -78,7 +78,8 @@ class FloodGate:
         try:
             with self._slots.lent():
                 while not self._breaker.may_bury(now_s := self._clock.monotonic_s()):
-                    # Closing ends the wait; the next turn is known only roughly, as others wait.
+                    # Closing ends the wait; the next turn is known only roughly, because others
+                    # wait too.
                     timeout_s = min(self._breaker.wait_s(now_s), self._look_s)
                     await lease.wait(self._over.wait(), timeout_s=timeout_s)
         finally:

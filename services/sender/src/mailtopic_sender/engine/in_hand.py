@@ -1,4 +1,4 @@
-"""Which mails this process is at: an outbox may publish one twice, and a replay may race it."""
+"""The mails in progress here: an outbox may publish one twice, and a replay may race it."""
 
 import asyncio
 from uuid import UUID
@@ -12,19 +12,19 @@ class MailsInHand:
     """Lets only one record of a mail be handled at a time."""
 
     def __init__(self) -> None:
-        # An event only where a task waits for it: hardly any ever does. By the id's number, because
-        # a UUID's own hash is a call in Python.
+        # An event only where a task waits, which is rare. Keyed by the id's number, because a
+        # UUID's own hash is a call in Python.
         self._taken: dict[int, asyncio.Event | None] = {}
 
     def take(self, mail_id: UUID) -> bool:
-        """Take a mail; False if another of its records has it. Whoever takes it releases it."""
+        """Take a mail; False if another of its records has it. The taker must release it."""
         if mail_id.int in self._taken:
             return False
         self._taken[mail_id.int] = None
         return True
 
     async def wait(self, mail_id: UUID, lease: Lease) -> None:
-        """Take a mail as soon as nobody has it.
+        """Take a mail as soon as it is free.
 
         Raises:
             Abandoned: the lease ended first.

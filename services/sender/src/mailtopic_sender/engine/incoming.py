@@ -1,4 +1,4 @@
-"""A record that was read, decoded as far as it goes, and why it can't be a mail if it can't."""
+"""A record that was read, decoded as far as possible, with the error if it isn't a mail."""
 
 from collections import OrderedDict
 from collections.abc import Collection
@@ -18,21 +18,21 @@ from mailtopic_contract.record import UNSPECIFIED_PURPOSE, is_in_seconds
 from mailtopic_sender.ports import ConsumedRecord
 
 _EARLIEST_MS = 10**12
-"""September 2001: no record of Kafka is older."""
+"""September 2001: no Kafka record is older."""
 
 _REMEMBERED_CODES = 20_000
-"""How many newest codes are remembered: about 6 MB."""
+"""How many of the newest codes are remembered: about 6 MB."""
 
 
 class Incoming(NamedTuple):
-    """A record and what was understood of it.
+    """A record and its decoded parts.
 
     Attributes:
         received_s: when it was queued, monotonic seconds.
-        queue_s: how long it lay in Kafka before that, seconds; 0 if its time isn't known.
+        queue_s: how long it was in Kafka before that, seconds; 0 if its time isn't known.
         headers: the decoded headers; defaults if they can't be decoded.
         origin: where the record was first stored.
-        mail: None if the record is no mail.
+        mail: None if the record isn't a mail.
         error: why not; None for a mail.
     """
 
@@ -46,27 +46,27 @@ class Incoming(NamedTuple):
 
     @property
     def mail_id(self) -> UUID:
-        """The mail's id; for what is no mail, one that derives from its first place and time."""
+        """The mail's id; for anything else, one derived from the record's first place and time."""
         if self.mail is not None:
             return self.mail.id
         return self.headers.mail_id or self.origin.derived_id
 
     @property
     def has_derived_id(self) -> bool:
-        """Whether the record says nothing about its id, so that it derives from its origin."""
+        """Whether the record carries no id, so that its id derives from its origin."""
         if self.mail is not None and self.mail.purpose != UNSPECIFIED_PURPOSE:
             return False
         return self.mail_id == self.origin.derived_id
 
     def under(self, mail_id: UUID) -> "Incoming":
-        """Return it under another id, by which an earlier version has recorded its outcomes."""
+        """Return it under another id, which an earlier version used for its outcomes."""
         if self.mail is None:
             return self._replace(headers=self.headers._replace(mail_id=mail_id))
         return self._replace(mail=self.mail.model_copy(update={"id": mail_id}))
 
     @property
     def purpose(self) -> str:
-        """The mail's purpose; ``unknown`` for what is no mail."""
+        """The mail's purpose; ``unknown`` if it isn't a mail."""
         return self.mail.purpose if self.mail is not None else "unknown"
 
     @property
@@ -75,7 +75,7 @@ class Incoming(NamedTuple):
         return self.headers.attempt
 
     def __repr__(self) -> str:
-        # Neither the headers nor an error's text: they are foreign.
+        # Neither the headers nor an error's text: they are untrusted.
         return f"Incoming({self.record!r}, mail={self.mail!r})"
 
 
@@ -86,7 +86,7 @@ def decode_incoming(
     received_s: float = 0.0,
     queue_s: float = 0.0,
 ) -> Incoming:
-    """Decode a record; never raises for what it holds."""
+    """Decode a record; never raises, whatever it holds."""
     here = RecordOrigin(record.topic, record.partition, record.offset, record.timestamp_ms)
     try:
         headers = decode_headers(record.headers)
@@ -108,17 +108,17 @@ def decode_incoming(
 
 
 def _bare(error: RecordError) -> RecordError:
-    """Return it without the frames that it went through.
+    """Return it without its traceback.
 
-    They hold the record and end in a cycle, and cycles are looked for seldom: megabytes of records
-    that nobody needs would stay.
+    The frames hold the record in a reference cycle, and cycles are collected rarely: megabytes of
+    unneeded records would stay.
     """
     error.__context__ = None
     return error.with_traceback(None)
 
 
 def _check_times(mail: MailRecord) -> None:
-    """Refuse times in another unit: such a mail would count as expired without a word."""
+    """Reject times in another unit: such a mail would silently count as expired."""
     if is_in_seconds(mail.expires_at):
         raise RecordError("bad-field", "expires_at: is in seconds, not in milliseconds")
     if mail.purpose == UNSPECIFIED_PURPOSE and mail.accepted_at < _EARLIEST_MS:
@@ -126,10 +126,10 @@ def _check_times(mail: MailRecord) -> None:
 
 
 class NewestCodes:
-    """Which mail is the newest for an address, among those that this process has read.
+    """The newest mail for each address, among those that this process has read.
 
-    Only purposes whose mails replace each other count. It doesn't know what other processes read,
-    and it forgets the oldest entries.
+    Only purposes whose mails replace each other count. What other processes read isn't included,
+    and the oldest entries are dropped.
     """
 
     def __init__(self, purposes: Collection[str], *, limit: int = _REMEMBERED_CODES) -> None:
@@ -138,7 +138,7 @@ class NewestCodes:
         self._newest: OrderedDict[tuple[str, str], int] = OrderedDict()
 
     def note(self, mail: MailRecord) -> None:
-        """Take note of a mail that was read."""
+        """Register a mail that was read."""
         if mail.purpose not in self._purposes:
             return
         key = (mail.address.normalised, mail.purpose)

@@ -1,4 +1,4 @@
-"""What happens to records once they are queued: with a task or without one, to completion."""
+"""Runs queued records to completion, with or without a task."""
 
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
@@ -20,7 +20,7 @@ class JobRunner:
     """Runs the jobs of one consumer, and completes their records.
 
     Attributes:
-        steps: how many times a record got somewhere: for the watchdog. Any thread may look.
+        steps: how many times a record made progress, for the watchdog. Any thread may read it.
     """
 
     def __init__(
@@ -38,9 +38,9 @@ class JobRunner:
         Args:
             delivery: brings records to their outcomes.
             slots: bounds how many run at once.
-            let_go: is told of each job that isn't held any more, whatever became of it.
-            crashed: is told what must end the process.
-            metrics: counts what comes too late.
+            let_go: called with each job that isn't held any more, whatever its outcome.
+            crashed: called with an error that must end the process.
+            metrics: counts outcomes that come too late.
             log: gets a line for each bug.
         """
         self.steps = 0
@@ -55,11 +55,11 @@ class JobRunner:
         self._lanes.put(job.incoming.record.key or None, job)
 
     async def cancel(self) -> None:
-        """Cancel what runs and drop what is queued."""
+        """Cancel running jobs and drop queued ones."""
         await self._lanes.cancel()
 
     def _begin(self, job: Job, lane: Hashable) -> bool:
-        """Begin a job without a task, if there is nothing to decide about it."""
+        """Start a job without a task, if it needs no decision."""
         lease = job.assignment.lease
         ended = partial(self._ended, job, lane)
         if lease.is_over or not self._delivery.begin(job.incoming, lease, ended):
@@ -82,7 +82,7 @@ class JobRunner:
             self._lanes.end(lane, self._go_on(job, result))
 
     async def _go_on(self, job: Job, result: DeliveryResult | None) -> None:
-        """The rest of a job that was begun without a task and needs a decision."""
+        """Continue a job that was started without a task and needs a decision."""
         lease = job.assignment.lease
         await self._bring_to_end(job, self._delivery.go_on(job.incoming, lease, result))
 
@@ -111,7 +111,7 @@ class JobRunner:
                 raise
             except Exception as error:  # noqa: BLE001 - a bug must not cost the record
                 self._log.error("record.stuck", offset=job.incoming.record.offset, exc_info=error)
-                self.steps += 1  # a bug, but no standstill: a new process would do the same
+                self.steps += 1  # a bug, but not a standstill: a new process would do the same
                 await job.assignment.lease.wait(None, timeout_s=pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_RETRY_S)
                 handling = self._delivery.handle(job.incoming, job.assignment.lease)

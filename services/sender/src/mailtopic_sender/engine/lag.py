@@ -1,4 +1,4 @@
-"""How far behind a consumer is, by event time: also of what it has not got round to reading."""
+"""How far behind a consumer is, by event time, including records that it hasn't read yet."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -12,12 +12,13 @@ from mailtopic_sender.ports import TopicPartition
 
 @dataclass(slots=True)
 class _Seen:
-    """What a partition looked like.
+    """The last observed state of a partition.
 
     Attributes:
-        watermark: where it stood, and since when (monotonic seconds).
-        newest_ms: the record time of the newest record that was received.
-        unread_since_ms: a time not before the oldest unread record; None if nothing is unread.
+        watermark: its position, and since when (monotonic seconds).
+        newest_ms: the record time of the newest received record.
+        unread_since_ms: a time no earlier than the oldest unread record's; None if nothing is
+            unread.
     """
 
     watermark: int | None
@@ -29,10 +30,10 @@ class _Seen:
 class LagMeter:
     """Sets the gauges of each owned partition.
 
-    Lag is the age of the oldest record without a recorded outcome. Nobody knows the age of a
-    record that wasn't read, so for those it is the age of the last one that was, or the time for
-    which they have been seen to wait: where both are wrong, the lag is shown too small until the
-    next record is read.
+    Lag is the age of the oldest record without a recorded outcome. The age of an unread record is
+    unknown, so for those it is the age of the last one that was read, or the time for which they
+    have been seen to wait: if both are wrong, the lag shown is too small until the next record is
+    read.
     """
 
     def __init__(self, metrics: SenderMetrics, clock: Clock) -> None:
@@ -43,7 +44,7 @@ class LagMeter:
     def show(
         self, partitions: Collection[Partition], unread: Collection[TopicPartition] = ()
     ) -> None:
-        """Set the gauges; `unread` are the partitions with records that were not read yet."""
+        """Set the gauges; `unread` are the partitions with unread records."""
         for partition in partitions:
             place, tracker = partition.place, partition.tracker
             seen = self._look(place, tracker, is_unread=place in unread)
@@ -54,7 +55,7 @@ class LagMeter:
             self._metrics.window_offsets.labels(*labels).set(tracker.window)
 
     def forget(self, places: Collection[TopicPartition]) -> None:
-        """Show nothing of these any more: they are somebody else's."""
+        """Remove these partitions' gauges: another member owns them."""
         for place in places:
             if self._seen.pop(place, None) is not None:
                 for gauge in self._metrics.of_partitions:
@@ -69,7 +70,7 @@ class LagMeter:
         if not is_unread:
             seen.unread_since_ms = None
         elif has_read and (seen.unread_since_ms is not None or tracker.incomplete):
-            # It has been behind all the time: what comes next is hardly newer than what came last.
+            # It has been behind throughout: the next record is hardly newer than the last one.
             seen.unread_since_ms = newest_ms
         elif seen.unread_since_ms is None:
             seen.unread_since_ms = self._clock.now_ms()

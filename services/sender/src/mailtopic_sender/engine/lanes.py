@@ -10,14 +10,14 @@ from typing import Any, Generic, TypeVar
 Job = TypeVar("Job")
 
 Rest = Coroutine[Any, Any, None]
-"""What is left of a job that was begun without a task and turned out to need one."""
+"""The rest of a job that was started without a task and turned out to need one."""
 
 Begin = Callable[[Job, Hashable], bool]
-"""Begins the job of a lane without a task; returns whether it did. `Lanes.end` follows, later."""
+"""Starts a lane's job without a task; returns whether it did. `Lanes.end` follows later."""
 
 
 class Slots:
-    """How many jobs may run at once, over every `Lanes` that shares it. Who waits is served first.
+    """How many jobs may run at once, over every `Lanes` that shares it; first come, first served.
 
     Attributes:
         running: how many have a slot.
@@ -39,11 +39,11 @@ class Slots:
             self._waiting.append((lanes, lane))
 
     def withdraw(self, lanes: "Lanes[Any]") -> None:
-        """Forget what was requested and not got."""
+        """Withdraw requests that weren't granted yet."""
         self._waiting = deque(each for each in self._waiting if each[0] is not lanes)
 
     def give_back(self) -> None:
-        """Let the next job have a slot."""
+        """Return a slot, for the next job."""
         self.running -= 1
         if self._owed:
             self._owed -= 1
@@ -56,9 +56,9 @@ class Slots:
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """Let another job have this one's slot for a while.
+        """Lend this job's slot to another one for a while.
 
-        Taking it back never waits, so more jobs than the limit may run for a moment afterwards.
+        Taking it back never waits, so the limit may be exceeded for a moment afterwards.
         """
         self.give_back()
         try:
@@ -71,15 +71,15 @@ class Slots:
 class Lanes(Generic[Job]):
     """Runs jobs, one lane per key.
 
-    A job with the key None has a lane of its own. `run` must not raise: a job's owner decides
-    what an error means. What it raises all the same is handed to `crashed`; the jobs behind it in
-    its lane are dropped then, so the owner has to start anew.
+    A job with the key None has a lane of its own. `run` must not raise: a job's owner decides what
+    an error means. If it raises nevertheless, `crashed` gets the error and the jobs behind it in
+    its lane are dropped, so the owner has to start again.
 
     Args:
-        run: does a job in a task of its own.
-        slots: bounds how many run.
-        crashed: is told what `run` raised.
-        begin: tried first. A task a mail costs more than all that most mails need.
+        run: runs a job in a task of its own.
+        slots: bounds how many run at once.
+        crashed: called with what `run` raised.
+        begin: tried first. One task per mail costs more than all else that most mails need.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Lanes(Generic[Job]):
         self._begin = begin
         self._slots = slots
         self._crashed = crashed
-        # Lists, because hardly any lane ever holds a second job.
+        # Lists, because a lane rarely holds a second job.
         self._queues: dict[Hashable, list[Job]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
@@ -114,13 +114,13 @@ class Lanes(Generic[Job]):
         self._slots.request(self, lane)
 
     async def idle(self) -> None:
-        """Return when no job is queued or running."""
+        """Wait until no job is queued or running."""
         await self._idle.wait()
 
     async def cancel(self) -> None:
-        """Cancel the tasks that run and drop what is queued; nothing is begun any more.
+        """Cancel running tasks and drop queued jobs; no further job is started.
 
-        It doesn't end what was begun without a task: that is its owner's.
+        Jobs that were started without a task are left to their owner.
         """
         self._is_cancelled = True
         self._slots.withdraw(self)
@@ -133,7 +133,7 @@ class Lanes(Generic[Job]):
             await asyncio.wait(tasks)
 
     def start(self, lane: Hashable) -> None:
-        """Start a lane's next job, which has its slot; for `Slots`."""
+        """Start a lane's next job, with its slot already taken; for `Slots`."""
         job = self._queues[lane].pop(0)
         if self._begin is None or not self._begin(job, lane):
             self._spawn(lane, self._work(job))
@@ -142,7 +142,7 @@ class Lanes(Generic[Job]):
         await self._run(job)
 
     def end(self, lane: Hashable, rest: Rest | None) -> None:
-        """End a job that was begun without a task; given the rest of it, that is run first."""
+        """End a job that was started without a task, after running its rest, if one is given."""
         if rest is None:
             self._go_on(lane)
         elif self._is_cancelled:
@@ -166,7 +166,7 @@ class Lanes(Generic[Job]):
             self._crashed(error)
 
     def _go_on(self, lane: Hashable) -> None:
-        """Give the slot back, and ask for one for the next job: other lanes come first."""
+        """Return the slot and request one for the next job: other lanes come first."""
         queue = self._queues[lane]
         if not queue:
             del self._queues[lane]

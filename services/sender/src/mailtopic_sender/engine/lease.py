@@ -5,17 +5,17 @@ from collections.abc import Awaitable
 
 
 class Abandoned(Exception):  # noqa: N818 - it says what happened
-    """The partition goes to somebody else; the record stays incomplete and comes again there."""
+    """The partition gets another owner; the incomplete record is delivered again there."""
 
 
 class Lease:
-    """Ends when the partitions are being revoked or the process stops.
+    """Ends when the partitions are revoked or the process stops.
 
-    What has been handed to a relay is finished all the same; what only waits gives up.
+    Mails that were handed to a relay are still finished; those that only wait are given up.
 
     Attributes:
-        is_over: nothing new may begin.
-        is_lost: somebody else may own the partition by now.
+        is_over: nothing new may start.
+        is_lost: another member may own the partition by now.
     """
 
     def __init__(self) -> None:
@@ -24,21 +24,21 @@ class Lease:
         self.is_lost = False
 
     def end(self) -> None:
-        """Let nothing new begin."""
+        """Let nothing new start."""
         self.is_over = True
         self._ended.set()
 
     async def ended(self) -> None:
-        """Return when it ends."""
+        """Wait until it ends."""
         await self._ended.wait()
 
     def lose(self) -> None:
-        """Let nothing new begin, and let what still runs leave the rest to the next owner."""
+        """Let nothing new start, and let running work leave the rest to the next owner."""
         self.end()
         self.is_lost = True
 
     async def wait(self, awaited: Awaitable[object] | None, *, timeout_s: float) -> bool:
-        """Wait for something (or just for the time to pass); returns whether it came in time.
+        """Wait for something (or just for the timeout); returns whether it completed in time.
 
         Raises:
             Abandoned: the lease ended first.

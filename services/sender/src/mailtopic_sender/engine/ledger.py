@@ -1,8 +1,8 @@
-"""Which mails already have a recorded outcome, so that a replay does not send them twice.
+"""Which mails already have a recorded outcome, so that a replay doesn't send them twice.
 
-N.status is the ledger. The commit metadata says from where in it the outcomes of incomplete
-records can stand; on assignment only that tail is read. What a process may have begun and another
-one may go on with is read once more when it matters: see `Ledger.catch_up`.
+N.status is the ledger. The commit metadata holds the offset in it from which outcomes of incomplete
+records can follow; on assignment only that tail is read. What one process may have started and
+another may continue is read once more when it matters: see `Ledger.catch_up`.
 """
 
 import asyncio
@@ -22,15 +22,15 @@ _DERIVED = 5
 """The version of ids that derive from a name (RFC 9562 §5.5)."""
 
 _CLOCK_SKEW_MS = 5_000
-"""So far a producer's clock may be ahead of a sender's."""
+"""How far a producer's clock may be ahead of a sender's."""
 
 _ALWAYS = 2**31
-"""More than any attempt: the outcome is final, whatever attempt a record asks for."""
+"""More than any attempt: the outcome is final for every attempt."""
 
 
 @dataclass(slots=True)
 class _Tail:
-    """What was read from N.status.
+    """The part of N.status that was read.
 
     Attributes:
         ends: where reading ended, by partition.
@@ -58,14 +58,14 @@ class _Tail:
 
 
 class Ledger:
-    """Remembers settled mails: those of this process, and those that replays may bring again.
+    """Remembers settled mails: those of this process, and those that replays may repeat.
 
-    It doesn't promise to know outcomes that another process records after `load`. It needn't: a
-    partition of a topic has one owner at a time, and a mail is in two topics at once only between
-    the deferral that says so and the completion of the record that was deferred.
+    Outcomes that another process records after `load` may be missing. They aren't needed: a
+    partition has one owner at a time, and a mail is in two topics at once only between the deferral
+    that says so and the completion of the deferred record.
 
     Attributes:
-        has_former_ids: whether `knew` can be true of anything.
+        has_former_ids: whether `knew` can return True at all.
     """
 
     def __init__(self, log: StatusLog, *, recent: int = RECENT) -> None:
@@ -79,23 +79,23 @@ class Ledger:
         self._ends: dict[int, int] = {}
 
     def position(self, partition: int) -> int:
-        """The end of a partition of N.status as far as it is known; never more than it is.
+        """The known end of a partition of N.status; never past the real end.
 
-        It can be less than what was returned before: acknowledgements come in any order.
+        It can be less than before: acknowledgements come in any order.
         """
         return self._ends.get(partition, 0)
 
     def loaded_end(self, partition: int) -> int:
-        """Up to where every owner's `load` has read a partition; 0 if none has."""
+        """The offset up to which every owner's `load` has read a partition; 0 if none has."""
         ends = [tail.ends[partition] for tail in self._restored.values() if partition in tail.ends]
         return min(ends, default=0)
 
     async def load(self, owner: Hashable, positions: Mapping[int, int | None]) -> int:
-        """Read the outcomes from these offsets on; returns how many mails they settle.
+        """Read the outcomes from these offsets on; returns the number of settled mails.
 
-        None stands for a partition of which nothing was ever handled.
+        None stands for a partition in which nothing was ever handled.
 
-        What the same owner loaded before is forgotten.
+        What the same owner loaded before is dropped.
 
         Raises:
             BrokerUnavailable: N.status can't be read now.
@@ -119,7 +119,7 @@ class Ledger:
             self._note_former_ids()
 
     def has(self, owner: Hashable, partition: int) -> bool:
-        """Whether the owner's partition of N.status has been read, and so can take outcomes."""
+        """Whether the owner's partition of N.status has been read, so that it can take outcomes."""
         tail = self._restored.get(owner)
         return tail is not None and partition in tail.ends
 
@@ -127,13 +127,13 @@ class Ledger:
         found = await self._log.read(positions)
         tail.add(found.events)
         tail.ends.update(found.ends)
-        # Lower than before if N.status was deleted and made again.
+        # Lower than before if N.status was deleted and created again.
         self._ends.update(found.ends)
 
     async def catch_up(self, partition: int, since: int) -> None:
-        """Make sure that what others recorded from this offset on, before now, is known.
+        """Read what others have recorded from this offset on until now.
 
-        It is read once for each assignment: what is handled later, this process handles.
+        It is read once per assignment: whatever is handled later, this process handles.
 
         Raises:
             BrokerUnavailable: N.status can't be read now.
@@ -148,7 +148,7 @@ class Ledger:
             self._caught_up[partition] = (since, tail)
 
     def forget(self, owner: Hashable) -> None:
-        """Forget what an owner loaded: its partitions belong to others now."""
+        """Drop what an owner loaded: its partitions belong to others now."""
         self._restored.pop(owner, None)
         self._caught_up.clear()
         self._note_former_ids()
@@ -162,14 +162,14 @@ class Ledger:
         self.remember(event)
 
     def remember(self, event: StatusEvent) -> None:
-        """Remember an outcome of which nothing is left to be done."""
+        """Remember an outcome that needs no further action."""
         key = event.id.int
         self._recent[key] = max(self._recent.get(key, 0), _reached(event))
         self._recent.move_to_end(key)
         self._forget_oldest()
 
     def note_accepted(self, mail_ids: Iterable[UUID], *, partition: int, offset: int) -> None:
-        """Remember mails that relays have taken; N.status has that stored up to this place."""
+        """Remember mails that relays have accepted, stored in N.status up to this place."""
         self._ends[partition] = offset + 1
         for mail_id in mail_ids:
             key = mail_id.int
@@ -186,7 +186,7 @@ class Ledger:
         return self._reached(mail_id.int) > 0
 
     def knew(self, former_id: UUID, *, since_ms: int) -> bool:
-        """Whether an earlier version recorded something about a record under its former id.
+        """Whether an earlier version recorded anything about a record under its former id.
 
         Former ids derive from a record's place alone, so an outcome from before the record's own
         time is about another record, in a topic that was deleted meanwhile.
@@ -199,13 +199,13 @@ class Ledger:
         return any(at is not None and at >= since_ms - _CLOCK_SKEW_MS for at in times)
 
     def is_settled(self, mail_id: UUID, attempt: int) -> bool:
-        """Whether a record that asks for this attempt would repeat what is done."""
+        """Whether a record with this attempt would repeat completed work."""
         return self._reached(mail_id.int) >= attempt
 
     def half_deferred(self, mail_id: UUID, attempt: int) -> StatusEvent | None:
-        """Return the deferral of this attempt if nobody knows whether a retry topic has the mail.
+        """Return the deferral of this attempt if it is unknown whether a retry topic has the mail.
 
-        None if it has, or if the mail went on from there.
+        None if it has, or if the mail continued from there.
         """
         key = mail_id.int
         if self._recent.get(key, 0) >= attempt or self._reached(key) != attempt:
@@ -223,7 +223,7 @@ class Ledger:
 
 
 def _reached(event: StatusEvent) -> int:
-    # A dead mail may be replayed from the DLQ by a person, and a bounce taken back: with its next
-    # attempt it counts again.
+    # A dead mail may be replayed from the DLQ, and a bounce taken back: the next attempt counts
+    # again.
     final = event.outcome.final and event.outcome not in _REPEATABLE
     return _ALWAYS if final else event.attempt

@@ -1,4 +1,4 @@
-"""What was learned of the relays goes with the partitions: from one owner to the next."""
+"""Passes what was learned about the relays on with the partitions, from owner to owner."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
@@ -17,13 +17,13 @@ from mailtopic_sender.domain.pace.carried import (
 from mailtopic_sender.engine.relays.state import RelayState
 
 _RENEW_S = 300
-"""A time that is older by so much is written again."""
+"""A time that is older by this much is written again."""
 _NOTICEABLE = 0.1
-"""A rate that changed by less isn't."""
+"""A rate that changed by less isn't written again."""
 
 
 class Relays(Protocol):
-    """Those that learn."""
+    """The relays whose limits are learned."""
 
     @property
     def relays(self) -> Sequence[RelayState]:
@@ -31,27 +31,27 @@ class Relays(Protocol):
         ...
 
     def adopt(self, relay: str, learned: Learned, *, is_hint: bool) -> None:
-        """Have one go on from what was learned elsewhere."""
+        """Have one continue from what was learned elsewhere."""
         ...
 
 
 class PaceCarrier:
-    """Says what partitions are to carry, and takes up what they carried.
+    """Writes what partitions are to carry, and adopts what they carried.
 
-    It promises nothing: without what was carried, limits are met and learned once more.
+    Best effort: without it, limits are met and learned again.
     """
 
     def __init__(self, relays: Relays, accounts: Mapping[str, str], clock: Clock) -> None:
         """Start with nothing written.
 
         Args:
-            relays: learn, and are told.
+            relays: learn limits, and adopt carried ones.
             accounts: by the relay's name, a key of 8 characters for its host and login. What was
-                carried for another key is not for this relay.
-            clock: its wall time counts.
+                carried for another key doesn't concern this relay.
+            clock: its wall time is used.
         """
         self._relays = relays
-        # Two relays of one account: the first has its limits to itself.
+        # Of two relays with one account, the first gets the limits.
         self._names = {account: name for name, account in reversed(list(accounts.items()))}
         self._clock = clock
         self._replies: dict[str, int] = {}
@@ -60,7 +60,7 @@ class PaceCarrier:
         self._log = get_logger(__name__)
 
     def text(self, partitions: int) -> str:
-        """Return what each of so many partitions is to carry; it changes when much has changed."""
+        """Return what each of this many partitions is to carry; small changes are ignored."""
         if not partitions:
             return ""
         states = {state.relay: state for state in self._relays.relays}
@@ -73,7 +73,7 @@ class PaceCarrier:
         return encode_carried(limits, partitions)
 
     def begun(self, carried: Iterable[str]) -> None:
-        """Take up what the partitions of a new assignment carried."""
+        """Adopt what the partitions of a new assignment carried."""
         now_s = self._now_s
         found: dict[str, list[Carried]] = {}
         problem = None
@@ -93,7 +93,7 @@ class PaceCarrier:
     def _adopt(self, state: RelayState, parts: Sequence[Carried]) -> None:
         own = state.learned
         if own == Learned() and any(state.replies.values()):
-            return  # it has met no limit, and that says more
+            return  # it has met no limit, which is better evidence
         learned = _news(together(parts), own)
         seen_s = max(part.seen_s for part in parts)
         is_hint = self._now_s - seen_s > SURE_S
@@ -135,7 +135,7 @@ def _differs(new: tuple[int, Learned], old: tuple[int, Learned]) -> bool:
 
 
 def _news(learned: Learned, own: Learned) -> Learned:
-    """What of it isn't known already."""
+    """Return the part of it that isn't known already."""
     rate, connections = learned.rate_per_s, learned.connections
     mails = learned.mails_per_connection
     return Learned(

@@ -1,4 +1,4 @@
-"""What happens between an assignment and its first record: learning where to go on."""
+"""From an assignment to its first record: finding out where to continue."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -16,15 +16,15 @@ _RETRY_S = 1.0
 
 
 class Preparer:
-    """Learns what the group has done of each partition, and what of the rest has an outcome.
+    """Reads each partition's committed progress, and which of the other records have an outcome.
 
     Args:
-        source: has the committed offsets.
+        source: reads the committed offsets.
         ledger: reads outcomes.
-        consumer: the consumer's name; what it owns in the ledger.
-        crashed: takes what must end the process.
-        beat: reports to the watchdog that it goes round, while it can't go on.
-        log: gets a line when partitions wait, and one when they don't any more.
+        consumer: the consumer's name; the owner in the ledger.
+        crashed: called with an error that must end the process.
+        beat: reports to the watchdog that the loop is alive while it has to wait.
+        log: gets a line when partitions start to wait, and one when they stop.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class Preparer:
         return self._state.reason
 
     async def prepare(self, assignment: Assignment) -> None:
-        """Begin an assignment; returns also when its lease ends before that.
+        """Begin an assignment; also returns when its lease ends before that.
 
-        Partitions without a place for outcomes, because the topic's satellites have fewer of them,
-        are let in as soon as they have one. The others don't wait for these.
+        Partitions without a place for outcomes, because the topic's satellites have fewer
+        partitions, are let in as soon as they have one. The others don't wait for them.
         """
         while not assignment.lease.is_over:
             try:
@@ -68,7 +68,7 @@ class Preparer:
             except ReadingRefused as error:
                 self._state.down(str(error))
             except BrokerUnavailable:
-                pass  # whether brokers answer is said elsewhere
+                pass  # whether brokers answer is reported elsewhere
             else:
                 self._state.up()
                 if not assignment.lease.is_over:
@@ -79,7 +79,7 @@ class Preparer:
                 await assignment.lease.wait(None, timeout_s=_RETRY_S)
 
     def stop(self) -> None:
-        """Let nothing in any more."""
+        """Stop letting partitions in."""
         if self._letting_in is not None:
             self._letting_in.cancel()
 

@@ -1,4 +1,4 @@
-"""Whether the process still gets somewhere, and the end of one that doesn't."""
+"""Detects whether the process makes progress, and ends it if it doesn't."""
 
 import asyncio
 import os
@@ -16,23 +16,22 @@ _LOOP = "event loop"
 
 @dataclass(frozen=True, slots=True)
 class ProgressLimits:
-    """How long silence is believed.
+    """How long a lack of progress is tolerated.
 
     Attributes:
-        loop_unhealthy_s: the event loop has not ticked for so long: liveness fails.
+        loop_unhealthy_s: the event loop has not ticked for this long: liveness fails.
         loop_wedged_s: ... and the process ends itself. Above the group's session timeout the
-            partitions have gone to somebody else anyway.
-        standstill_s: the event loop stood still for so long and goes on: the process ends itself
-            before it does anything else. At the group's session timeout others have its mails.
+            partitions have another owner anyway.
+        standstill_s: the event loop was stopped for this long and continues: the process ends
+            itself before anything else. At the group's session timeout others have its mails.
         poll_unhealthy_s: a consumer's poll has not returned, although the broker answers. Above
             the rebalance timeout, during which no poll returns.
         poll_wedged_s: ... and the process ends itself.
-        stall_s: there are mails to deliver, a relay takes some and the broker answers, and yet
-            nothing is completed and no relay says anything: liveness fails, and the process ends
-            itself. A producer whose sending task hangs shows in this way; a new process is safer
-            than a new producer, because it finds in N.status what was stored, and publishes
-            nothing a second time.
-        transmission_s: so much longer while a relay holds a mail: SMTP gives it minutes.
+        stall_s: there are mails to deliver, a relay accepts mails and the broker answers, yet
+            nothing is completed and no relay replies: liveness fails, and the process ends itself.
+            A hanging producer task shows in this way; a new process is safer than a new producer,
+            because it finds in N.status what was stored, and publishes nothing twice.
+        transmission_s: added to stall_s while a relay holds a mail: SMTP allows it minutes.
     """
 
     loop_unhealthy_s: float = 10.0
@@ -46,13 +45,13 @@ class ProgressLimits:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What there is to do, and how much was done.
+    """The work to do, and the work done.
 
     Attributes:
-        is_waiting: whether mails are held that could be delivered now: those that wait for a
-            relay to come back, for their time or for a person don't count.
-        is_transmitting: whether a relay holds a mail.
-        done: grows with everything that gets somewhere.
+        is_waiting: whether mails are held that could be delivered now; mails that wait for an
+            unreachable relay, for their time or for a person don't count.
+        is_transmitting: whether a mail is being transmitted to a relay.
+        done: grows with all progress.
     """
 
     is_waiting: bool
@@ -75,9 +74,9 @@ class Progress:
         limits: ProgressLimits | None = None,
         end: Callable[[str], None] | None = None,
     ) -> None:
-        """Start to watch; `broker_answers` and `workload` may be called from any thread.
+        """Start watching; `broker_answers` and `workload` may be called from any thread.
 
-        `end` is told why the process has to end; by default it does so at once.
+        `end` is called with the reason to end the process; the default ends it at once.
         """
         self._end = end or end_process
         self._clock = clock
@@ -89,11 +88,11 @@ class Progress:
         self._excused_until_s = self._moved_s = clock.monotonic_s()
 
     def beat(self, name: str) -> None:
-        """Report that a loop went round."""
+        """Report that a loop has completed a round."""
         self._beats[name] = self._clock.monotonic_s()
 
     def rest(self, name: str) -> None:
-        """Judge a loop again from its next beat on: it waits for what may take any time."""
+        """Don't judge a loop until its next beat: its wait may take any time."""
         self._beats.pop(name, None)
 
     async def tick(self) -> None:
@@ -106,8 +105,8 @@ class Progress:
             self._beat_loop()
             timer = loop.call_later(_TICK_S, beat_again)
 
-        # A timer of the loop and not a sleeping task: after a standstill it runs before any task
-        # does, so nothing is sent or recorded that others have taken over.
+        # A timer of the loop, not a sleeping task: after a standstill it runs before any task does,
+        # so nothing is sent or recorded that others have taken over.
         beat_again()
         try:
             await asyncio.Event().wait()
@@ -125,17 +124,17 @@ class Progress:
             self._end(f"the process stood still for {still_s:.0f} s, others have its mails")
 
     def unhealthy(self) -> str | None:
-        """Return what doesn't move, in words, for the liveness probe; None if all does."""
+        """Return what makes no progress, as text for the liveness probe; None if all is well."""
         return self._problem(self._limits.loop_unhealthy_s, self._limits.poll_unhealthy_s)
 
     def wedged(self) -> str | None:
-        """Return what has not moved for so long that only a new process helps."""
+        """Return what has been stuck too long, so that only a new process helps."""
         return self._problem(self._limits.loop_wedged_s, self._limits.poll_wedged_s)
 
     def _problem(self, loop_limit_s: float, poll_limit_s: float) -> str | None:
         now_s = self._clock.monotonic_s()
         if not self._broker_answers():
-            # Without a broker no poll need return; time counts from when it is back.
+            # Without a broker polls may hang; time counts from the broker's return.
             self._excused_until_s = now_s
         for name, beat_s in list(self._beats.items()):
             since_s = beat_s if name == _LOOP else max(beat_s, self._excused_until_s)
@@ -167,7 +166,7 @@ class Watchdog:
         self._stop = threading.Event()
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start watching."""
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def stop(self) -> None:
@@ -190,7 +189,7 @@ def end_process(problem: str) -> NoReturn:
 
 
 def stacks() -> str:
-    """Return where every thread stands: modules, functions and lines, never a value."""
+    """Return every thread's stack: modules, functions and lines, never a value."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     lines: list[str] = []
     for ident, frame in sys._current_frames().items():  # noqa: SLF001 - the documented way

@@ -41,16 +41,16 @@ _LEAVE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class PumpSettings:
-    """How much a pump takes in, and how long things may take.
+    """A pump's intake limits and timeouts.
 
     Attributes:
         name: the consumer's name in logs and metrics.
-        max_held_records: intake stops at so many dispatched records and goes on at half of it.
+        max_held_records: intake stops at this many dispatched records and resumes at half of it.
         max_held_bytes: the same, in bytes.
         commit_interval_s: how often progress is committed.
         poll_timeout_s: how long one poll waits.
-        pause_after_s: where there isn't room again so soon, partitions are paused and polling
-            goes on. Not at once, because a pause throws away all that was fetched ahead.
+        pause_after_s: if there is no room again within this time, partitions are paused and polling
+            continues. Not at once, because a pause discards all that was prefetched.
         drain_timeout_s: how long running mails may take to end; below the rebalance timeout.
     """
 
@@ -66,8 +66,8 @@ class PumpSettings:
 class Pump:
     """One consumer from assignment to assignment: an AssignmentListener with a loop.
 
-    It promises that no offset is committed before its outcome is recorded. Records that were
-    received and not completed when a lease ends come again, at whoever owns the partition then.
+    It promises that no offset is committed before its outcome is recorded. Records that are
+    incomplete when a lease ends are delivered again, to the partition's next owner.
     """
 
     def __init__(
@@ -125,12 +125,12 @@ class Pump:
 
     @property
     def held_records(self) -> int:
-        """How many records are queued or being delivered. Any thread may ask."""
+        """How many records are queued or being delivered. Thread-safe."""
         return self._held_records
 
     @property
     def steps(self) -> int:
-        """How many times a record got somewhere: for the watchdog. Any thread may ask."""
+        """How many times a record made progress, for the watchdog. Thread-safe."""
         return self._jobs.steps
 
     @property
@@ -142,17 +142,17 @@ class Pump:
 
     @property
     def problem(self) -> str | None:
-        """Why it doesn't consume, in words; None while it does. Any thread may ask."""
+        """Why it doesn't consume, as text; None while it does. Thread-safe."""
         refusal = self._source.problem or self._preparer.problem
         if refusal is not None or self.is_ready:
             return refusal
         return "the consumer group has not assigned partitions yet"
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Consume until stopped; then finish what runs, commit, and leave the group.
+        """Consume until stopped; then finish running jobs, commit, and leave the group.
 
         Raises:
-            MemoryError: and whatever else must end the process.
+            MemoryError: or any other error that must end the process.
         """
         self._crash = asyncio.get_running_loop().create_future()
         tasks: set[asyncio.Future[object]] = {
@@ -172,7 +172,7 @@ class Pump:
     # --- the assignment's life ---------------------------------------------------------------
 
     def assigned(self, partitions: Collection[TopicPartition], *, total: int) -> None:
-        """Take over; what was committed is read by the loop, because this must not block."""
+        """Take over; the loop reads the committed offsets, because this must not block."""
         self._assignment = Assignment(partitions)
         self._share(len(partitions) / total if total else 0.0)
         self._paused.clear()
@@ -180,8 +180,8 @@ class Pump:
         self._log.info("partitions.assigned", partitions=len(partitions))
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
-        """Finish what runs, commit, and let go."""
-        del partitions  # it is always all of them
+        """Finish running jobs, commit, and release the partitions."""
+        del partitions  # always all of them
         assignment = self._assignment
         if assignment is None:
             return
@@ -199,7 +199,7 @@ class Pump:
             async with asyncio.timeout(self._settings.drain_timeout_s):
                 await assignment.idle()
         except TimeoutError:
-            # Not cancelled: a relay may be taking the mail just now. They end outside the fence.
+            # Not cancelled: a relay may be accepting the mail just now. They end outside the fence.
             self._metrics.drain_timeouts.inc()
             self._log.warning("drain.timeout", seconds=self._settings.drain_timeout_s)
         with suppress(TimeoutError):
@@ -227,7 +227,7 @@ class Pump:
                 while True:
                     await self._step()
             except SourceBroken as error:
-                if self._source.problem is None:  # what it says itself needn't be said twice
+                if self._source.problem is None:  # the source reports its own problem
                     self._log.warning("consumer.restarts", reason=str(error))
                 self._progress.rest(self._settings.name)
                 await self.revoked(())
@@ -244,7 +244,7 @@ class Pump:
             max_records=max(1, min(room, _MAX_POLL_RECORDS)),
         )
         self._progress.beat(self._settings.name)
-        # A rebalance during the poll: what came belongs to the new assignment.
+        # A rebalance during the poll: the records belong to the new assignment.
         assignment = await self._prepare()
         if assignment is None or assignment.lease.is_over:
             return
@@ -257,7 +257,7 @@ class Pump:
                 await asyncio.sleep(0)
 
     async def _prepare(self) -> Assignment | None:
-        """Return the assignment, which has begun unless its lease is over."""
+        """Return the assignment, which has begun unless its lease has ended."""
         assignment = self._assignment
         if assignment is not None and not assignment.is_prepared:
             await self._preparer.prepare(assignment)
@@ -297,7 +297,7 @@ class Pump:
         self._jobs.put(Job(incoming, assignment, partition, partition.tracker, size))
 
     async def _wait_for_room(self) -> None:
-        """Where there is none, wait a moment, unless that has been in vain already."""
+        """If there is none, wait a moment, unless that has been in vain already."""
         was_full = self._is_full
         self._is_full = self._held_share() > _HALF if was_full else self._held_share() >= 1
         if self._is_full and not was_full:

@@ -1,4 +1,4 @@
-"""Writes down what becomes of a mail: retry topics, the DLQ and N.status.
+"""Records what becomes of a mail, in retry topics, the DLQ and N.status.
 
 Nothing is complete before its outcome is acknowledged, so every write is repeated until it is.
 """
@@ -46,12 +46,12 @@ _Stored = TypeVar("_Stored")
 class Recorder:
     """Records outcomes. Its methods return when the broker has stored what they wrote.
 
-    They wait as long as that takes. After a crash between two writes of one method, the record
-    comes again: a deferral is resumed with its second write, a burial begins anew.
+    They wait as long as that takes. After a crash between two writes of one method, the record is
+    delivered again: a deferral resumes with its second write, a burial starts over.
 
     Args:
-        broker_answers: whether the broker is known to be there; while it isn't, that has been
-            said already, and waiting outcomes aren't worth a line of their own.
+        broker_answers: whether the broker is known to be reachable; while it isn't, that has been
+            logged already, and waiting outcomes aren't worth a line of their own.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Recorder:
     async def settle_delivered(
         self, partition: int, delivered: Sequence[tuple[Incoming, DeliveryResult]]
     ) -> None:
-        """Record in N.status that relays have taken these mails, all of them of one partition."""
+        """Record in N.status that relays have accepted these mails, all of one partition."""
         now_ms = self._clock.now_ms()
         mail_ids = [incoming.mail_id for incoming, _ in delivered]
         records = [
@@ -120,9 +120,9 @@ class Recorder:
     ) -> None:
         """Record ``deferred``, then hand the mail to a retry topic for its next attempt.
 
-        In this order, because whoever owns the retry topic may be another process: were the mail
-        there before anybody can know of it, a replay of this record would send it as well. A mail
-        that is larger than the retry topic takes is buried.
+        In this order, because the retry topic's owner may be another process: if the mail got there
+        before its deferral is recorded, a replay of this record would send it as well. A mail that
+        is too large for the retry topic is buried.
         """
         event = self._event(incoming, Outcome.DEFERRED, result).model_copy(
             update={"tier": tier.name, "not_before": not_before_ms}
@@ -147,8 +147,8 @@ class Recorder:
         """Hand a mail that was recorded as bounced to a retry topic, then record that it wasn't.
 
         In this order: a replay of the record finds it settled, so a crash in between costs the
-        correction only, and the mail's next outcome corrects as well. A mail that is larger than
-        the retry topic takes is buried after that.
+        correction only, and the mail's next outcome corrects as well. A mail that is too large for
+        the retry topic is buried after that.
         """
         is_refused = False
         try:
@@ -163,10 +163,10 @@ class Recorder:
             await self.bury(incoming, error, reason="too-large", result=result)
 
     async def resume(self, incoming: Incoming, deferred: StatusEvent) -> None:
-        """Hand a mail to a retry topic that an earlier process had deferred before it died.
+        """Hand a mail that an earlier process deferred before it died to a retry topic.
 
-        Nobody knows whether that process did so itself. The copy says from where on N.status
-        tells its reader whether the mail went on without it.
+        That process may have done so itself. The copy holds the offset from which N.status shows
+        its reader whether the mail has continued without it.
         """
         error = ErrorInfo(
             deferred.reply_class or "bug", "Reply", "deferred before a restart", deferred.smtp
@@ -193,14 +193,14 @@ class Recorder:
         outcome: Outcome = Outcome.DEAD,
         result: DeliveryResult | None = None,
     ) -> None:
-        """Write a record to the DLQ as it came, then record its outcome.
+        """Write a record to the DLQ unchanged, then record its outcome.
 
-        Of a record that the DLQ doesn't take because of its size, it gets a digest of the value,
-        the key if it is short, and no foreign headers.
+        If the record is too large for the DLQ, that gets a digest of the value, the key if it is
+        short, and no foreign headers.
         """
         # Foreign headers are taken from the record, null values and all.
         ours = self._headers(incoming, error)._replace(others=()).encode()
-        # What can't be decoded is kept as it was; of two headers, the later one counts.
+        # What can't be decoded is kept unchanged; of two headers, the later one counts.
         names = () if isinstance(incoming.error, HeaderError) else {name for name, _ in ours}
         kept = [header for header in incoming.record.headers if header[0] not in names]
         record = incoming.record
@@ -272,7 +272,7 @@ class Recorder:
     ) -> None:
         await self._publish(
             self._names.dlq,
-            # A record with neither key nor value can't be published: an empty key stands for none.
+            # A record with neither key nor value can't be published: an empty key represents none.
             key=b"" if record.key is None and record.value is None else record.key,
             value=record.value,
             headers=headers,
@@ -330,7 +330,7 @@ def _is_too_large(error: PublishError) -> bool:
 
 
 def _without_value(record: ConsumedRecord) -> tuple[ConsumedRecord, Unread]:
-    """Return what is kept of a record that is too large, and the headers that say so."""
+    """Return the part of an oversized record that is kept, and the headers that say so."""
     value = record.value or b""
     key = record.key if len(record.key or b"") <= _MAX_KEPT_KEY_BYTES else None
     unread = Unread("none", record.offset, record.offset, len(value), sha256(value).hexdigest())

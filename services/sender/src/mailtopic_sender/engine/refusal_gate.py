@@ -1,4 +1,4 @@
-"""Where mails wait while a relay refuses them all alike, and what was marked before that."""
+"""Holds mails while a relay refuses them all alike, and remembers earlier bounces."""
 
 import asyncio
 from collections import deque
@@ -33,8 +33,8 @@ class Bounce(NamedTuple):
 class RefusalGate:
     """One for all consumers of a process; see `RefusalGuard`.
 
-    A mail that waits here has no outcome, so its offset stays and intake stops when enough are
-    held. It gives its slot away meanwhile, and it expires like any other.
+    A mail that waits here has no outcome, so its offset stays, and intake stops when enough are
+    held. It lends its slot meanwhile, and it expires like any other.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class RefusalGate:
         clock: Clock,
         look_s: float = 5.0,
     ) -> None:
-        """Start open; a mail that waits looks again after look_s seconds at the latest."""
+        """Start open; a waiting mail checks again after look_s seconds at the latest."""
         self._guard = RefusalGuard(limits)
         self._slots = slots
         self._metrics = metrics
@@ -64,7 +64,7 @@ class RefusalGate:
 
     @property
     def waiting(self) -> int:
-        """How many mails wait for the end. Any thread may ask."""
+        """How many mails wait for the gate to open. Thread-safe."""
         return self._waiting
 
     def may_try(self, mail: MailRecord) -> bool:
@@ -72,7 +72,7 @@ class RefusalGate:
         return self._guard.may_try(mail.address.domain, self._clock.monotonic_s())
 
     async def wait(self, mail: MailRecord, lease: Lease, *, timeout_s: float) -> None:
-        """Return when the mail should look again.
+        """Return when the mail should check again.
 
         Raises:
             Abandoned: the lease ended first.
@@ -88,7 +88,7 @@ class RefusalGate:
             self._waiting -= 1
 
     def accepted(self, result: DeliveryResult) -> None:
-        """Note a mail that a relay took."""
+        """Note a mail that a relay accepted."""
         self._guard.note_accepted()
         if not self._guard.is_closed:
             return
@@ -99,7 +99,7 @@ class RefusalGate:
             self._log.info("refusals.over")
 
     def judged(self, mail: MailRecord, result: DeliveryResult) -> DeliveryResult | None:
-        """Return what an answer means, all others considered; None: the mail has to wait."""
+        """Return what a reply means in view of all others; None: the mail has to wait."""
         if result.reply_class is ReplyClass.ACCEPTED:
             self.accepted(result)
         if result.reply_class not in _JUDGED or result.smtp is None or result.phase == "local":
@@ -127,7 +127,7 @@ class RefusalGate:
             self._bounces.append((_words(mail, result), Bounce(incoming, result)))
 
     def wrong_bounces(self) -> Sequence[Bounce]:
-        """Return, once, the bounces that had words that all get."""
+        """Return, once, the bounces whose reply text all mails get."""
         if not self._guard.is_closed:
             return ()
         wrong = [each for each in self._bounces if self._guard.is_alike(each[0])]

@@ -1,19 +1,19 @@
-"""Which part of the relays' rate limits is this process's: partitions owned / total."""
+"""This process's share of the relays' rate limits: partitions owned / total."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
 
 WEIGHTS = {"main": 0.8, "retry": 0.2}
-"""How much each consumer's partitions count. First attempts are most of what is sent; retries count
-as well, or a sender that owns nothing but retry partitions could never send."""
+"""The weight of each consumer's partitions. Most mails sent are first attempts; retries count too,
+or a sender that owns only retry partitions could never send."""
 
 
 class RateShares:
-    """Adds up what the consumers of one process own, without asking anybody.
+    """Adds up what the consumers of one process own, without communication.
 
-    The partitions of a group are owned by one member each, so the shares of all processes never
-    add up to more than 1, whatever moves when. They add up to less while partitions are owned by
-    nobody: during a rebalance, and until a killed member's session has timed out.
+    Each partition of a group has one owner, so the shares of all processes never add up to more
+    than 1, whatever moves when. They add up to less while partitions have no owner: during a
+    rebalance, and until a killed member's session has timed out.
     """
 
     def __init__(
@@ -22,8 +22,8 @@ class RateShares:
         """Start with nothing.
 
         Args:
-            tell: gets the process's share, 0 to 1, whenever it changes.
-            weights: of each consumer; their sum is 1.
+            tell: called with the process's share, 0 to 1, whenever it changes.
+            weights: by consumer; their sum is 1.
         """
         self._tell = tell
         self._weights = weights
@@ -31,7 +31,7 @@ class RateShares:
         tell(0.0)
 
     def of(self, consumer: str) -> Callable[[float], None]:
-        """Return what a consumer calls with the fraction of its partitions that it owns."""
+        """Return a callback for a consumer, called with the fraction of its partitions it owns."""
         return partial(self._set, consumer)
 
     def _set(self, consumer: str, fraction: float) -> None:

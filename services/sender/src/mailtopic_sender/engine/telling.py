@@ -1,7 +1,7 @@
-"""Tells what becomes of a mail: one log line for each outcome, its stages, and its span.
+"""Reports what becomes of a mail: one log line for each outcome, its stages, and its span.
 
-Nothing told here holds an address or a code: the recipient is a tag that only holders of the
-sealing keys can compute.
+Nothing here holds an address or a code: the recipient is a tag that can be computed only with the
+sealing keys.
 """
 
 from mailtopic_contract import (
@@ -34,12 +34,12 @@ _REMEMBERED_LINES = 256
 
 
 class Teller:
-    """Logs, measures and traces what a sender does about its mails.
+    """Logs, measures and traces how a sender handles its mails.
 
     Args:
         tracer: makes the spans.
         metrics: counts and measures.
-        clock: tells the time.
+        clock: the time.
         keyring: its keys make recipients' tags; without one, lines name no recipient.
     """
 
@@ -57,7 +57,7 @@ class Teller:
         self._keyring = keyring
         self._log = get_logger(__name__).bind(topic=metrics.topic)
         self._has_told_seconds = False
-        # By what few mails differ in: the relay, and its reply's codes.
+        # Keyed by what differs between few mails: the relay, and its reply's codes.
         self._accepted: dict[tuple[str, str | None], RepeatedLine] = {}
 
     def is_recorded(self, incoming: Incoming) -> bool:
@@ -65,7 +65,7 @@ class Teller:
         return self._tracer.records(parent=incoming.headers.trace, trace_id=incoming.mail_id)
 
     def received(self, incoming: Incoming) -> None:
-        """Tell that a record was read; a time in seconds is counted, and said once."""
+        """Report that a record was read; times in seconds are counted, and logged once."""
         if is_in_seconds(incoming.record.timestamp_ms):
             self._metrics.times_in_seconds.inc()
             if not self._has_told_seconds:
@@ -82,8 +82,8 @@ class Teller:
     def span(self, incoming: Incoming) -> Span:
         """Return the span of one record, from its reception to its outcome.
 
-        A mail that brings no trace gets one that derives from its id: whoever repeats the attempt
-        after a crash continues it.
+        A mail without a trace gets one that derives from its id, so that a repeated attempt after a
+        crash continues it.
         """
         if not self._tracer.is_on:
             return self._tracer.span("process", SpanKind.CONSUMER)
@@ -110,7 +110,7 @@ class Teller:
         return span
 
     def attempted(self, incoming: Incoming, result: DeliveryResult) -> DeliveryResult:
-        """Measure one attempt's stages; returns the result with what it waited before."""
+        """Measure one attempt's stages; returns the result with the preceding waits."""
         since_received_s = self._clock.monotonic_s() - incoming.received_s
         waited_s = since_received_s - result.connect_s - result.transmit_s
         wait_s = max(waited_s, 0.0)
@@ -131,7 +131,7 @@ class Teller:
     def delivered(self, mail: MailRecord) -> float:
         """Measure a delivery; returns how long it took, seconds since the mail was accepted.
 
-        A trace that is recorded is the delivery's example.
+        A recorded trace becomes the delivery's exemplar.
         """
         now_ms = self._clock.now_ms()
         seconds = (now_ms - mail.accepted_at) / 1000
@@ -190,7 +190,7 @@ class Teller:
         result: DeliveryResult | None,
         **details: float | str,
     ) -> None:
-        """Tell an outcome that is recorded."""
+        """Report a recorded outcome."""
         fields: dict[str, float | str] = {
             "id": str(incoming.mail_id),
             "attempt": incoming.attempt,
@@ -218,7 +218,7 @@ class Teller:
 
 
 def trace_of(headers: MailHeaders) -> TraceContext | None:
-    """Return what the next attempt is told of the trace: what came, else the one begun here."""
+    """Return the trace for the next attempt: the incoming one, else the one started here."""
     if headers.trace is not None:
         return headers.trace
     span = current_span.get()

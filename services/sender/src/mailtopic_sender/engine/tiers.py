@@ -1,4 +1,4 @@
-"""When a record that was read may be dispatched: at once, or when its retry tier says so."""
+"""When a record may be dispatched: at once, or after its retry tier's delay."""
 
 from collections import deque
 from collections.abc import Collection, Mapping
@@ -11,19 +11,19 @@ _NOT_BEFORE = "mt-not-before"
 
 
 class RetryHold(Protocol):
-    """Keeps records until they are due. Per partition the order stays as it is."""
+    """Keeps records until they are due. The order within a partition is kept."""
 
     def admit(self, record: ConsumedRecord, now_ms: int) -> None:
         """Take a record."""
         ...
 
     def due(self, now_ms: int) -> list[ConsumedRecord]:
-        """Hand out the records that may be dispatched now."""
+        """Return the records that may be dispatched now."""
         ...
 
     @property
     def holding(self) -> Collection[TopicPartition]:
-        """Partitions with records that wait: reading on would only fill the memory."""
+        """Partitions with waiting records: reading further would only fill the memory."""
         ...
 
     def clear(self) -> None:
@@ -32,7 +32,7 @@ class RetryHold(Protocol):
 
 
 class NoHold:
-    """The main topic's hold: every record is due when it comes."""
+    """The main topic's hold: every record is due at once."""
 
     def __init__(self) -> None:
         self._records: list[ConsumedRecord] = []
@@ -43,7 +43,7 @@ class NoHold:
         self._records.append(record)
 
     def due(self, now_ms: int) -> list[ConsumedRecord]:
-        """Hand out all that came."""
+        """Return all records."""
         del now_ms
         records, self._records = self._records, []
         return records
@@ -79,7 +79,7 @@ class TierHold:
         self._waiting.setdefault(record.place, deque()).append((due_ms, record))
 
     def due(self, now_ms: int) -> list[ConsumedRecord]:
-        """Hand out every record at whose partition nothing earlier waits."""
+        """Return every due record with no earlier one waiting in its partition."""
         records: list[ConsumedRecord] = []
         for place in list(self._waiting):
             queue = self._waiting[place]

@@ -1,4 +1,4 @@
-"""Whether a mail is still of use: the one place where that is decided."""
+"""Whether a mail is still of use: the only place where that is decided."""
 
 from collections.abc import Collection
 
@@ -11,12 +11,12 @@ class Usefulness:
     """Decides which mails are expired, and which a newer one replaces."""
 
     def __init__(self, superseding_purposes: Collection[str], *, clock: Clock) -> None:
-        """Start with no mail known; those of the purposes named replace each other."""
+        """Start with no mail known; mails of these purposes replace each other."""
         self._newest = NewestCodes(superseding_purposes)
         self._clock = clock
 
     def note(self, mail: MailRecord) -> None:
-        """Take note of a mail that was read."""
+        """Register a mail that was read."""
         self._newest.note(mail)
 
     def why_not(self, mail: MailRecord) -> Outcome | None:

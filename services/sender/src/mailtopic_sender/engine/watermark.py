@@ -1,7 +1,7 @@
 """Which offsets of a partition are completed, and what may therefore be committed. Pure.
 
-Only received offsets count: transaction markers and compaction leave gaps that nobody ever
-receives, so "the last one plus one" would wait for them for ever.
+Only received offsets count: transaction markers and compaction leave gaps that are never received,
+so "the last one plus one" would wait for them for ever.
 """
 
 import base64
@@ -26,13 +26,13 @@ class MetadataError(ValueError):
 
 
 class Snapshot(NamedTuple):
-    """A partition's progress as it is committed.
+    """A partition's progress as committed.
 
     Attributes:
         offset: the watermark: everything below it is completed.
         completed: completed offsets above it.
         ledger_position: the offset in N.status from which outcomes of incomplete records follow.
-        pace: what the partition carries of the relays' limits; see `domain.pace.carried`.
+        pace: the relays' limits that the partition carries; see `domain.pace.carried`.
     """
 
     offset: int
@@ -48,7 +48,7 @@ class _Received(NamedTuple):
 
 
 def encode_snapshot(snapshot: Snapshot) -> Committed:
-    """Return what is committed; completed offsets beyond the window are left out."""
+    """Return the data to commit; completed offsets beyond the window are left out."""
     above = (offset - snapshot.offset for offset in snapshot.completed)
     distances = [distance for distance in above if 0 <= distance < WINDOW]
     bits = bytearray(max(distances) // 8 + 1 if distances else 0)
@@ -60,10 +60,10 @@ def encode_snapshot(snapshot: Snapshot) -> Committed:
 
 
 def decode_snapshot(committed: Committed) -> Snapshot:
-    """Return the progress that was committed. Empty metadata is somebody else's commit.
+    """Return the progress that was committed. Empty metadata is another program's commit.
 
     Raises:
-        MetadataError: the metadata is something else; the offset alone is still good.
+        MetadataError: the metadata can't be read; the offset alone is still valid.
     """
     if not committed.metadata:
         return Snapshot(committed.offset, frozenset(), 0)
@@ -105,7 +105,7 @@ class OffsetTracker:
 
     @property
     def watermark(self) -> int | None:
-        """The offset to commit; None while nothing was ever received or committed."""
+        """The offset to commit; None if nothing was ever received or committed."""
         return self._watermark
 
     @property
@@ -115,7 +115,7 @@ class OffsetTracker:
 
     @property
     def window(self) -> int:
-        """From the watermark to the highest received offset."""
+        """The distance from the watermark to the highest received offset."""
         if self._watermark is None or self._next is None:
             return 0
         return self._next - self._watermark
@@ -135,7 +135,7 @@ class OffsetTracker:
         return self._next is not None and offset < self._next
 
     def receive(self, offset: int, *, timestamp_ms: int = 0, ledger_position: int = 0) -> bool:
-        """Take note of a record; returns False if it was completed before the last restart.
+        """Register a record; returns False if it was completed before the last restart.
 
         Raises:
             ValueError: the offset is not above the last one.
@@ -153,7 +153,7 @@ class OffsetTracker:
         return True
 
     def complete(self, offset: int) -> None:
-        """Take note that a received record's outcome is recorded; a second time changes nothing."""
+        """Mark a received record's outcome as recorded; a second time changes nothing."""
         if not self._received or offset < self._received[0].offset:
             return
         self._done.add(offset)
@@ -165,9 +165,9 @@ class OffsetTracker:
         """Return what may be committed; None while there is nothing.
 
         Args:
-            ledger_position: the end of N.status as it is known now; it is what counts while no
-                record is incomplete.
-            pace: what the partition is to carry of the relays' limits.
+            ledger_position: the currently known end of N.status; it counts while no record is
+                incomplete.
+            pace: the relays' limits for the partition to carry.
         """
         if self._watermark is None:
             return None

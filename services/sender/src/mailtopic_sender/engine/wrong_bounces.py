@@ -1,4 +1,4 @@
-"""Takes back bounces that turned out to be about no recipient."""
+"""Takes back bounces that turned out not to concern the recipient."""
 
 from mailtopic_contract import ErrorInfo, Outcome, RetryTier
 from mailtopic_runtime import Clock
@@ -11,8 +11,8 @@ from mailtopic_sender.engine.telling import Teller
 class WrongBounces:
     """Hands mails that this process wrongly recorded as bounced to a retry topic.
 
-    It covers the last hundred bounces of this process; what another process marked, or this one
-    before a restart, stays as it is.
+    It covers the last hundred bounces of this process; those of another process, or of this one
+    before a restart, stay unchanged.
     """
 
     def __init__(
@@ -24,7 +24,7 @@ class WrongBounces:
         teller: Teller,
         clock: Clock,
     ) -> None:
-        """Start with nothing to take back; mails go to this tier."""
+        """Start with nothing to take back; mails go to the given tier."""
         self._refusals = refusals
         self._recorder = recorder
         self._tier = tier
@@ -32,7 +32,7 @@ class WrongBounces:
         self._clock = clock
 
     async def take_back(self) -> None:
-        """Correct all that is known to be wrong; returns when the broker has stored it."""
+        """Correct all bounces known to be wrong; returns when the broker has stored that."""
         for incoming, refused in self._refusals.wrong_bounces():
             result = refused._replace(reply_class=ReplyClass.SENDER)
             await self._recorder.take_back(

@@ -1,4 +1,4 @@
-"""How much a relay takes, learned from its answers. Pure: time is an argument."""
+"""How much a relay accepts, learned from its replies. Pure: time is an argument."""
 
 from mailtopic_sender.domain.pace.facts import (
     Learned,

@@ -3,11 +3,11 @@
 import math
 
 BURST_S = 0.1
-"""What isn't used for so long is lost: providers look at every single second."""
+"""Turns that aren't used within this time are lost: providers check every single second."""
 _FAST_PER_S = 10.0
-"""Below this rate two mails that come close are noticed, and being late costs little."""
+"""Below this rate two mails close together are noticed, and a delay costs little."""
 _NEARLY = 1e-9
-"""Sums of fractions miss a whole token by less than this."""
+"""Rounding errors of a whole token are smaller than this."""
 
 
 class Spacing:
@@ -38,5 +38,5 @@ class Spacing:
         return True
 
     def give_back(self) -> None:
-        """A mail that was let go didn't go."""
+        """Return the token of a mail that wasn't sent."""
         self._tokens += 1

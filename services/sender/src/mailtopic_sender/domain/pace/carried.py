@@ -1,8 +1,8 @@
-"""What the next owner of a partition is to know of the relays' limits, as text. Pure.
+"""The relays' limits for the next owner of a partition, as text. Pure.
 
 Each partition carries a part of its owner's limits: ``p1;account,seen_s,rate,connections,mails;…``.
-Limits that a relay sets for an account are the sum of the parts, however partitions move: one
-sender that becomes three, or three that become one, take as much as before.
+An account's limits at a relay are the sum of the parts, however partitions move: one sender that
+becomes three, or three that become one, send as much as before.
 """
 
 import re
@@ -12,13 +12,13 @@ from typing import NamedTuple
 from mailtopic_sender.domain.pace.facts import Learned
 
 MOST_RELAYS = 8
-"""Beyond these, what was learned is not carried: at most 450 characters are."""
+"""Limits beyond these are not carried: the text has at most 450 characters."""
 SURE_S = 3600
-"""What is older is only a hint of where to begin."""
+"""Older limits are only a hint of where to start."""
 HINT_S = 86_400
-"""What is older is of no use."""
+"""Older limits are of no use."""
 _AHEAD_S = 300
-"""Clocks may differ by so much."""
+"""How much clocks may differ."""
 
 _VERSION = "p1"
 _ENTRY = re.compile(
@@ -30,11 +30,11 @@ _MOST_PER_S, _MOST_CONNECTIONS, _MOST_MAILS = 100_000, 1000, 1_000_000
 
 
 class CarriedError(ValueError):
-    """Text that this version can't read, or that can't be true; says why in words."""
+    """Text that this version can't read, or that can't be true; the message says why."""
 
 
 class Carried(NamedTuple):
-    """Limits of one relay account, and when mails were last taken within them (Unix seconds)."""
+    """Limits of one relay account, and when mails were last accepted under them (Unix seconds)."""
 
     seen_s: int
     rate_per_s: float | None = None
@@ -43,10 +43,10 @@ class Carried(NamedTuple):
 
 
 def encode_carried(limits: Mapping[str, tuple[int, Learned]], partitions: int) -> str:
-    """Return what each of so many partitions is to carry; nothing where no limit was met.
+    """Return what each of this many partitions is to carry; nothing if no limit was met.
 
     Args:
-        limits: by account, when mails were last taken, and what one process has learned.
+        limits: by account, when mails were last accepted, and the limits that one process learned.
         partitions: how many share the limits; at least 1.
     """
     known = [(account, *each) for account, each in limits.items() if each[1] != Learned()]
@@ -65,10 +65,10 @@ def _part(limit: float | None, partitions: int) -> str:
 
 
 def decode_carried(text: str, now_s: float) -> dict[str, Carried]:
-    """Return what a partition carried, by account; now_s are Unix seconds.
+    """Return what a partition carried, by account; now_s is in Unix seconds.
 
     Raises:
-        CarriedError: it is of another version, garbage, of the future or beyond any relay's limits.
+        CarriedError: it is of another version, garbage, in the future or beyond any relay's limits.
     """
     if not text:
         return {}
@@ -104,7 +104,7 @@ def _checked(parts: re.Match[str], now_s: float) -> Carried:
 
 
 def together(parts: Sequence[Carried]) -> Learned:
-    """Return what the owner of partitions that carried these may take from the relay."""
+    """Return the limits for the owner of the partitions that carried these."""
     rates = _known(part.rate_per_s for part in parts)
     connections = _known(part.connections for part in parts)
     mails = [part.mails_per_connection for part in parts if part.mails_per_connection is not None]

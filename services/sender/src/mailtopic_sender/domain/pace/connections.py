@@ -5,12 +5,12 @@ from collections import deque
 _FIRST_LOOK_S = 15.0
 _LAST_LOOK_S = 120.0
 _ROOM_S = 3.0
-"""For so long one connection fewer is kept after the limit was met again: another process that
-shares the relay may have none."""
+"""How long one connection fewer is kept after the limit was met again: another process that shares
+the relay may have none."""
 
 
 class ConnectionLimit:
-    """The most connections at once: what was open when one more was refused, looked past seldom."""
+    """The most connections at once: the number open when one more was refused, rarely exceeded."""
 
     def __init__(self, bound: int) -> None:
         self._bound = max(1, bound)
@@ -20,7 +20,7 @@ class ConnectionLimit:
         self._room_until_s = 0.0
 
     def adopt(self, limit: int, now_s: float) -> None:
-        """Go on from a limit that was met elsewhere."""
+        """Continue from a limit that was met elsewhere."""
         self.learned = max(1, limit)
         self._look_s = _FIRST_LOOK_S
         self._look_at_s = now_s + _FIRST_LOOK_S
@@ -33,7 +33,7 @@ class ConnectionLimit:
         return max(1, min(self._bound, allowed))
 
     def refused(self, now_s: float, connections_open: int) -> None:
-        """One more than these was refused."""
+        """Note that one more connection than these was refused."""
         limit = max(1, connections_open)
         if limit == self.learned:
             if now_s >= self._look_at_s:
@@ -45,7 +45,7 @@ class ConnectionLimit:
         self._look_at_s = now_s + self._look_s
 
     def reached(self, connections_open: int) -> None:
-        """So many are open and serve."""
+        """Note that this many are open and working."""
         if self.learned is not None and connections_open > self.learned:
             self.learned = connections_open if connections_open < self._bound else None
             self._look_s = _FIRST_LOOK_S
@@ -61,10 +61,10 @@ _KEPT_S = 600.0
 class MailsPerConnection:
     """The most mails on one connection.
 
-    A relay with such a limit ends connections at one number of mails, which none of them passes.
-    Connections that are ended for another reason end at any number, and when the rate is exceeded
-    all of them end together: so closings at about one number count only if they are spread over
-    more than a second.
+    A relay with such a limit ends connections at one number of mails, which none of them exceeds.
+    Connections that end for another reason end at any number, and when the rate is exceeded all of
+    them end together: so closings at about one number count only if they are spread over more than
+    a second.
     """
 
     def __init__(self, bound: int) -> None:
@@ -74,7 +74,7 @@ class MailsPerConnection:
         self._closings: deque[tuple[float, int]] = deque(maxlen=_CLOSINGS)
 
     def adopt(self, limit: int, now_s: float) -> None:
-        """Go on from a limit that was met elsewhere."""
+        """Continue from a limit that was met elsewhere."""
         self._forget()
         self.learned = max(1, limit)
         self._learned_at_s = now_s
@@ -91,7 +91,7 @@ class MailsPerConnection:
         return min(self._bound, self.learned)
 
     def closed(self, now_s: float, mails: int) -> bool:
-        """The relay ended a connection after so many mails; returns whether that fits a limit."""
+        """Note that the relay ended a connection after some mails; returns if that fits a limit."""
         if self.learned is not None and mails > self.learned * 1.1 + 1:
             self._forget()
         self._closings.append((now_s, mails))
@@ -107,7 +107,7 @@ class MailsPerConnection:
         return self.learned is not None and mails >= self.learned
 
     def reached(self, mails: int) -> None:
-        """A connection took so many mails."""
+        """Note that a connection accepted this many mails."""
         if self._closings and mails > self._closings[-1][1] * 1.1 + 1:
             self._closings.clear()
             if self.learned is not None and mails > self.learned * 1.1 + 1:

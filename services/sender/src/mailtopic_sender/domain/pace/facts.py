@@ -1,4 +1,4 @@
-"""What goes into the pace of a relay, and what comes out. Facts only; nothing is judged here."""
+"""The inputs and results of a relay's pace. Facts only; nothing is judged here."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -9,23 +9,23 @@ from mailtopic_sender.domain.replies import ReplyClass
 
 
 class RefusalKind(StrEnum):
-    """What a refusal said, by its words and codes."""
+    """The kind of a refusal, by its text and codes."""
 
     PACE = "pace"
     """Too much, too fast or too many."""
     CLOSING = "closing"
-    """The relay ends the connection, without a word about pace."""
+    """The relay ends the connection, without mentioning pace."""
     PASSING = "passing"
-    """Another temporary refusal, which may come from load."""
+    """Another temporary refusal, which may be caused by load."""
     MAIL = "mail"
-    """About this mail or its recipient: the relay did its work."""
+    """About this mail or its recipient: the relay itself works."""
 
     @classmethod
     def of(cls, reply_class: ReplyClass, phase: str) -> "RefusalKind":
         """Return the kind of a reply that isn't ACCEPTED, by its class and phase.
 
-        What blames the relay, such as a used up allowance, is the breaker's affair, not the pace's.
-        A temporary refusal at MAIL isn't about the recipient, which wasn't named yet.
+        Replies that blame the relay, such as a used up quota, are handled by the breaker, not by
+        the pace. A temporary refusal at MAIL isn't about the recipient, which hasn't been sent yet.
         """
         if reply_class is ReplyClass.GREYLISTED and phase == "mail":
             return cls.PASSING
@@ -45,14 +45,14 @@ class Verdict(StrEnum):
     PACE = "pace"
     """Too fast: the mail waits for its next turn; no attempt is used up."""
     CONNECTION = "connection"
-    """The connection is used up: the mail may go at once on another one; no attempt is used up."""
+    """The connection is used up: the mail may use another one at once; no attempt is used up."""
     MAIL = "mail"
-    """This mail alone was refused; others may go on as before."""
+    """Only this mail was refused; others may continue as before."""
 
 
 @dataclass(frozen=True, slots=True)
 class PaceBounds:
-    """Upper bounds from the settings; what is learned stays below them.
+    """Upper bounds from the settings; learned limits stay below them.
 
     Attributes:
         rate_per_s: mails a second of all processes together; None for no bound.
@@ -67,12 +67,12 @@ class PaceBounds:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """The limits of a relay as far as one process has met them; None for those it hasn't.
+    """The limits of a relay that one process has met; None for those it hasn't.
 
     Attributes:
-        rate_per_s: mails a second that the relay takes from this process.
+        rate_per_s: mails a second that the relay accepts from this process.
         connections: how many it allows this process at once.
-        mails_per_connection: how many it takes on one connection.
+        mails_per_connection: how many it accepts on one connection.
     """
 
     rate_per_s: float | None = None
@@ -81,14 +81,14 @@ class Learned:
 
 
 class Refusal(NamedTuple):
-    """A mail that the relay didn't take, in any phase from MAIL on.
+    """A mail that the relay refused, in any phase from MAIL on.
 
     Attributes:
         began_at_s: when the mail was begun, monotonic seconds.
         mails_on_connection: mails offered on this connection before this one.
         connections_open: of this process, this one included.
         closes: whether the relay ends the connection with it.
-        asked_pause_s: the pause that the relay asks for, seconds; 0 if it names none.
+        asked_pause_s: the pause that the relay asks for, seconds; 0 if none.
         recipient: a key of the recipient, such as a hash; None if it isn't known.
     """
 

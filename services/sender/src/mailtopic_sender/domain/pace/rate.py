@@ -1,4 +1,4 @@
-"""How many mails a second a relay takes, learned from its answers. Pure."""
+"""How many mails a second a relay accepts, learned from its replies. Pure."""
 
 import math
 from typing import NamedTuple
@@ -8,74 +8,74 @@ from mailtopic_sender.domain.pace.suspicion import Suspicion
 from mailtopic_sender.domain.pace.trial import SLOWER, Trial
 
 _BELOW = 0.05
-"""A limit is approached from this part below it."""
+"""A limit is approached from this fraction below it."""
 _FLAT_S, _FIRST_FLAT_S, _LONGEST_FLAT_S = 6.0, 2.0, 20.0
 _FLAT_MAILS = 60
-"""The rate is back at the limit after so many seconds, or mails, and as long again near it."""
+"""The rate returns to the limit within this many seconds, or mails, and stays near as long."""
 _GONE, _GONE_PER_S = 30.0, 100.0
-"""A limit that is exceeded so many times without a refusal isn't one any more."""
+"""A limit that is exceeded by this factor without a refusal is dropped."""
 _WEIGHT = 0.4
-"""Of the rate that was refused, beside the one that was taken, in a new limit."""
+"""Weight of the refused rate, beside the accepted one, in a new limit."""
 _EARLY = 2
-"""So many times in a row it must be too much below the limit before the limit is lower."""
+"""Times in a row that it must be too much below the limit before the limit is lowered."""
 _LITTLE_LOWER, _LOWER = 0.97, 0.9
 _FEWEST, _A_FEW, _SURE = 8, 30, 20
-"""Mails: the fewest that say anything of a rate, those that say a little, those that say enough."""
+"""Mails: the fewest that say anything about a rate, those that say a little, and enough."""
 _SHORTEST_S = 0.3
 _PRESSED = 0.7
-"""A rate says nothing of the relay if mails waited for it in a smaller part of the time."""
+"""A rate says nothing about the relay if mails waited for it in a smaller part of the time."""
 _SLOW_PER_S = 10.0
 """Below this rate two seconds are too short to measure it."""
 _SLOWEST_PER_S = 0.05
-"""However much is refused."""
+"""However many are refused."""
 _MANY = 0.2
-"""Refusals a mail that aren't chance, if they are at least _HEAVY or those of _HEAVY_S seconds."""
+"""Refusals per mail that aren't chance, if there are _HEAVY, and those of _HEAVY_S seconds."""
 _HEAVY, _HEAVY_S = 4, 0.03
 _NOTHING, _NOTHING_OF = 0.005, 400
-"""Refusals a mail, of at least so many, that aren't worth a thought."""
+"""Refusals per mail, over at least this many mails, that can be ignored."""
 _REMEMBERED = 1000
 _SPELL, _SPELL_S = 5, 2.0
-"""From so many refusals in a row, and so many seconds without a mail taken, it is a spell."""
+"""Refusals in a row, and seconds without an accepted mail, that make a spell."""
 _OUTAGE = 1.5
-"""A spell is an outage if mails hadn't come so many times faster than they were taken at all."""
+"""A spell is an outage unless mails came faster by this factor than they were accepted."""
 _ALIKE = 0.75, 1.33
 _LONGEST_WINDOW_S = 75.0
 _WINDOW_LEAST = 0.8
-"""Where windows are known, a spell that costs more than the rest is an outage."""
+"""If windows are known, a spell that costs more than the rest is an outage."""
 _NEXT_SPELL_S = 90.0
 """A relay that counts by minutes has another spell within this time."""
 _LONG_SPELL_S = 10.0
 _FIRST_PER_S = 5.0
-"""Where nothing is known yet."""
+"""Used while nothing is known yet."""
 _STALE_S = 300.0
 _NEXT_TRIAL, _NEXT_TRIAL_UNSURE, _LAST_TRIAL = 600, 300, 2400
-"""Mails until refusals are put to the test again."""
+"""Mails until refusals are tested again."""
 
 
 _MARKED, _MUCH_SLOWER, _AS_MANY, _WORTH_IT = 200, 0.8, 0.8, 0.01
-"""Mails; a rate and refusals a mail, of those before; refusals a mail."""
+"""Mails; fractions of the earlier rate and refusals per mail; refusals per mail."""
 
 
 class _Mark(NamedTuple):
-    """A rate, and the refusals a mail at it."""
+    """A rate, and the refusals per mail at it."""
 
     rate: float
     share: float
 
 
 class LearnedRate:
-    """The rate: unlimited until refusals say otherwise.
+    """The rate: unlimited until there are refusals.
 
-    A refusal is no verdict. When more are refused than chance and habit explain, the rate at which
-    mails were *taken* since the relay was last full is the limit: whatever counts there, it was
-    full at both ends. Mails then go at 5 % less; the rate grows along a cubic curve (RFC 9438
-    §4.2), flat near the limit and steep far from it.
+    A single refusal decides nothing. When more are refused than chance and the relay's usual share
+    explain, the rate at which mails were *accepted* since the relay was last full is the limit:
+    whatever the relay counts, it was full at both ends. Mails are then sent at 5 % less; the rate
+    grows along a cubic curve (RFC 9438 §4.2), flat near the limit and steep far from it.
 
-    If few were refused, it is tested first whether fewer are refused at a lower rate. If
-    not, the rate isn't their cause, and the old one is restored.
+    If few were refused, a test first shows whether fewer are refused at a lower rate. If not, the
+    rate isn't their cause, and the old one is restored.
 
-    While nothing is taken at all, mails go seldom, and ever more so. A relay that counts by long
-    windows shows itself by that: what it took between the ends of two such spells is its limit.
+    While nothing is accepted at all, mails are sent rarely, and ever more so. This reveals a relay
+    that counts by long windows: what it accepted between the ends of two such spells is its limit.
     """
 
     def __init__(self, now_s: float) -> None:
@@ -94,7 +94,7 @@ class LearnedRate:
         self._full_at_s = now_s
         self._passed = 0
         self._pressed_s = 0.0
-        # A spell in which nothing is taken, and what came before it:
+        # A spell in which nothing is accepted, and what came before it:
         self._refused_in_row = 0
         self._first_refused_at_s = now_s
         self._whole_began_s: float | None = None
@@ -115,7 +115,7 @@ class LearnedRate:
         self._asked_pause_s = 0.0
 
     def adopt(self, limit: float, now_s: float, *, is_hint: bool) -> None:
-        """Go on from a limit that was met elsewhere; from a hint, double it until it is refused."""
+        """Continue from a limit that was met elsewhere; a hint is doubled until it is refused."""
         self._suspicion.clear()
         self._trial = None
         self._is_alert = True
@@ -155,12 +155,12 @@ class LearnedRate:
         return max(_FLAT_S, self._window_s, min(_LONGEST_FLAT_S, _FLAT_MAILS / limit))
 
     def _look_s(self, now_s: float) -> float:
-        """Seconds between two mails while none is taken."""
+        """Seconds between two mails while none is accepted."""
         age_s = now_s - self._first_refused_at_s
         return min(5.0, max(0.2, age_s * 0.1, min(self._asked_pause_s, 60.0)))
 
     def pressed(self, gap_s: float) -> None:
-        """Mails waited for the rate for so long."""
+        """Note that mails waited for the rate for this long."""
         self._pressed_s += gap_s
         if self._trial is None and not self._backoffs:
             self._grown_s += gap_s
@@ -168,7 +168,7 @@ class LearnedRate:
     # What happened
 
     def taken(self, now_s: float) -> None:
-        """A mail was taken, or refused for its own sake."""
+        """Note a mail that was accepted, or refused for its own reasons."""
         self._recent.add(now_s)
         self._passed += 1
         self._whole_passed += 1
@@ -191,7 +191,7 @@ class LearnedRate:
         self._is_alert = bool(self._suspicion.score) or self._trial is not None
 
     def refused(self, now_s: float, began_at_s: float, asked_pause_s: float) -> bool:
-        """A mail was refused; returns whether the pace is (or may be) why."""
+        """Note a refused mail; returns whether the pace is (or may be) the cause."""
         self._is_alert = True
         if not self._refused_in_row:
             self._first_refused_at_s = now_s
@@ -239,7 +239,7 @@ class LearnedRate:
 
     @property
     def _is_as_refused(self) -> bool:
-        """Whether as many are refused as when the rate was much higher."""
+        """Whether as many are refused as at a much higher rate."""
         mark, limit = self._mark, self.limit
         if mark is None:
             if limit is not None and self._long_passed >= _MARKED:
@@ -269,7 +269,7 @@ class LearnedRate:
             self._backoffs += 1
 
     def _measured(self, now_s: float) -> float | None:
-        """The rate at which mails were taken since the relay was last full, if that says enough."""
+        """The rate of accepted mails since the relay was last full, if that says enough."""
         if self.limit is None:
             return None
         elapsed_s = now_s - self._full_at_s
@@ -283,10 +283,10 @@ class LearnedRate:
         return measured
 
     def _tempered(self, measured: float, now_s: float) -> float:
-        """A limit from what was measured and the rate that was refused.
+        """Return a limit from the measured and the refused rate.
 
-        A relay that allows no burst wasn't full while the rate was below its limit, so that less
-        was taken than it takes.
+        A relay that allows no burst wasn't full while the rate was below its limit, so that fewer
+        mails were accepted than it allows.
         """
         limit = self.limit
         if limit is None or not self._is_measured:
@@ -340,7 +340,7 @@ class LearnedRate:
             return
         is_outage = whole_s > _LONGEST_WINDOW_S or self._rate_before < rate * _OUTAGE
         if not self._is_measured and is_outage:
-            # What few mails came before says nothing of a limit.
+            # A few mails before it say nothing about a limit.
             if spell_s > (_LONG_SPELL_S if passed <= 1 else _LONGEST_WINDOW_S):
                 rate = max(rate, _FIRST_PER_S)
             self._hold(max(self._rate_before, rate), now_s, is_measured=False)
@@ -391,7 +391,7 @@ class LearnedRate:
             self._hold(trial.rate / SLOWER, now_s)
 
     def _restore(self, now_s: float) -> None:
-        """Go as fast as before the refusals, which have another cause."""
+        """Send as fast as before the refusals, which have another cause."""
         peak, self._peak, self._mark = self._peak, None, None
         if peak is not None and math.isinf(peak):
             self.limit = None

@@ -1,9 +1,9 @@
-"""How many mails a relay took lately. Pure."""
+"""How many mails a relay accepted recently. Pure."""
 
 _SLOTS = 8
 _SLOTS_PER_S = 4
 _FEW = 5
-"""So few mails say nothing of a span shorter than the whole."""
+"""This few mails say nothing about a shorter span than the whole."""
 
 
 class RecentRate:

@@ -1,4 +1,4 @@
-"""The pace of one relay: mails a second, connections, mails a connection."""
+"""The pace of one relay: mails per second, connections, mails per connection."""
 
 import math
 from collections import OrderedDict
@@ -21,18 +21,18 @@ _FASTEST = 1e6
 _REMEMBERED = 1024
 _REPEATS = 2
 _OTHERS = 10
-"""A recipient refused twice with so many others taken between is refused for its own sake."""
+"""A recipient refused twice with this many others accepted in between has its own reasons."""
 
 
 class RelayPace:
     """Decides when a relay may be offered the next mail, and over how many connections.
 
-    Where no limit is set and none was met, every question is answered at once. Nothing here reads
-    a clock: times are monotonic seconds, never going back. Every answer is O(1).
+    If no limit is set and none was met, nothing waits. Nothing here reads a clock: times are
+    monotonic seconds, never decreasing. Every method is O(1).
     """
 
     def __init__(self, bounds: PaceBounds, *, now_s: float) -> None:
-        """Start without a limit, but for the bounds."""
+        """Start without limits except the bounds."""
         self._bound = bounds.rate_per_s
         self._share = 1.0
         self._now_s = now_s
@@ -74,7 +74,7 @@ class RelayPace:
         return True
 
     def give_back(self, now_s: float) -> None:
-        """Return a turn that was taken and isn't used."""
+        """Return a turn that was taken and not used."""
         self._now_s = now_s
         self._spacing.give_back()
 
@@ -94,10 +94,9 @@ class RelayPace:
         return Learned(self._rate.limit, self._connections.learned, self._mails.learned)
 
     def adopt(self, learned: Learned, now_s: float, *, is_hint: bool) -> None:
-        """Go on from limits that were met elsewhere, or earlier; None leaves one as it is.
+        """Continue from limits that were met elsewhere, or earlier; None leaves one unchanged.
 
-        A hint is where to begin to look: the rate is doubled until it is refused, and the rest is
-        of no use.
+        A hint is only a start: its rate is doubled until it is refused, and the rest is ignored.
         """
         self._now_s = now_s
         if learned.rate_per_s is not None:
@@ -110,18 +109,18 @@ class RelayPace:
             self._mails.adopt(learned.mails_per_connection, now_s)
 
     def set_share(self, share: float, now_s: float) -> None:
-        """Set this process's part of the rate in the bounds, 0 to 1."""
+        """Set this process's share of the rate in the bounds, 0 to 1."""
         self._now_s = now_s
         self._share = share
 
     def accepted(self, now_s: float) -> None:
-        """A mail was taken, or may have been: its final dot was sent."""
+        """Note a mail that was or may have been accepted: its final dot was sent."""
         self._now_s = now_s
         self._accepted += 1
         self._rate.taken(now_s)
 
     def refused(self, now_s: float, refusal: Refusal) -> Verdict:
-        """A mail was refused."""
+        """Note a refused mail; returns what the refusal means."""
         self._now_s = now_s
         kind = refusal.kind
         again = self._seen_again(refusal.recipient)
@@ -136,13 +135,13 @@ class RelayPace:
         return Verdict.PACE if is_pace else Verdict.MAIL
 
     def connection_refused(self, now_s: float, *, connections_open: int) -> None:
-        """No connection could be opened while so many others were open."""
+        """Note that no connection could be opened while this many others were open."""
         self._now_s = now_s
         if connections_open > 0:
             self._connections.refused(now_s, connections_open)
 
     def connection_closed(self, now_s: float, *, mails: int, by_relay: bool) -> None:
-        """A connection ended after so many mails, other than by a refusal."""
+        """Note a connection that ended after this many mails, other than by a refusal."""
         self._now_s = now_s
         if by_relay:
             self._mails.closed(now_s, mails)
@@ -154,7 +153,7 @@ class RelayPace:
         return min(rate, _FASTEST if self._bound is None else self._bound * self._share)
 
     def _seen_again(self, recipient: Hashable) -> "_Again":
-        """Whether others fared better than this recipient since it was last refused."""
+        """Whether others were accepted since this recipient was last refused."""
         if recipient is None:
             return _Again.NO
         before = self._refused_recipients.pop(recipient, None)
@@ -172,17 +171,17 @@ class RelayPace:
 
 
 class _Before(NamedTuple):
-    """How many mails had been taken when a recipient was refused, and how often it was before."""
+    """The mails accepted when a recipient was refused, and how often it was refused before."""
 
     accepted: int
     repeats: int
 
 
 class _Again(Enum):
-    """What a recipient's earlier refusals say about this one."""
+    """The meaning of a recipient's earlier refusals for this one."""
 
     NO = 0
     ALONE = 1
-    """Others were taken meanwhile."""
+    """Others were accepted meanwhile."""
     OFTEN = 2
-    """Few others were tried meanwhile: that says nothing, and they should be."""
+    """Few others were tried meanwhile: that proves nothing, and they should be tried."""

@@ -1,21 +1,21 @@
-"""Whether so many refusals are more than chance and a relay's usual ones. Pure."""
+"""Whether refusals are more than chance and a relay's usual share. Pure."""
 
 _TOLERATED = 0.015
-"""Refusals a mail that aren't worth going slower for."""
+"""Refusals per mail that aren't worth slowing down for."""
 _MOST_USUAL = 0.1
-"""A relay that refuses more than this without regard to the rate can't be told from a limit."""
+"""A higher share of refusals at any rate can't be distinguished from a limit."""
 _REMEMBERED = 300
 _ENOUGH_ELSE = 1.2
 _ENOUGH_USUALLY = 2.5
 _ENOUGH = 2.0
-"""So many refusals were to be expected in a test that had none."""
+"""Refusals to expect in a test that had none, for it to count."""
 
 
 class Suspicion:
-    """A one-sided cumulative sum (CUSUM): it grows with a refusal and shrinks with a mail taken.
+    """A one-sided cumulative sum (CUSUM): refusals increase it, accepted mails decrease it.
 
     Attributes:
-        score: how much there is now.
+        score: the current sum.
         usual: the share of refusals that doesn't depend on the rate, as far as it is known.
     """
 
@@ -30,18 +30,18 @@ class Suspicion:
 
     @property
     def share(self) -> float:
-        """Refusals a mail since the score was last 0."""
+        """Refusals per mail since the score was last 0."""
         return self.refusals / max(1, self.refusals + self._passes)
 
     def passed(self) -> None:
-        """A mail was taken while there was some."""
+        """Note an accepted mail while the score is above 0."""
         self._passes += 1
         self.score -= self._drift
         if self.score <= 0:
             self.clear()
 
     def refused(self) -> bool:
-        """A mail was refused; returns whether it is too much."""
+        """Note a refused mail; returns whether that is too much."""
         self.refusals += 1
         self.score += 1
         return self.score >= (_ENOUGH_USUALLY if self.usual else _ENOUGH_ELSE)
@@ -52,15 +52,15 @@ class Suspicion:
         self._passes = self.refusals = 0
 
     def learn(self, passes: int, refusals: int, *, usually: float) -> bool | None:
-        """Take in what was refused at a rate that is surely allowed.
+        """Learn the usual share from a rate that is surely allowed.
 
         Args:
-            passes: mails taken.
+            passes: mails accepted.
             refusals: mails refused.
             usually: the share of refusals at all rates.
 
         Returns:
-            Whether as many are refused as usually; None if that can't be said yet.
+            Whether as many are refused as usual; None if that is unknown yet.
         """
         if self._tested > _REMEMBERED:
             self._tested /= 2
@@ -76,7 +76,7 @@ class Suspicion:
         return False if self._tested * usually >= _ENOUGH else None
 
     def accept(self, share: float) -> None:
-        """Take a share of refusals for usual."""
+        """Treat a share of refusals as usual."""
         self.clear()
         self.usual = min(_MOST_USUAL, share)
         self._drift = _TOLERATED + 1.5 * self.usual

@@ -1,16 +1,16 @@
 """A test whether refusals depend on the rate. Pure."""
 
 SLOWER = 0.6
-"""The rate of a trial, of the one before: with a few others on the relay its limit is well above
-the sum then."""
+"""A trial's rate, as a fraction of the rate before: even with a few others on the relay, its limit
+is then well above the sum."""
 _SETTLES_S = 1.0
-"""A relay that counts by seconds remembers for so long what came before."""
+"""How long a relay that counts by seconds remembers what came before."""
 _LASTS_S = 4.0
-"""Others that share the relay fill what is left to them within seconds."""
+"""Others that share the relay use up the free capacity within seconds."""
 _FEWEST, _MOST = 20, 150
 _EXPECTED = 2.0
 _ENOUGH = 5
-"""So many refusals need no more."""
+"""This many refusals are enough."""
 
 
 class Trial:
@@ -18,9 +18,9 @@ class Trial:
 
     Attributes:
         rate: mails a second.
-        share_before: refusals a mail at the rate before.
-        passes: mails taken, without those that came too soon to count.
-        refusals: the same of mails refused.
+        share_before: refusals per mail at the rate before.
+        passes: accepted mails, without those too early to count.
+        refusals: the same for refused mails.
     """
 
     def __init__(self, rate: float, now_s: float, share_before: float) -> None:
@@ -35,14 +35,14 @@ class Trial:
         self._size = min(_MOST, max(_FEWEST, int(expected)))
 
     def passed(self, now_s: float) -> None:
-        """Count a mail that was taken."""
+        """Count an accepted mail."""
         if now_s >= self._settled_at_s:
             self.passes += 1
         else:
             self._early_passes += 1
 
     def refused(self, began_at_s: float) -> None:
-        """Count a mail that was refused."""
+        """Count a refused mail."""
         if began_at_s >= self._settled_at_s:
             self.refusals += 1
         else:
@@ -57,7 +57,7 @@ class Trial:
         return self.refusals * 10 > (self.passes + self.refusals) * 3
 
     def is_over(self, now_s: float) -> bool:
-        """Whether enough was seen."""
+        """Whether there is enough evidence."""
         seen = self.passes + self.refusals
         return (
             seen >= self._size

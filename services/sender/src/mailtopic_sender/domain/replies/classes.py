@@ -1,17 +1,17 @@
-"""The classes of replies, and what becomes of a mail by each."""
+"""The classes of replies, and their consequences for a mail."""
 
 from enum import StrEnum
 
 
 class ReplyClass(StrEnum):
-    """What a reply, or the lack of one, means. The engine decides by this alone."""
+    """The meaning of a reply, or of its absence. The engine decides by this alone."""
 
     ACCEPTED = "accepted"
     """The relay took responsibility for the mail."""
     TRANSIENT = "transient"
-    """A passing trouble at the relay or behind it."""
+    """A temporary problem at the relay or behind it."""
     GREYLISTED = "greylisted"
-    """Come back in some minutes, with the same sender from the same relay."""
+    """Retry in some minutes, with the same sender from the same relay."""
     THROTTLED = "throttled"
     """Too fast: fewer connections, later."""
     MAILBOX_FULL = "mailbox_full"
@@ -19,29 +19,29 @@ class ReplyClass(StrEnum):
     HARD_BOUNCE = "hard_bounce"
     """The recipient doesn't exist, or can't be reached through this relay."""
     PROVIDER_SUPPRESSED = "provider_suppressed"
-    """The provider keeps the recipient on a list of its own and sends nothing there."""
+    """The recipient is on the provider's own suppression list."""
     CONTENT = "content"
-    """This message, as it is, will never be taken."""
+    """This message will never be accepted unchanged."""
     SENDER = "sender"
-    """The relay refuses our address, domain, host name or plan: an operator has to mend that."""
+    """The relay refuses our address, domain, host name or plan: an operator has to fix that."""
     REPUTATION = "reputation"
     """The sender's address or host is distrusted; the recipient is not to blame."""
     PROTOCOL = "protocol"
-    """Client and relay don't understand each other; a fault of a program."""
+    """A protocol error between client and relay: a bug in one of them."""
     CLOSING = "closing"
-    """The relay closed the connection before it took the mail."""
+    """The relay closed the connection before it accepted the mail."""
     AUTH = "auth"
     """The relay refuses the login, or requires one."""
     BLOCKED = "blocked"
-    """The relay opens no session for our host, because of its address, name or reputation."""
+    """The relay refuses sessions from our host, because of its address, name or reputation."""
     POLICY = "policy"
     """TLS is missing, too old, or its certificate isn't trusted."""
     QUOTA = "quota"
-    """The account's allowance at the relay is used up."""
+    """The account's quota at the relay is used up."""
     TRANSPORT = "transport"
     """No session could be opened: DNS, refused, unreachable, timed out."""
     UNKNOWN = "unknown"
-    """The final dot was sent and its reply lost: the mail may have been taken."""
+    """The final dot was sent and its reply lost: the mail may have been accepted."""
 
     @property
     def blames_relay(self) -> bool:
@@ -50,7 +50,7 @@ class ReplyClass(StrEnum):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same mail may succeed later. UNKNOWN isn't here: that is a policy."""
+        """Whether the same mail may succeed later. UNKNOWN isn't included: that is a policy."""
         return self in _RETRYABLE
 
     @property
@@ -80,4 +80,4 @@ _BOUNCES = frozenset({ReplyClass.HARD_BOUNCE, ReplyClass.PROVIDER_SUPPRESSED, Re
 
 
 SESSION_PHASES = frozenset({"connect", "ehlo", "tls", "auth"})
-"""Phases in which no mail was offered yet: whatever is refused there, no mail is to blame."""
+"""Phases before any mail is offered: a refusal in them is never a mail's fault."""

@@ -1,4 +1,4 @@
-"""What the enhanced status codes say (RFC 3463, the IANA registry, and providers' own)."""
+"""The meaning of enhanced status codes (RFC 3463, the IANA registry, and providers' own)."""
 
 from mailtopic_sender.domain.replies.classes import ReplyClass
 
@@ -6,7 +6,7 @@ LOGIN_CODES = frozenset({530, 534, 535, 538})
 PROTOCOL_CODES = frozenset({500, 501, 502, 503, 504, 555})
 
 FINAL: dict[str, ReplyClass] = {
-    # RFC 3463 §3.2: 1.7 and 1.8 are about the sender's address, all others of 1.x about the other.
+    # RFC 3463 §3.2: 1.7 and 1.8 concern the sender's address, all others of 1.x the recipient's.
     **dict.fromkeys(("1.7", "1.8"), ReplyClass.SENDER),
     **dict.fromkeys(("7.60", "7.750"), ReplyClass.SENDER),  # Exchange: send as, unknown domain
     # Exchange Online: recipients a day; the tenant's and the trial's limits.
@@ -22,7 +22,7 @@ FINAL: dict[str, ReplyClass] = {
     **dict.fromkeys(("7.10", "7.11"), ReplyClass.POLICY),  # encryption needed
     **dict.fromkeys(
         ("7.2", "7.13", "7.17", "7.18", "7.124", "7.129", "7.133", "7.134", "7.135", "7.136"),
-        ReplyClass.HARD_BOUNCE,  # this recipient takes no such mail, or is gone
+        ReplyClass.HARD_BOUNCE,  # this recipient accepts no such mail, or is gone
     ),
 }
 """Enhanced codes (without the class digit) of a final refusal, 5.x.y."""
@@ -44,10 +44,10 @@ PASSING: dict[str, ReplyClass] = {
     "7.1": ReplyClass.GREYLISTED,
     "7.28": ReplyClass.THROTTLED,
 }
-"""Enhanced codes of a passing refusal, 4.x.y."""
+"""Enhanced codes of a temporary refusal, 4.x.y."""
 
 BUSY_DETAILS = range(500, 700)
 """Outlook's 4.7.500 to 4.7.699: server busy, too many connections or messages."""
 
 NAMES_RECIPIENT = frozenset({"1.1", "1.2", "1.3", "1.6", "1.10", "2.1", "2.2", "7.13", "7.17"})
-"""Codes that can be about nothing but the recipient."""
+"""Codes that can only concern the recipient."""

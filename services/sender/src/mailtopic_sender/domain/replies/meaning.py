@@ -1,9 +1,9 @@
-"""One reply's class: by the enhanced code, the basic code and the words.
+"""One reply's class: by the enhanced code, the basic code and the text.
 
-RFC 5321 §4.2 (basic codes), RFC 3463 and the IANA registry of enhanced status codes, and what
-large providers actually say. The enhanced code decides before the basic one, because providers
-choose it with more care, and both before the words; but for what the relay says of the sender's
-side and of rates: providers put that under codes of any kind.
+Based on RFC 5321 §4.2 (basic codes), RFC 3463 and the IANA registry of enhanced status codes, and
+the actual replies of large providers. The enhanced code takes precedence over the basic one,
+because providers choose it with more care, and both over the text; except for statements about the
+sender's side and rates: providers use codes of any kind for these.
 """
 
 import re
@@ -40,12 +40,12 @@ _SPEAKING = frozenset(
         ReplyClass.PROVIDER_SUPPRESSED,
     }
 )
-"""What words may say against the codes."""
+"""Classes in which the text overrides the codes."""
 
 _OURS = frozenset({ReplyClass.AUTH, ReplyClass.SENDER})
 
 _UNEXPLAINED = {"mail": ReplyClass.SENDER, "rcpt": ReplyClass.HARD_BOUNCE}
-"""A final refusal without a reason is about what was just named."""
+"""A final refusal without a reason concerns the argument just sent."""
 
 _VAGUE = frozenset({"7.0", "7.1", "2.0", "1.0"})
 _IN_TEXT = re.compile(r"(?<![\w.])#?([245]\.\d{1,3}\.\d{1,3})(?![\w.]\d|\w)")
@@ -64,14 +64,14 @@ def classify(
 
     Args:
         code: the basic code, 200 to 599; anything else is PROTOCOL.
-        enhanced: e.g. ``4.7.1``; None or an x.0.0 if the reply had none that says anything: then
-            one in the text counts. Where its class digit contradicts the basic code, the basic
-            code's digit counts.
-        phase: what was answered: one of SESSION_PHASES, ``mail``, ``rcpt``, ``data`` or ``body``.
+        enhanced: e.g. ``4.7.1``; None or an x.0.0 if the reply had no meaningful one: then one in
+            the text counts. If its class digit contradicts the basic code, the basic code's digit
+            counts.
+        phase: the phase: one of SESSION_PHASES, ``mail``, ``rcpt``, ``data`` or ``body``.
         text: the rest of the reply, lines joined by spaces.
-        logged_in: whether the session is authenticated; without a login "relay access denied"
-            says that the login is missing, with one that the account may not send this mail.
-        rules: an operator's own; the first that matches a refusal decides, whatever else is said.
+        logged_in: whether the session is authenticated; without a login "relay access denied" means
+            that the login is missing, with one that the account may not send this mail.
+        rules: an operator's own; the first that matches a refusal decides, regardless of all else.
     """
     if not 400 <= code < 600:  # noqa: PLR2004 - RFC 5321 §4.2.1: the digits' meaning
         taken = phase == "body" and 200 <= code < 300  # noqa: PLR2004
@@ -87,14 +87,14 @@ def classify(
         enhanced = found_code[1] if found_code else enhanced
     found = _refused_mail(code, enhanced, phase, words)
     if found is ReplyClass.HARD_BOUNCE and phase == "mail":
-        return ReplyClass.SENDER  # the recipient wasn't named yet
+        return ReplyClass.SENDER  # before RCPT
     if found is ReplyClass.AUTH and logged_in and code not in LOGIN_CODES:
         return ReplyClass.SENDER if code >= _FINAL_CODE else ReplyClass.TRANSIENT
     return found
 
 
 def is_known_to_name_recipient(smtp: str | None, text: str) -> bool:
-    """Whether code or words of a refusal are known, and are about the recipient alone.
+    """Whether code or text of a refusal are known, and concern only the recipient.
 
     Args:
         smtp: basic and enhanced code, e.g. ``550 5.1.1``.
@@ -132,7 +132,7 @@ def _refused_mail(code: int, enhanced: str | None, phase: str, words: str) -> Re
 
 
 def _said(code: int, name: str, words: str) -> ReplyClass | None:
-    """What the words mean, unless they contradict a code that is about the recipient alone."""
+    """Return the text's meaning, unless it contradicts a code that concerns only the recipient."""
     for said in meanings(words, is_final=code >= _FINAL_CODE):
         if said in _OURS and FINAL.get(name) is ReplyClass.HARD_BOUNCE:
             continue
@@ -148,7 +148,7 @@ def _said(code: int, name: str, words: str) -> ReplyClass | None:
 
 
 def _closing(name: str, said: ReplyClass | None, words: str) -> ReplyClass:
-    """421: the connection goes; find out whether because we were too fast."""
+    """421: the connection closes; find out whether we were too fast."""
     if said in {ReplyClass.QUOTA, ReplyClass.THROTTLED, ReplyClass.SENDER}:
         return said
     if said is ReplyClass.GREYLISTED and speaks_of_greylist(words):
@@ -174,7 +174,7 @@ def _by_enhanced(code: int, name: str, phase: str, said: ReplyClass | None) -> R
 
 
 def _passing(name: str, said: ReplyClass | None) -> ReplyClass:
-    """4.x.y; a text that speaks of rates or greylists is more telling than 4.7.0 or 4.3.0."""
+    """4.x.y; a text about rates or greylists is more specific than 4.7.0 or 4.3.0."""
     subject, _, detail = name.partition(".")
     if subject == "7" and int(detail) in BUSY_DETAILS:
         return ReplyClass.THROTTLED
@@ -196,7 +196,7 @@ def _by_basic_code(code: int, said: ReplyClass | None) -> ReplyClass | None:
 
 
 def _by_phase(code: int, phase: str) -> ReplyClass:
-    """No more than a basic code: judge by the severity and by what was being said."""
+    """Only a basic code: judge by the severity and the phase."""
     if code < _FINAL_CODE:
         return ReplyClass.TRANSIENT
     return _UNEXPLAINED.get(phase, ReplyClass.REPUTATION)

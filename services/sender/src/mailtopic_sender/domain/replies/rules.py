@@ -1,4 +1,4 @@
-"""Rules of an operator's own: a pattern in a reply's text → its class, as data. Pure."""
+"""An operator's own rules: a pattern in a reply's text → its class, as data. Pure."""
 
 import json
 import re
@@ -25,22 +25,22 @@ CLASSES = (
     ReplyClass.REPUTATION,
     ReplyClass.AUTH,
 )
-"""What a rule may say. Others are about connections, and not a text's to decide."""
+"""The classes a rule may set. Others concern connections, which a text can't decide."""
 
 _KEYS = ("match", "class", "code", "phase")
 _IN_SESSION = {ReplyClass.QUOTA, ReplyClass.AUTH}
 
 
 class RuleError(ValueError):
-    """Why a list of rules can't be used; says which entry, and never quotes a pattern."""
+    """A list of rules can't be used; the text names the entry, and never quotes a pattern."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyRule:
-    """A refusal whose text, with its enhanced code, has this pattern is of this class.
+    """Sets the class of refusals with this pattern in their text, including the enhanced code.
 
     Attributes:
-        pattern: searched for in any case of letters.
+        pattern: searched for case-insensitively.
         reply_class: one of CLASSES.
         code: only with this basic code; None for any.
         phase: only in this phase; None for any.
@@ -52,7 +52,7 @@ class ReplyRule:
     phase: str | None = None
 
     def matches(self, code: int, phase: str, text: str) -> bool:
-        """Whether it is about a refusal."""
+        """Whether it matches a refusal."""
         if self.code not in {None, code} or self.phase not in {None, phase}:
             return False
         return self.pattern.search(text[:MAX_RULE_TEXT]) is not None
@@ -61,9 +61,9 @@ class ReplyRule:
 def ruled(
     rules: Sequence[ReplyRule], code: int, enhanced: str | None, phase: str, text: str
 ) -> ReplyClass | None:
-    """Return the class that the first rule which matches gives; None if none does.
+    """Return the class of the first matching rule; None if none matches.
 
-    Where no mail was offered yet, what blames a mail is BLOCKED: no session for us.
+    Before any mail is offered, a class that blames a mail becomes BLOCKED: no session for us.
     """
     said = f"{enhanced} {text}" if enhanced else text
     for rule in rules:
@@ -78,7 +78,7 @@ def parse_rules(text: str) -> tuple[ReplyRule, ...]:
     """Return the rules of a JSON list; the first that matches wins.
 
     Raises:
-        RuleError: it is no such list; names the entry that is wrong.
+        RuleError: it isn't such a list; names the wrong entry.
     """
     try:
         found = json.loads(text)

@@ -1,7 +1,7 @@
-"""What the words of a reply say. Names, addresses and hosts in a text decide nothing.
+"""The meaning of a reply's text. Names, addresses and hosts in it are ignored.
 
-Relays word the same idea in any order, case and several languages, and what isn't ASCII arrives
-as question marks of any width; so most patterns are a noun near a verdict, not a sentence.
+Relays express the same idea in any order, case and several languages, and non-ASCII text arrives as
+any number of question marks; so most patterns are a noun near a verdict, not a sentence.
 """
 
 import re
@@ -11,14 +11,14 @@ from typing import NamedTuple
 from mailtopic_sender.domain.replies.classes import ReplyClass
 
 MAX_TEXT = 1000
-"""Characters of a text that are looked at: what a reply is about, it says in the beginning."""
+"""Characters of a text that are examined: a reply states its subject at the beginning."""
 
 _NAMES = re.compile(
     r"<[^<>]*@[^<>]*>|https?://\S+|\bwww\.\S+"
     r"|\"[^\"]*\"@\S+|[^\s<>,;:()\"]+@[^\s<>,;()\"]+"
-    # A host's name in lower case; Exchange's dotted words (STOREDRV.Submission.…) are none.
+    # A host name in lower case; Exchange's dotted words (STOREDRV.Submission.…) aren't host names.
     r"|(?<![\w.@-])(?!storedrv|resolver)(?-i:(?:[a-z0-9_-]+\.)+[a-z]{2,})\b"
-    # One quoted word: the local part of an address more often than not.
+    # One quoted word: usually the local part of an address.
     r"|'(?!from\b|sender\b)[^'\s]+'|\"(?!from\b|sender\b)[^\"\s]+\"",
     re.IGNORECASE,
 )
@@ -30,7 +30,7 @@ def words_of(text: str) -> str:
 
 
 def _near(noun: str, verdict: str) -> str:
-    """A noun before its verdict with some words between, or right behind it."""
+    """A noun before its verdict with some words between, or right after it."""
     after = rf"\b(?:{noun})\b[^;]{{0,60}}?\b(?:{verdict})"
     before = rf"\b(?:{verdict})[ :'\"-]+(?:(?:an?|the|your|this|local|outbound) )?(?:{noun})\b"
     return f"(?:{after}|{before})"
@@ -74,7 +74,7 @@ _RESTRICTED = _any(
     r"resolver\.rst|authenticated for (?:this |the )?group",
     r"not accepting (?:mail|messages|e-?mails?)(?: from| at|$|\W)",
 )
-"""The recipient takes no mail from outside, or from us; a sentence about senders, all the same."""
+"""The recipient accepts no mail from outside, or from us, even if senders are mentioned."""
 
 _RECIPIENT_RATE = _any(
     r"(?:user|recipient|mailbox|account|inbox)\b.{0,60}\breceiv\w+.{0,40}\b(?:rate|limit|too)",
@@ -267,7 +267,7 @@ class _Idea(NamedTuple):
 
 _C = ReplyClass
 _IDEAS: tuple[_Idea, ...] = (
-    # The first that matches wins: the more specific it is, the earlier it stands.
+    # The first match wins, so the more specific ones come first.
     _Idea(_RECIPIENT_RATE, _C.GREYLISTED, _C.GREYLISTED),
     _Idea(_FULL, _C.MAILBOX_FULL, _C.MAILBOX_FULL),
     _Idea(_QUOTA, _C.QUOTA, _C.QUOTA),
@@ -288,7 +288,7 @@ _IDEAS: tuple[_Idea, ...] = (
 
 
 def meanings(words: str, *, is_final: bool) -> Iterable[ReplyClass]:
-    """Return what words (of `words_of`) may mean, the likeliest first."""
+    """Return possible meanings of words (from `words_of`), the likeliest first."""
     for idea in _IDEAS:
         if not idea.pattern.search(words):
             continue
@@ -300,12 +300,12 @@ def meanings(words: str, *, is_final: bool) -> Iterable[ReplyClass]:
 
 
 def names_recipient(words: str) -> bool:
-    """Whether words say that the recipient doesn't exist, is closed, or takes no such mail."""
+    """Whether words say that the recipient doesn't exist, is closed, or accepts no such mail."""
     return _NO_USER.search(words) is not None or _RESTRICTED.search(words) is not None
 
 
 def speaks_of_sender(words: str) -> bool:
-    """Whether words name the sender's address or our host, and not in passing."""
+    """Whether words are chiefly about the sender's address or our host."""
     return re.search(rf"\b(?:{_US})\b|{_HELO}", words) is not None
 
 
@@ -315,12 +315,12 @@ def refuses_host(words: str) -> bool:
 
 
 def speaks_of_greylist(words: str) -> bool:
-    """Whether words name greylisting, and not only a time to come back."""
+    """Whether words mention greylisting, and not only a time to retry."""
     return _GREY.search(words) is not None
 
 
 def wants_tls(words: str) -> bool:
-    """Whether words ask for encryption."""
+    """Whether words demand encryption."""
     return _TLS.search(words) is not None
 
 

@@ -1,1 +1,1 @@
-"""Which relay a mail goes by, and when: order, fallback, breaker and pace. No SMTP in here."""
+"""Which relay sends a mail, and when: order, fallback, breaker and pace. No SMTP in here."""

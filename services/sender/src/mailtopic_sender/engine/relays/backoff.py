@@ -1,4 +1,4 @@
-"""How long an unavailable relay is left alone between two probes."""
+"""The pauses between probes of an unavailable relay."""
 
 import random
 from dataclasses import dataclass
@@ -6,23 +6,23 @@ from dataclasses import dataclass
 from mailtopic_sender.domain.replies import ReplyClass
 
 _BLOCKING = frozenset({ReplyClass.AUTH, ReplyClass.BLOCKED})
-"""What becomes worse by trying often."""
+"""Problems that frequent attempts make worse."""
 _GROUP = 3
-"""So many senders pause for the shortest time."""
+"""Up to this many senders use the shortest pause."""
 _LARGER_GROUP = 1.5
 _LONGEST_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How long a probe waits after the one before, seconds, ±10 % so that processes spread.
+    """Pauses between probes, seconds, ±10 % so that processes spread.
 
     Attributes:
         steps_s: the pauses in order; the last one repeats.
         login_steps_s: the same while the relay requires a login at MAIL, or this host is refused.
         refused_login_steps_s: the same while a login is refused. With the jitter, above ten minutes
             for a group of up to three senders; see `pause_s`.
-        quota_steps_s: the same while an allowance is used up, which lasts for hours.
+        quota_steps_s: the same while a quota is used up, which lasts for hours.
     """
 
     steps_s: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0)
@@ -35,9 +35,9 @@ class Backoff:
     ) -> float:
         """Return the pause after this many failures (from 1).
 
-        Servers lock out an account after a handful of refused logins. So that the senders of a
-        group together try fewer than five in ten minutes, each pauses the longer, the smaller its
-        share of the work is, up to an hour, and large groups spread over twice the time.
+        Servers lock an account after a handful of refused logins. So that a group's senders
+        together make fewer than five attempts in ten minutes, each pauses longer the smaller its
+        share of the work, up to an hour, and large groups spread over twice the time.
         """
         steps_s = self.steps_s
         if phase == "auth" and reply_class in _BLOCKING:

@@ -1,4 +1,4 @@
-"""Whether what a relay says of itself is true of more than one recipient. Pure."""
+"""Whether a refusal that blames the relay concerns more than one recipient. Pure."""
 
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -11,10 +11,10 @@ _REMEMBERED = 1000
 class Blame:
     """Weighs refusals that blame the relay, such as "quota exceeded".
 
-    Once a recipient is named, such words may come from that recipient's server, and the relay may
-    be well. So they count from the second recipient that gets them while no mail is taken. A
-    recipient that was refused before a mail of another one was taken is refused alone: it doesn't
-    count any more until a mail to it is taken.
+    From RCPT on, such a reply may come from that recipient's server while the relay works. So it
+    counts from the second refused recipient on while no mail is accepted. A recipient that was
+    refused before another one's mail was accepted is refused alone: it doesn't count any more until
+    a mail to it is accepted.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Blame:
     def refused(self, phase: str, recipient: Hashable, now_s: float) -> bool:
         """Note a refusal; returns whether the relay is to blame for it.
 
-        A recipient of None isn't known. now_s are monotonic seconds.
+        A recipient of None is unknown. now_s is in monotonic seconds.
         """
         if recipient is None or phase in _BEFORE_RECIPIENT:
             return True
@@ -41,10 +41,10 @@ class Blame:
         return len(self._refused) >= _ENOUGH
 
     def taken(self, recipient: Hashable, began_at_s: float) -> None:
-        """Note a mail that was taken, begun at that time, monotonic seconds."""
+        """Note an accepted mail, begun at that time, monotonic seconds."""
         if self._alone:
             self._alone.pop(recipient, None)
-        # What began before the first refusal says nothing against it.
+        # A mail that began before the first refusal is no evidence against it.
         if not self._refused or began_at_s < self._since_s:
             return
         self._refused.discard(recipient)
@@ -55,5 +55,5 @@ class Blame:
         self._refused.clear()
 
     def is_alone(self, recipient: Hashable) -> bool:
-        """Whether a recipient is refused while others are taken."""
+        """Whether a recipient is refused while others are accepted."""
         return recipient in self._alone

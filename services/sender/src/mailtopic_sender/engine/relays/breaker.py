@@ -1,4 +1,4 @@
-"""Keeps mails away from a relay that can't take any, and finds out when it can again."""
+"""Keeps mails from a relay that can't accept any, and finds out when it can again."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
@@ -21,25 +21,24 @@ class Admission:
 
 
 class BreakerState(Enum):
-    """Whether mails go to the relay, with the field's usual names for a circuit breaker."""
+    """Whether mails go to the relay, with the usual names for a circuit breaker's states."""
 
     CLOSED = "closed"
     """The relay works as far as is known."""
     HALF_OPEN = "half-open"
-    """A session could be opened, but it was a mail that failed, so one mail tries."""
+    """A session could be opened, but the failure was a mail's, so one mail is tried."""
     OPEN = "open"
-    """No mail; a probe runs."""
+    """No mail is sent; a probe runs."""
 
 
 class RelayBreaker:
     """The breaker of one relay.
 
-    It opens at the first answer that blames the relay, or at the second one where a recipient had
-    been named: see `Blame`. Then a probe opens a session, again and again. If it was the session
-    that failed before, the probe's success closes the breaker; if a transaction was refused (a
-    login required at MAIL, an allowance used up), one mail has to pass first. A recipient that was
-    refused before proves nothing by another refusal, so the next mail tries at once. Opening writes
-    one log line, and so does closing.
+    It opens at the first reply that blames the relay, or, from RCPT on, at the second one: see
+    `Blame`. Then a probe opens a session repeatedly. If it was the session that failed, the probe's
+    success closes the breaker; if a transaction was refused (a login required at MAIL, a quota used
+    up), one mail has to pass first. Another refusal of a recipient that was refused before proves
+    nothing, so the next mail is tried at once. Opening writes one log line, and so does closing.
     """
 
     def __init__(
@@ -56,13 +55,13 @@ class RelayBreaker:
         """Start closed.
 
         Args:
-            probe: opens a session and returns None, or the answer that refused it.
+            probe: opens a session and returns None, or the reply that refused it.
             state_log: gets one line on each change.
-            clock: tells old news from new.
+            clock: used to recognize outdated replies.
             backoff: the pauses between probes.
             on_change: called whenever `admits` may have changed.
             relay: the relay's name.
-            sleep: returns after so many seconds, or when a probe may do better than the last.
+            sleep: returns after this many seconds, or when a probe may do better than the last.
         """
         self._probe = probe
         self._state_log = state_log
@@ -84,7 +83,7 @@ class RelayBreaker:
 
     @property
     def state(self) -> BreakerState:
-        """What it lets through."""
+        """The current state."""
         return self._state
 
     @property
@@ -96,11 +95,11 @@ class RelayBreaker:
 
     @property
     def last_answer(self) -> DeliveryResult | None:
-        """The answer that keeps it open; None while it is closed."""
+        """The reply that keeps it open; None while it is closed."""
         return self._last
 
     def enter(self) -> Admission | None:
-        """Let a mail in; None if it must stay out. After an admission, `leave` is due."""
+        """Admit a mail; None if it must stay out. `leave` must follow an admission."""
         if not self.admits:
             return None
         is_trial = self._state is BreakerState.HALF_OPEN
@@ -112,7 +111,7 @@ class RelayBreaker:
     def leave(
         self, admission: Admission, answer: DeliveryResult | None, recipient: Hashable = None
     ) -> None:
-        """Report what became of a mail that was let in; None if it was given up.
+        """Report the result of an admitted mail; None if it was given up.
 
         `recipient` is any key of it; None if it isn't known.
         """
@@ -122,7 +121,7 @@ class RelayBreaker:
             pass
         elif answer.reply_class.blames_relay:
             is_blamed = self._blame.refused(answer.phase, recipient, self._clock.monotonic_s())
-            # An older answer belongs to an outage that is over.
+            # An older reply belongs to an outage that has ended.
             if is_blamed and admission.entered_at_s >= self._closed_at_s:
                 self.trip(answer)
         else:
@@ -134,11 +133,11 @@ class RelayBreaker:
             self._on_change()
 
     def is_alone(self, recipient: Hashable) -> bool:
-        """Whether the relay refuses this recipient while it takes others."""
+        """Whether the relay refuses this recipient while it accepts others."""
         return self._blame.is_alone(recipient)
 
     def trip(self, answer: DeliveryResult) -> None:
-        """Open, and begin to probe; nothing new if it is open already."""
+        """Open, and start probing; no effect if it is open already."""
         if self._state is BreakerState.OPEN or self._is_stopped:
             return
         self._state = BreakerState.OPEN
@@ -149,9 +148,9 @@ class RelayBreaker:
         self._begin_to_probe()
 
     def set_share(self, share: float) -> None:
-        """Set this process's part of the group's work, 0 to 1; 0 also while it isn't known yet.
+        """Set this process's share of the group's work, 0 to 1; 0 also while it is unknown.
 
-        A pause that began with 0, which may be an hour, begins again with the part.
+        A pause that began with 0, which may be an hour, is restarted with the new share.
         """
         self._share = share
         if share > 0 and self._pauses_without_share and self._prober is not None:
@@ -159,7 +158,7 @@ class RelayBreaker:
             self._begin_to_probe()
 
     async def stop(self) -> None:
-        """End the probe, and begin none any more."""
+        """End the probe, and start no other."""
         self._is_stopped = True
         if self._prober is not None:
             self._prober.cancel()
@@ -207,7 +206,7 @@ class RelayBreaker:
         if answer.smtp is None:
             reason = answer.detail or words.get(answer.reply_class, answer.reply_class.value)
         else:
-            # The reply's own text stays out of it: its codes say what kind it is.
+            # The reply's own text is left out: its codes give the kind.
             reason = f"{words.get(answer.reply_class, 'refused')} ({answer.smtp})"
         self._state_log.down(reason, relay=self._relay)
 
@@ -221,4 +220,4 @@ _SESSION_WORDS = _WORDS | {
     ReplyClass.AUTH: "login refused",
     ReplyClass.POLICY: "STARTTLS refused",
 }
-"""For what is refused before any mail is offered."""
+"""For refusals before any mail is offered."""

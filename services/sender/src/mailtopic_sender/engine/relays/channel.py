@@ -1,4 +1,4 @@
-"""One relay as the engine sees it: the mails that wait for it, its breaker, and its pace."""
+"""One relay as the engine sees it: its waiting mails, its breaker, and its pace."""
 
 import sys
 from typing import Protocol
@@ -22,14 +22,14 @@ from mailtopic_sender.engine.relays.state import LearnedLog, RelayState
 from mailtopic_sender.mail_ports import DeliveryResult
 
 _MOST_CLOSINGS = 20
-"""Connections that may end one after the other, all with reasons of their own."""
+"""Consecutive connections that may end for unrelated reasons."""
 
 
 class Others(Protocol):
-    """Where mails go that a relay won't take, or not soon."""
+    """Takes mails that a relay won't accept, or not soon."""
 
     def decided(self, offer: Offer, result: DeliveryResult, by: "Channel") -> None:
-        """Take a mail and its result, which isn't ACCEPTED and which no waiting would better."""
+        """Take a mail and its result, which isn't ACCEPTED and which waiting wouldn't improve."""
         ...
 
     def move(self, offer: Offer, wait_s: float, away: "Channel") -> bool:
@@ -37,11 +37,11 @@ class Others(Protocol):
         ...
 
     def look_around(self, channel: "Channel") -> None:
-        """Have mails moved that would wait for long; called regularly while mails wait."""
+        """Move mails that would wait for long; called regularly while mails wait."""
         ...
 
     def note_change(self) -> None:
-        """Look at `admits` again."""
+        """Check `admits` again."""
         ...
 
 
@@ -64,10 +64,10 @@ class Channel:
 
         Args:
             relay: takes the mails.
-            clock: its monotonic time counts.
+            clock: its monotonic time is used.
             backoff: the pauses between probes while the relay can't be used.
-            patience: how mails wait that were refused for pace.
-            others: takes the mails with which this relay is done.
+            patience: how mails that were refused for pace wait.
+            others: takes the mails that this relay has finished with.
         """
         self.name = relay.name
         self._relay = relay
@@ -98,7 +98,7 @@ class Channel:
         )
         relay.attach(self)
 
-    # --- what the mailer asks ------------------------------------------------------------------
+    # --- for the mailer ------------------------------------------------------------------------
 
     @property
     def admits(self) -> bool:
@@ -107,7 +107,7 @@ class Channel:
 
     @property
     def wait_s(self) -> float:
-        """About how long a mail that came now would wait for its turn, seconds; may be infinite."""
+        """About how long a new mail would wait for its turn, seconds; may be infinite."""
         return self._queue.wait_s()
 
     @property
@@ -117,7 +117,7 @@ class Channel:
 
     @property
     def state(self) -> RelayState:
-        """What there is to show; any thread may ask."""
+        """The state for metrics and logs; thread-safe."""
         return RelayState(
             self.name,
             self._rate_per_s,
@@ -131,12 +131,12 @@ class Channel:
         )
 
     def set_share(self, share: float) -> None:
-        """Set this process's part of the relay's rate, 0 to 1."""
+        """Set this process's share of the relay's rate, 0 to 1."""
         self._queue.set_share(share)
         self._breaker.set_share(share)
 
     def adopt(self, learned: Learned, *, is_hint: bool) -> None:
-        """Go on from what was learned of the relay elsewhere; see `RelayPace.adopt`."""
+        """Continue from what was learned about the relay elsewhere; see `RelayPace.adopt`."""
         self._pace.adopt(learned, self._clock.monotonic_s(), is_hint=is_hint)
         self._follow_pace()
 
@@ -147,23 +147,23 @@ class Channel:
             self._breaker.trip(refused)
 
     def put(self, offer: Offer) -> None:
-        """Queue a mail; the relay isn't asked before this has returned."""
+        """Queue a mail; the relay isn't woken before this has returned."""
         offer.offered_at_s = self._clock.monotonic_s()
         offer.refusals = offer.closings = 0
         self._queue.put(offer)
 
     def recall(self) -> None:
-        """Tell the tickets of all waiting mails that aren't wanted any more."""
+        """Notify the tickets of all waiting mails that aren't wanted any more."""
         self._queue.recall()
 
     def move_late(self, patience_s: float) -> None:
-        """Have other relays take the mails that will wait for longer than this, seconds."""
+        """Move the mails that will wait for longer than this, in seconds, to other relays."""
         self._queue.move_late(
             patience_s, lambda offer, wait_s: self._others.move(offer, wait_s, self)
         )
 
     async def close(self) -> None:
-        """Stop probing, close the connections, and tell what waits that the relay is gone."""
+        """Stop probing, close the connections, and notify waiting mails that the relay is gone."""
         self._is_closed = True
         await self._breaker.stop()
         self._queue.close()
@@ -174,7 +174,7 @@ class Channel:
         for offer in self._queue.take_all():
             offer.ticket.told(closing)
 
-    # --- what the queue asks -------------------------------------------------------------------
+    # --- for the queue -------------------------------------------------------------------------
 
     @property
     def room(self) -> int:
@@ -192,7 +192,7 @@ class Channel:
         self._learning.show(self._pace.learned, self._clock.monotonic_s())
         self._others.look_around(self)
 
-    # --- the feed: what the relay asks and reports ---------------------------------------------
+    # --- the feed: for the relay ---------------------------------------------------------------
 
     @property
     def has_mails(self) -> bool:
@@ -213,7 +213,7 @@ class Channel:
         kind = result.reply_class
         self._replies[kind] += 1
         self._failed_openings = 0
-        is_heard = result.phase != "local"  # else the relay wasn't even asked
+        is_heard = result.phase != "local"  # else nothing was sent to the relay
         self._leave(offer, result if is_heard else None)
         result = self._timed(offer, result, now_s)
         if kind is ReplyClass.ACCEPTED:
@@ -262,7 +262,8 @@ class Channel:
             self._clock.monotonic_s(), connections_open=self._open_connections
         )
         self._failed_openings += 1
-        # A connection can fail to open for a reason of its own: once is no news of the relay.
+        # Opening a connection can fail for an unrelated reason: one failure says nothing of the
+        # relay.
         if result.reply_class is not ReplyClass.TRANSPORT or self._failed_openings > 1:
             self._breaker.trip(result)
         self._follow_pace()
@@ -296,9 +297,10 @@ class Channel:
             self._pace.accepted(now_s)  # the relay had all of it
             self._others.decided(offer, result, self)
             return
-        if result.reply_class.blames_relay:  # the breaker's affair
+        if result.reply_class.blames_relay:  # the breaker handles it
             if self._breaker.is_alone(_recipient(offer)):
-                # Said of this recipient alone, so it waits where it keeps no place and no relay.
+                # It concerns this recipient alone, so the mail waits where it occupies no slot and
+                # no relay.
                 result = result._replace(reply_class=ReplyClass.TRANSIENT)
             self._others.decided(offer, result, self)
             return
@@ -322,7 +324,7 @@ class Channel:
         return self._pace.refused(
             now_s,
             Refusal(
-                # Silence and a lost connection are no word of the relay about its load.
+                # Silence or a lost connection says nothing about the relay's load.
                 kind if result.smtp is not None else RefusalKind.MAIL,
                 offer.begun_at_s,
                 place.number - 1,
@@ -355,7 +357,7 @@ class Channel:
         return result._replace(connect_s=connect_s, transmit_s=transmit_s)
 
     def _follow_pace(self) -> None:
-        """Use the connections that the pace allows, and go on with what waits."""
+        """Use the connections that the pace allows, and continue with waiting mails."""
         limits = (self._pace.connections, self._pace.mails_per_connection)
         if limits != self._limits:
             self._limits = limits
@@ -364,7 +366,7 @@ class Channel:
         self._queue.wake()
 
     def _empty_if_down(self) -> None:
-        """Give away what waits during an outage, also what was under way when it began."""
+        """Hand over what waits during an outage, also what was under way when it began."""
         refusal = self._breaker.last_answer
         if self._breaker.state is BreakerState.OPEN and refusal is not None and not self._is_closed:
             for offer in self._queue.take_all():

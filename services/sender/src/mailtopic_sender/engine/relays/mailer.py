@@ -1,4 +1,4 @@
-"""The `Mailer` of production: relays in order, the next one while one can't take mails."""
+"""The production `Mailer`: relays in order, falling back while one can't accept mails."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -19,17 +19,17 @@ _NEVER_TRIED = DeliveryResult(
     ReplyClass.TRANSPORT, relay="", phase="connect", detail="no relay may be tried now"
 )
 _PATIENCE_S = 5.0
-"""A mail would rather go by the next relay than wait longer than this for its turn."""
+"""A mail goes to the next relay rather than wait longer than this for its turn."""
 _MUCH_SOONER = 0.5
 _DISTRUST = frozenset({ReplyClass.REPUTATION, ReplyClass.SENDER})
 
 
 class RelayMailer:
-    """Sends by relays in order of preference, whatever kind they are.
+    """Sends through relays of any kind, in order of preference.
 
-    Goes to the next relay when one can't be used, when its pace would keep the mail for long, when
-    it can't carry a non-ASCII address, and once when it distrusts the sender: another relay has
-    another reputation. Everything else, an unknown fate above all, is the caller's decision.
+    It goes to the next relay when one can't be used, when its pace would delay the mail for long,
+    when it doesn't support a non-ASCII address, and once when it distrusts the sender: another
+    relay has another reputation. All else, an unknown fate above all, is left to the caller.
     """
 
     def __init__(
@@ -46,9 +46,9 @@ class RelayMailer:
         Args:
             relays: in order of preference, at least one, with different names.
             composer: renders the mails.
-            clock: tests own time by it.
+            clock: lets tests control the time.
             backoff: how often an unavailable relay is probed.
-            patience: how mails wait that a relay refused because too many came.
+            patience: how mails wait that a relay refused because it got too many.
 
         Raises:
             ValueError: there is no relay, or two have one name.
@@ -79,23 +79,23 @@ class RelayMailer:
 
     @property
     def relays(self) -> tuple[RelayState, ...]:
-        """The state of each relay, in order; any thread may ask."""
+        """The state of each relay, in order; thread-safe."""
         return tuple(channel.state for channel in self._channels)
 
     async def start(self) -> None:
-        """Begin to probe each relay, and don't wait for it."""
+        """Start probing each relay, without waiting for it."""
         for channel in self._channels:
             check = asyncio.create_task(channel.check(), name=f"check {channel.name}")
             self._checks.add(check)
             check.add_done_callback(self._checks.discard)
 
     def set_share(self, share: float) -> None:
-        """Set this process's part of every relay's rate, 0 to 1."""
+        """Set this process's share of every relay's rate, 0 to 1."""
         for channel in self._channels:
             channel.set_share(share)
 
     def adopt(self, relay: str, learned: Learned, *, is_hint: bool) -> None:
-        """Go on from what was learned of a relay elsewhere; see `RelayPace.adopt`."""
+        """Continue from what was learned about a relay elsewhere; see `RelayPace.adopt`."""
         for channel in self._channels:
             if channel.name == relay:
                 channel.adopt(learned, is_hint=is_hint)
@@ -136,7 +136,7 @@ class RelayMailer:
             await channel.close()
 
     def decided(self, offer: Offer, result: DeliveryResult, by: Channel) -> None:
-        """Go on with a mail that a relay wouldn't take: by another one, or not at all."""
+        """Continue with a mail that a relay didn't accept: with another relay, or not at all."""
         kind = result.reply_class
         if kind.blames_relay:
             offer.blamed = result
@@ -158,7 +158,7 @@ class RelayMailer:
         offer.ticket.told(_verdict(offer))
 
     def move(self, offer: Offer, wait_s: float, away: Channel) -> bool:
-        """Have another relay take a mail if that takes it much sooner than in wait_s seconds."""
+        """Move a mail to another relay if that takes it much sooner than in wait_s seconds."""
         others = [each for each in self._channels if each is not away and each.admits]
         if wait_s <= _PATIENCE_S or not others:
             return False
@@ -169,12 +169,12 @@ class RelayMailer:
         return True
 
     def look_around(self, channel: Channel) -> None:
-        """Move what would wait for long at a relay."""
+        """Move mails that would wait for long at a relay."""
         if len(self._channels) > 1:
             channel.move_late(_PATIENCE_S)
 
     def note_change(self) -> None:
-        """Look whether any relay may be tried."""
+        """Check whether any relay may be tried."""
         if any(channel.admits for channel in self._channels):
             self._available.set()
         else:
@@ -182,7 +182,7 @@ class RelayMailer:
 
 
 def _best(channels: Sequence[Channel]) -> Channel:
-    """The first that takes a mail soon, else the one that would soonest."""
+    """The first that takes a mail soon, else the one that takes it soonest."""
     if len(channels) == 1:
         return channels[0]
     for channel in channels:
@@ -192,15 +192,15 @@ def _best(channels: Sequence[Channel]) -> Channel:
 
 
 def _verdict(offer: Offer) -> DeliveryResult:
-    """The result of a mail that no relay has taken."""
+    """The result of a mail that no relay has accepted."""
     if offer.throttled is not None:
         return offer.throttled
     if offer.declined is None:
         return offer.blamed or _NEVER_TRIED
     if offer.blamed is None:
         return offer.declined
-    # The relay that might have taken it is away. Not its blame, or the caller would come back
-    # at once, because the one that declined is available.
+    # The relay that might have accepted it is down. Not a result that blames it, or the caller
+    # would retry at once, because the relay that declined is available.
     return offer.declined._replace(reply_class=ReplyClass.TRANSIENT)
 
 

@@ -1,4 +1,4 @@
-"""The queue of one relay, let go at the relay's pace."""
+"""The queue of one relay, released at the relay's pace."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,26 +11,26 @@ from mailtopic_sender.engine.relays.port import Offer
 from mailtopic_sender.engine.relays.queue import OfferQueue
 
 _SWEEP_S = 0.25
-"""So soon a mail is withdrawn that isn't wanted any more: expired, replaced, or not ours."""
+"""How soon a mail that isn't wanted any more (expired, replaced, or not ours) is withdrawn."""
 _QUANTUM_S = 0.004
-"""Turns that come within so long are given together: a timer a mail would cost more than it."""
+"""Turns within this time are given together: a timer for each mail would cost more."""
 _MOST_AT_ONCE = 64
 
 
 class Gatekeeper(Protocol):
-    """What a queue asks besides the pace."""
+    """What a queue depends on besides the pace."""
 
     @property
     def room(self) -> int:
-        """How many mails may go, as far as the relay's state allows; 0: none."""
+        """How many mails the relay's state allows to go; 0: none."""
         ...
 
     def wake(self, mails: int) -> None:
-        """Have the relay pull so many mails."""
+        """Have the relay pull this many mails."""
         ...
 
     def look_around(self) -> None:
-        """Look whether another relay would be better; called regularly while mails wait."""
+        """Check whether another relay would be better; called regularly while mails wait."""
         ...
 
 
@@ -39,13 +39,13 @@ class PacedQueue:
 
     Attributes:
         held_back_at_s: when the pace last kept a mail waiting, monotonic seconds.
-        next_turn_s: before this time no mail may go, monotonic seconds; any thread may ask.
+        next_turn_s: before this time no mail may go, monotonic seconds; thread-safe.
     """
 
     def __init__(
         self, pace: RelayPace, gatekeeper: Gatekeeper, *, rate_per_s: float | None, clock: Clock
     ) -> None:
-        """Start empty; rate_per_s is the one of the whole group that the settings allow."""
+        """Start empty; rate_per_s is the whole group's limit from the settings."""
         self.held_back_at_s = self.next_turn_s = -inf
         self._pace = pace
         self._gatekeeper = gatekeeper
@@ -96,13 +96,13 @@ class PacedQueue:
         return None
 
     def set_share(self, share: float) -> None:
-        """Set this process's part of the rate in the settings, 0 to 1."""
+        """Set this process's share of the rate in the settings, 0 to 1."""
         self._share = share
         self._pace.set_share(share, self._clock.monotonic_s())
         self.wake()
 
     def wait_s(self, ahead: int | None = None) -> float:
-        """Return about how long a mail would wait behind so many others (all of them), seconds."""
+        """Return roughly how many seconds a mail would wait behind this many others (or all)."""
         if self._pace.is_open:
             return 0.0
         ahead = len(self._offers) if ahead is None else ahead
@@ -113,7 +113,7 @@ class PacedQueue:
         return wait_s
 
     def recall(self) -> None:
-        """Tell the tickets of all mails that aren't wanted any more."""
+        """Notify the tickets of all mails that aren't wanted any more."""
         for offer in self._offers.take_if(lambda offer: not offer.ticket.is_wanted()):
             offer.ticket.told(None)
 
@@ -136,7 +136,7 @@ class PacedQueue:
         return self._offers.take_all()
 
     def wake(self) -> None:
-        """Have the relay pull what may go now, and come back for the rest."""
+        """Have the relay pull what may go now, and schedule the rest."""
         if not self._offers or self._is_closed:
             return
         room = self._gatekeeper.room
@@ -148,7 +148,7 @@ class PacedQueue:
         self._schedule(now_s)
 
     def close(self) -> None:
-        """Wake nothing any more."""
+        """Stop waking the relay."""
         self._is_closed = True
         for timer in (self._timer, self._sweeper):
             if timer is not None:

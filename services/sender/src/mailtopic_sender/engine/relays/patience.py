@@ -10,11 +10,11 @@ class Patience:
     """How a mail waits that a relay refused because too many came.
 
     Attributes:
-        first_pause_s: it waits at least so long after the first refusal, then twice as long.
-        longest_pause_s: the end of that. A relay that asks for longer than longest_asked_s gets
-            its mail back by a retry topic.
-        refusals: after so many it waits here no longer.
-        own_refusals: the same for refusals that said nothing of other mails.
+        first_pause_s: the least wait after the first refusal; it doubles with each further one.
+        longest_pause_s: its upper limit. If a relay asks for longer than longest_asked_s, the mail
+            goes through a retry topic.
+        refusals: after this many, it no longer waits here.
+        own_refusals: the same for refusals that say nothing about other mails.
     """
 
     first_pause_s: float = 0.25
@@ -24,7 +24,7 @@ class Patience:
     own_refusals: int = 6
 
     def pause_s(self, refusals: int, asked_s: float | None) -> float:
-        """Return how long a mail waits after so many refusals (from 1)."""
+        """Return how long a mail waits after this many refusals (from 1)."""
         own_s = self.first_pause_s * 2.0 ** min(refusals - 1, 10)
         return max(min(own_s, self.longest_pause_s), asked_s or 0.0)
 

@@ -11,7 +11,7 @@ from mailtopic_sender.mail_ports import DeliveryResult, OutgoingMail, Ticket
 
 @dataclass(frozen=True, slots=True)
 class RelayLimits:
-    """What the settings allow at most.
+    """The limits in the settings.
 
     Attributes:
         rate_per_s: mails a second of all processes together; None: no limit is set.
@@ -39,16 +39,16 @@ class Offer:
     Attributes:
         mail: what it is made of.
         message: its rendered form, the same bytes for every relay.
-        ticket: asked whether the mail is still wanted, and told what became of it.
+        ticket: says whether the mail is still wanted, and takes its result.
         span: the recorded span of the mail's attempt; None if its trace isn't sampled.
         is_fresh: a first attempt, as opposed to one that has waited before.
         offered_at_s: when it was put into this relay's queue, monotonic seconds.
         begun_at_s: when the relay took it from the queue.
-        admission: what this relay's breaker let it in by.
-        refusals: how often this relay refused it for pace; own_refusals: how many of them said
-            nothing of other mails.
-        closings: how often a connection ended before this relay had looked at it.
-        tried: the names of the relays that have decided on it.
+        admission: the admission by this relay's breaker.
+        refusals: how often this relay refused it for pace; own_refusals: how many of these say
+            nothing about other mails.
+        closings: how often a connection ended before this relay processed it.
+        tried: the names of the relays that have given a result for it.
         declined, throttled, blamed: their last results of these three kinds.
     """
 
@@ -70,12 +70,12 @@ class Offer:
 
 
 class Place(NamedTuple):
-    """Where a mail met the relay.
+    """A mail's place in its connection.
 
     Attributes:
         number: which mail of its connection it was, from 1.
-        is_used: whether the connection had served a mail or lain idle before, so that it may have
-            ended for reasons of its own.
+        is_used: whether the connection had served a mail or been idle before, so that it may have
+            ended for an unrelated reason.
         has_ended: whether the connection ended with it.
     """
 
@@ -85,13 +85,13 @@ class Place(NamedTuple):
 
 
 class Feed(Protocol):
-    """Where a relay gets its mails, and reports what became of them. Nothing here blocks or raises.
+    """Gives a relay its mails, and takes their results. Nothing here blocks or raises.
 
     Each offer that was pulled is reported exactly once: by `answered`, `unheard` or `unsent`.
     """
 
     def pull(self) -> Offer | None:
-        """Return the next mail, which is to be transmitted at once; None: none may go now."""
+        """Return the next mail, to be transmitted at once; None: none may go now."""
         ...
 
     @property
@@ -100,13 +100,13 @@ class Feed(Protocol):
         ...
 
     def answered(self, offer: Offer, result: DeliveryResult, place: Place) -> None:
-        """Report the relay's answer to a mail, or that its fate is unknown."""
+        """Report the relay's reply to a mail, or that its fate is unknown."""
         ...
 
     def unheard(self, offer: Offer, result: DeliveryResult, place: Place) -> None:
-        """Report that a connection ended before the relay had looked at this mail.
+        """Report that a connection ended before the relay had processed this mail.
 
-        `result` says how it ended. Nothing can have been taken.
+        `result` says how it ended. Nothing can have been accepted.
         """
         ...
 
@@ -123,30 +123,30 @@ class Feed(Protocol):
         ...
 
     def is_full(self, connections: int) -> None:
-        """Report that the relay takes no further connection beside so many that serve."""
+        """Report that the relay accepts no connection beyond this many open ones."""
         ...
 
 
 class Relay(Protocol):
-    """One way out: takes rendered messages and says what became of each.
+    """One way out: takes rendered messages and reports each one's result.
 
     An SMTP server is one kind. Another kind, such as a provider's HTTP API, has to promise this:
 
     - It pulls a mail only when it can transmit it at once, and doesn't hold it back after that.
     - It reports each mail once, with one `ReplyClass` that says what a caller may conclude:
-      ACCEPTED only after the relay has taken responsibility in words that it can be held to;
-      UNKNOWN if it may have taken the mail and the answer was lost; THROTTLED for "too fast";
-      AUTH, POLICY, QUOTA and TRANSPORT if no other mail would have fared better.
-    - `unheard` only where the relay can't have taken the mail: it goes out again at once.
-    - A mail's bytes are passed on as they are: Message-ID, Date and DKIM signature are in them.
-    - What it reports of an answer holds no address and no code.
+      ACCEPTED only after the relay has explicitly taken responsibility; UNKNOWN if it may have
+      accepted the mail and the reply was lost; THROTTLED for "too fast"; AUTH, POLICY, QUOTA and
+      TRANSPORT if any other mail would have failed as well.
+    - `unheard` only if the relay can't have accepted the mail: it is sent again at once.
+    - A mail's bytes are passed on unchanged: they include Message-ID, Date and DKIM signature.
+    - Its reports hold no address and no code from a reply.
 
     It decides nothing about other relays, other attempts, or how fast mails come.
     """
 
     @property
     def name(self) -> str:
-        """What settings, logs, metrics and status events call it."""
+        """Its name in settings, logs, metrics and status events."""
         ...
 
     @property
@@ -156,11 +156,11 @@ class Relay(Protocol):
 
     @property
     def connections(self) -> Connections:
-        """How many connections there are; any thread may ask."""
+        """How many connections there are; thread-safe."""
         ...
 
     def attach(self, feed: Feed) -> None:
-        """Say where the mails come from; called once, before anything else."""
+        """Set the source of the mails; called once, before anything else."""
         ...
 
     def limit(self, *, connections: int, mails_per_connection: int) -> None:
@@ -168,12 +168,12 @@ class Relay(Protocol):
         ...
 
     def wake(self, mails: int) -> None:
-        """So many mails may be pulled now. Must not pull before this returns, nor block."""
+        """Allow this many mails to be pulled now. Must not pull before this returns, nor block."""
         ...
 
     @property
     def login_problem(self) -> str | None:
-        """Why there are no credentials to log in with, in words; None otherwise."""
+        """Why there are no credentials to log in with, as text; None otherwise."""
         ...
 
     async def probe(self) -> DeliveryResult | None:

@@ -1,4 +1,4 @@
-"""The mails that wait for one relay: first attempts and others take turns."""
+"""The mails that wait for one relay: first attempts and others alternate."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -10,11 +10,11 @@ from mailtopic_sender.engine.relays.port import Offer
 
 
 class OfferQueue:
-    """Holds offers; nothing waits here with a task or a connection.
+    """Holds offers; waiting takes no task and no connection.
 
     Three kinds: those that go before all others, because they were about to be sent already; first
-    attempts, in order; and those that have waited before, in the order of when they are due. The
-    latter two take turns, so that neither a backlog nor a burst makes all others late.
+    attempts, in order; and those that have waited before, ordered by due time. The latter two
+    alternate, so that neither a backlog nor a burst delays all others.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class OfferQueue:
         return found
 
     def take_if(self, wanted: Callable[[Offer], bool]) -> list[Offer]:
-        """Take out all for which this is true."""
+        """Remove and return all that match."""
         taken = [offer for offer in self if wanted(offer)]
         if taken:
             gone = set(map(id, taken))

@@ -1,4 +1,4 @@
-"""What there is to show of a relay: in metrics, and in log lines."""
+"""The state of a relay for metrics and log lines."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,16 +14,16 @@ _SETTLED_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class RelayState:
-    """What there is to show of a relay.
+    """The state of a relay.
 
     Attributes:
         relay: its name.
-        rate_per_s: mails a second that the whole group may hand to it; None: no limit is set.
-        learned: what it was found to take, from this process.
+        rate_per_s: mails a second that the whole group may send to it; None: no limit is set.
+        learned: the limits that were learned, for this process.
         waiting: mails in its queue.
         next_turn_s: before this time none of them may go, monotonic seconds.
         login_problem: why there is no token to log in with; None otherwise.
-        replies: how many answers of each class it gave, to mails and to attempts to open a
+        replies: how many replies of each class it gave, to mails and to attempts to open a
             connection; a lost connection counts as the class that it means.
     """
 
@@ -38,12 +38,12 @@ class RelayState:
     next_turn_s: float = float("-inf")
 
     def is_pausing(self, now_s: float) -> bool:
-        """Whether all mails that wait for it have to, for its pace or because it asked for it."""
+        """Whether all its waiting mails have to wait, for its pace or at its request."""
         return self.waiting > 0 and self.next_turn_s > now_s
 
 
 class LearnedLog:
-    """Writes a line when what was learned of a relay has changed much, and stays so."""
+    """Logs a line when the learned limits of a relay have changed much, and stay so."""
 
     def __init__(self, relay: str) -> None:
         """Start with nothing learned."""
@@ -52,9 +52,9 @@ class LearnedLog:
         self._settled_since_s = 0.0
 
     def show(self, learned: Learned, now_s: float) -> None:
-        """Write a line if this differs much from the last line, and has for some seconds.
+        """Log a line if this has differed much from the last line for some seconds.
 
-        now_s are monotonic seconds. While a limit is being found, it changes many times a second.
+        now_s is in monotonic seconds. While a limit is being found, it changes many times a second.
         """
         if _differs(learned, self._last):
             self._last = learned

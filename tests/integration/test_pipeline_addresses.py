@@ -21,7 +21,7 @@ def awkward_address(number: int) -> str:
     shapes: list[Callable[[int], str]] = [
         lambda n: f"plain{n}@example.test",
         lambda n: f"first.last{n}@example.test",
-        lambda n: f"plus+tag{n}@example.test",
+        lambda n: f"plus{n}+tag@example.test",
         lambda n: f"CamelCase{n}@Example.TEST",
         lambda n: f"idn{n}@пример{n}.рф",
         lambda n: f"{'x' * 60}{n:04d}@example.test",

@@ -105,7 +105,7 @@ def test_kubectl_scale_sets_the_number_of_senders(api_server: ApiServer) -> None
 def test_kubectl_explain_reads_like_documentation(api_server: ApiServer) -> None:
     text = " ".join(api_server.kubectl("explain", "mailtopic.spec.delivery.onUnknown").split())
     assert "ENUM: Resend Hold" in text
-    assert "What happens to a mail whose final reply was lost" in text
+    assert "What happens to a mail if its final reply was lost" in text
 
 
 def test_every_field_has_a_description() -> None:
@@ -179,9 +179,9 @@ def test_the_smallest_replay_gets_every_default(api_server: ApiServer) -> None:
     assert api_server.get("mailreplay", "small")["spec"] == {**spec, "dryRun": False, "filter": {}}
 
 
-def test_kubectl_explain_tells_of_a_replay(api_server: ApiServer) -> None:
+def test_kubectl_explain_describes_a_replay(api_server: ApiServer) -> None:
     text = " ".join(api_server.kubectl("explain", "mailreplay.spec.ratePerSecond").split())
-    assert "Mails a second that go back to the main topic at most" in text
+    assert "The most mails per second that go back to the main topic" in text
 
 
 def test_the_samples_are_taken(api_server: ApiServer) -> None:

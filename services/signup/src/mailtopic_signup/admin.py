@@ -1,4 +1,4 @@
-"""What an administrator does beside the running service: tokens, and the list of suppressions."""
+"""Administration beside the running service: tokens, and the list of suppressions."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ EXIT_USAGE = 2
 
 
 def make_token(token_id: str, topics: Sequence[str]) -> int:
-    """Write a fresh token, which is shown this once, and its entry for the tokens file."""
+    """Write a new token, which is shown only once, and its entry for the tokens file."""
     try:
         token, entry = new_token(token_id, topics)
     except TokensError as error:
@@ -29,7 +29,7 @@ def make_token(token_id: str, topics: Sequence[str]) -> int:
 
 
 async def list_suppressions(settings: MigrateSettings, *, as_json: bool) -> int:
-    """Write who gets no mail just now, the newest first; addresses are redacted."""
+    """Write the current suppressions, the newest first; addresses are redacted."""
     database = _database(settings)
     try:
         await database.prepare_once()
@@ -46,7 +46,7 @@ async def list_suppressions(settings: MigrateSettings, *, as_json: bool) -> int:
 
 
 async def lift_suppression(settings: MigrateSettings, text: str) -> int:
-    """Let an address have mails again; the exit code is 1 if it was not suppressed."""
+    """Lift an address's suppression; the exit code is 1 if it was not suppressed."""
     try:
         address = parse_address(text)
     except BadAddress as error:
@@ -66,12 +66,12 @@ async def lift_suppression(settings: MigrateSettings, text: str) -> int:
 
 
 def _database(settings: MigrateSettings) -> Database:
-    """Return the database, which must be there: none is made by looking into it.
+    """Return the database, which must exist: reading doesn't create one.
 
     Raises:
         SettingError: it is an SQLite file that doesn't exist.
     """
-    # What is the matter is said in one line; standard output is for what was asked for.
+    # Errors are reported in one line; standard output is for the result.
     configure_logging(LogSettings(level="error"))
     database = Database(settings.database)
     if database.is_sqlite and not Path(database.url.database or "").exists():

@@ -1,4 +1,4 @@
-"""The ASGI application, made of its parts."""
+"""The ASGI application, assembled from its parts."""
 
 from collections.abc import Callable
 from functools import partial
@@ -30,12 +30,12 @@ _DESCRIPTION = (
 
 
 class _Signup(FastAPI):
-    """The application with layers of ours outside of the framework's own."""
+    """The application with our own layers around the framework's."""
 
     observe: Callable[[ASGIApp], Observer]
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Return all layers; the framework asks once."""
+        """Return all layers; the framework calls it once."""
         begin = [route for route in routes.begin_router.routes if isinstance(route, APIRoute)]
         return self.observe(Direct(super().build_middleware_stack(), routes=begin))
 
@@ -50,7 +50,7 @@ def create_app(
     tokens: Tokens | None,
     tracer: Tracer = NO_TRACER,
 ) -> FastAPI:
-    """Return the application; it opens nothing by itself. Without tokens it takes no mails."""
+    """Return the application; it opens nothing by itself. Without tokens it has no mail routes."""
     app = _Signup(
         title="MailTopic signup",
         version=version("mailtopic-signup"),

@@ -16,7 +16,7 @@ from mailtopic_signup.problems import ProblemError, bad_json
 from mailtopic_signup.schemas import FieldError
 
 _MAX_DISCARDED_BYTES = 4_194_304
-# What nearly everybody sends; to look closer costs more than all other checks.
+# Nearly all clients send these; parsing others costs more than all other checks.
 _PLAIN_TYPES = {"application/json", "application/json; charset=utf-8"}
 
 _UTF_8 = {"utf-8", "utf8"}
@@ -26,17 +26,17 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class BoundedRoute(APIRoute):
-    """A route whose handler never sees a body that is too long, no JSON type or no UTF-8."""
+    """A route that passes its handler no body that is too long, not a JSON type or not UTF-8."""
 
     def admit(self, request: Request) -> None:
-        """Raise an error that `answer_problem` knows if the request may not go on.
+        """Raise an error that `answer_problem` handles if the request must be refused.
 
-        It is asked after the body was read: who doesn't read it may not be heard. The default lets
-        everybody in.
+        It is called after the body was read: otherwise the client might not get the answer. The
+        default admits every request.
         """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the handler, with the body's checks in front."""
+        """Return the handler, preceded by the body's checks."""
         handle = super().get_route_handler()
         expects_json = self.body_field is not None
         if "POST" not in (self.methods or set()):
@@ -61,7 +61,7 @@ async def read_body(request: Request) -> bytes:
     """Return a request's body.
 
     Raises:
-        ProblemError: it is too long, or came too slowly.
+        ProblemError: it is too long or too slow.
     """
     state = request.app.state
     try:
@@ -72,21 +72,21 @@ async def read_body(request: Request) -> bytes:
 
 
 def check_json(request: Request, body: bytes) -> None:
-    """Refuse a body that says of itself that it is no JSON, or isn't UTF-8.
+    """Reject a body whose Content-Type isn't JSON or that isn't UTF-8.
 
     Raises:
-        ProblemError: it is one of both.
+        ProblemError: it is one of these.
     """
     _check_type(request.headers.get("content-type", ""))
     _check_encoding(body)
 
 
 def read_model(body: bytes, model: type[Model]) -> Model:
-    """Return a body as a model; what is wrong with it is told as the framework tells it.
+    """Return a body as a model; errors are reported as the framework reports them.
 
     Raises:
-        ProblemError: it is no JSON.
-        RequestValidationError: it is another one's JSON.
+        ProblemError: it isn't JSON.
+        RequestValidationError: the JSON doesn't match the model.
     """
     if not body:
         raise RequestValidationError([{"type": "missing", "loc": ("body",)}])
@@ -106,11 +106,11 @@ async def _read(request: Request, max_bytes: int) -> bytes:
     announced = request.headers.get("content-length", "0")
     is_too_long = bool(_LENGTH.fullmatch(announced)) and int(announced) > max_bytes
     if is_too_long and "expect" in request.headers:
-        raise _too_large(max_bytes)  # the client asked first, and hasn't sent anything
+        raise _too_large(max_bytes)  # the client sent Expect and waits, so there is no body yet
     chunks: list[bytes] = []
     length = 0
-    # A client that still sends when the connection closes loses the answer. So what is too long is
-    # read to its end, and kept nowhere; at some point that is enough.
+    # A client that is still sending when the connection closes loses the answer. So a body that is
+    # too long is read to its end and discarded, up to a limit.
     async for chunk in request.stream():
         length += len(chunk)
         is_too_long = is_too_long or length > max_bytes
@@ -138,7 +138,7 @@ def _too_large(max_bytes: int) -> ProblemError:
         "too-large",
         f"The body has more than {max_bytes} bytes.",
         (FieldError(field="body", message=f"must have at most {max_bytes} bytes"),),
-        # What may still be on its way is not another request.
+        # Remaining bytes of the body must not be read as another request.
         headers={"Connection": "close"},
     )
 
@@ -156,7 +156,7 @@ def _too_slow(timeout_s: float) -> ProblemError:
 def _check_type(content_type: str) -> None:
     if content_type in _PLAIN_TYPES:
         return
-    # RFC 9110 §8.3.1. A semicolon between quotes would end a parameter here; no charset has one.
+    # RFC 9110 §8.3.1. A quoted semicolon would end a parameter here; no charset has one.
     media_type, *parameters = (part.strip() for part in content_type.lower().split(";"))
     pairs = [parameter.partition("=") for parameter in parameters]
     charsets = {value.strip('"') for name, _, value in pairs if name == "charset"}

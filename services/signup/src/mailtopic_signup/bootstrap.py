@@ -1,4 +1,4 @@
-"""The composition root: makes the parts from the settings, runs them, ends them in order."""
+"""The composition root: makes the parts from the settings, runs them, stops them in order."""
 
 import asyncio
 import contextlib
@@ -64,7 +64,7 @@ EXIT_INTERRUPTED = 1
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A signup service, put together and not yet running."""
+    """An assembled signup service that isn't running yet."""
 
     app: FastAPI
     database: Database
@@ -184,8 +184,8 @@ async def run(settings: SignupSettings) -> int:
     broker = KafkaClient(
         kafka,
         client_id="mailtopic-signup",
-        # However long Kafka is away: the producer repeats a record under its sequence number, so it
-        # is stored once. Given up and published again, it could be stored twice.
+        # No timeout, however long Kafka is down: the producer repeats a record under its sequence
+        # number, so it is stored once. Given up and published again, it could be stored twice.
         publish_timeout_s=None,
     )
     tracer = open_tracer(
@@ -212,10 +212,10 @@ async def run(settings: SignupSettings) -> int:
 
 
 def _spare_the_collector() -> None:
-    """Take what lives as long as the process out of the garbage collector's work.
+    """Exclude objects that live as long as the process from garbage collection.
 
-    By itself it looks at everything there is, again and again; and what a request makes is gone by
-    the time that it is answered.
+    By default every object is scanned again and again; and the objects of a request are gone when
+    it is answered.
     """
     gc.collect()
     gc.freeze()
@@ -256,7 +256,7 @@ async def migrate(settings: MigrateSettings) -> int:
 async def _in_background(
     settings: SignupSettings, parts: Parts
 ) -> AsyncIterator[asyncio.Task[None]]:
-    """Run what isn't HTTP; at the end let the publisher finish, and raise what went wrong."""
+    """Run what isn't HTTP; at the end let the publisher finish, and raise any error."""
     background = asyncio.create_task(_work(settings, parts))
     try:
         yield background
@@ -320,7 +320,7 @@ def _make_publishers(
 
 
 def topics_of(settings: SignupSettings, keys: Keys) -> tuple[str, ...]:
-    """Return the topics that mails may come for, the service's own first."""
+    """Return the topics that mails may be sent to, the service's own first."""
     others = keys.tokens.topics if keys.tokens else frozenset()
     return (settings.topic, *sorted(others - {settings.topic}))
 

@@ -1,4 +1,4 @@
-"""Who a request is from, behind a number of proxies that is told and never guessed."""
+"""The client of a request, behind a number of proxies that is configured and never guessed."""
 
 import ipaddress
 import re
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 _IPV6_PREFIX = 64
-"""One customer of a network gets a whole /64 at least (RFC 6177), so that is one client."""
+"""A network's customer gets at least a /64 (RFC 6177), so that is one client."""
 
 _WIDER_PREFIXES = (56, 48)
 _WITH_PORT = re.compile(r"\[(?P<v6>[^\]]*)\](?::\d+)?|(?P<v4>[^:]*):\d+")
@@ -19,14 +19,14 @@ _UNKNOWN = "unknown"
 def client_of(peer: str | None, forwarded_for: Sequence[str], trusted_proxies: int) -> str:
     """Return the client: an IPv4 address, or the /64 of an IPv6 address.
 
-    Every proxy appends to X-Forwarded-For whom it got the request from. So with n proxies in front
-    the n-th entry from the right is what the outermost of them saw, and what is left of it is
-    whatever the client wrote. If the header is shorter, the request took a shorter way.
+    Every proxy appends its peer's address to X-Forwarded-For. So with n proxies in front the n-th
+    entry from the right is the peer of the outermost one, and everything to the left of it was
+    written by the client. If the header is shorter, the request passed fewer proxies.
 
     Args:
         peer: the other end of the connection; None where there is none.
         forwarded_for: the header's values, in the order in which they came.
-        trusted_proxies: how many proxies are in front.
+        trusted_proxies: the number of proxies in front.
     """
     hops = [entry.strip() for value in forwarded_for for entry in value.split(",")]
     trusted = hops[max(0, len(hops) - trusted_proxies) :] if trusted_proxies else []
@@ -39,7 +39,7 @@ def client_of(peer: str | None, forwarded_for: Sequence[str], trusted_proxies: i
 
 @lru_cache(10_000)
 def wider_networks(client: str) -> tuple[str, ...]:
-    """Return the /56 and the /48 of a client that is a /64; nothing of any other one.
+    """Return the /56 and the /48 of a client that is a /64; nothing for any other.
 
     Customers get a /56 or a /48 (RFC 6177), which are 256 and 65,536 clients.
     """

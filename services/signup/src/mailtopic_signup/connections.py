@@ -1,9 +1,9 @@
-"""How many connections there may be, and which one ends where another needs its place.
+"""How many connections may be open, and which one is closed to make room for another.
 
 A connection waits either for the service or for its client: for the rest of a head or a body, for
-the next request, or for an answer to be read. Only those that wait for their client are ended, the
+the next request, or for an answer to be read. Only those that wait for their client are closed, the
 longest-waiting first, and before any other those that never sent a whole request. So half-open
-connections, however many, take no place from a client that sends its request at once.
+connections, however many, don't displace a client that sends its request at once.
 """
 
 import resource
@@ -19,14 +19,14 @@ _LINE_EVERY_S = 10.0
 
 
 class Connection(Protocol):
-    """What can be ended to make room."""
+    """A connection that can be closed to make room."""
 
     def end_for_room(self) -> None:
         """Close the connection at once."""
 
 
 class _Place:
-    """Connections that share a limit: how many, and those that wait for their client."""
+    """Connections that share a limit: their number, and those that wait for their client."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -48,14 +48,14 @@ class _Place:
 
 
 class Connections:
-    """Open connections, bounded in all and for each client.
+    """Open connections, limited in total and for each client.
 
-    The bound in all stays below the process's limit of descriptors, whatever the setting says: a
-    quarter of them, 48 to 256, is left to files, the database and Kafka.
+    The total limit stays below the process's limit of descriptors, whatever the setting: a quarter
+    of them, 48 to 256, is left to files, the database and Kafka.
 
     Args:
-        most: how many in all.
-        most_of_client: how many of one client; None where clients can't be told apart.
+        most: the limit in total.
+        most_of_client: the limit for one client; None if clients can't be distinguished.
         monotonic_s: the time.
     """
 
@@ -75,7 +75,7 @@ class Connections:
     def admit(self, connection: Connection, client: str) -> bool:
         """Count a new connection, which waits for its client; False if there is no room for it."""
         own = self._clients.get(client) or _Place()
-        # A client that has all of its own places ends none of the others' connections.
+        # A client at its own limit causes no other client's connection to be closed.
         if self._most_of_client is not None and not self._make_room(own, self._most_of_client):
             return False
         if not self._make_room(self._all, self._limit()):
@@ -88,7 +88,7 @@ class Connections:
         return True
 
     def waits_for_client(self, connection: Connection, *, was_served: bool) -> None:
-        """Note that the client has to go on; `was_served` if a whole request came before."""
+        """Record that it is the client's turn; `was_served` if a whole request came before."""
         client = self._client_of.get(connection)
         if client is None:
             return
@@ -99,7 +99,7 @@ class Connections:
                 waiting[connection] = None
 
     def is_at_work(self, connection: Connection) -> None:
-        """Note that the service has to go on: the connection isn't ended for others."""
+        """Record that it is the service's turn: the connection isn't closed to make room."""
         client = self._client_of.get(connection)
         if client is not None:
             self._clients[client].stop_waiting(connection)
@@ -118,7 +118,7 @@ class Connections:
             del self._clients[client]
 
     def is_in_the_way(self, connection: Connection) -> bool:
-        """Whether its place is needed: all are taken, and at all of them the service works."""
+        """Whether its place is needed: all are taken, and none of them waits for its client."""
         client = self._client_of.get(connection)
         if client is None:
             return False
@@ -126,11 +126,10 @@ class Connections:
         return self._all.is_busy(self._limit()) or own.is_busy(self._most_of_client or self._most)
 
     def give_way(self, count: int) -> None:
-        """End the longest-waiting connections, and have no more than are left for a minute.
+        """Close the longest-waiting connections, and allow no more than are left for a minute.
 
-        For when the process has no descriptors left: others have taken more than was left to them.
-        Called again within a second, which is what one such moment makes asyncio do, it does
-        nothing.
+        For when the process has no descriptors left, because the rest of it uses more than was
+        reserved. It does nothing if called again within a second, as asyncio does in this case.
         """
         now_s = self._monotonic_s()
         if now_s < self._for_now_until_s - _GIVE_WAY_S + 1.0:
@@ -164,7 +163,7 @@ class Connections:
 
 
 class CountedLine:
-    """A warning that is written every ten seconds at most, with the count since the last one."""
+    """A warning that is logged every ten seconds at most, with the count since the last one."""
 
     def __init__(self, event: str, monotonic_s: Callable[[], float]) -> None:
         self._event = event
@@ -183,7 +182,7 @@ class CountedLine:
 
 
 def _descriptors_to_use() -> int:
-    # Asked each time: the limit of a running process can be changed (prlimit).
+    # Read each time: the limit of a running process can be changed (prlimit).
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if limit == resource.RLIM_INFINITY:
         return 1 << 30

@@ -1,4 +1,4 @@
-"""A way past the router for the route that most requests are for.
+"""A shortcut past the router for the route of most requests.
 
 Nothing else differs: the route's own handler answers, and errors are answered as everywhere.
 """
@@ -16,7 +16,7 @@ class Direct:
     """An ASGI layer that hands requests for some routes to their handlers.
 
     Args:
-        app: who gets all other requests.
+        app: gets all other requests.
         routes: routes without parameters in their paths.
     """
 

@@ -7,21 +7,18 @@ The tree::
     ├── KeyReused          the idempotency key belongs to another request
     ├── UnknownChallenge   no challenge has this id
     ├── AlreadyVerified    the challenge has been used
-    ├── ChallengeExpired   its time is over
-    ├── ChallengeLocked    no try is left
-    ├── NewCodeNeeded      the challenge may try no code of another challenge any more
-    ├── WrongCode          the code isn't the challenge's
-    ├── TooSoon            the address had a mail a moment ago
-    ├── TooManyRequests    the client has asked for too much
-    ├── KeyInFlight        the request with the same idempotency key isn't answered yet
-    ├── NotAuthenticated   the request shows no valid service token
-    ├── TopicNotAllowed    the service token isn't for this topic
-    └── UnknownMail        no mail of the token's topics has this id
+    ├── ChallengeExpired   it has expired ├── ChallengeLocked    no try is left ├── NewCodeNeeded
+    the challenge may try no code of another challenge any more ├── WrongCode          the code
+    isn't the challenge's ├── TooSoon            the address had a mail a moment ago ├──
+    TooManyRequests    the client has asked for too much ├── KeyInFlight        the request with the
+    same idempotency key isn't answered yet ├── NotAuthenticated   the request shows no valid
+    service token ├── TopicNotAllowed    the service token isn't for this topic └── UnknownMail
+    no mail of the token's topics has this id
 """
 
 
 class SignupError(Exception):
-    """A request that is refused, for a reason that its sender may know."""
+    """A request that is refused, for a reason that is shown to the client."""
 
 
 class BadField(SignupError):  # noqa: N818 - the errors here are named for what the caller did
@@ -34,7 +31,7 @@ class BadField(SignupError):  # noqa: N818 - the errors here are named for what 
 
 
 class KeyReused(SignupError):  # noqa: N818
-    """The same idempotency key came with another request before."""
+    """The idempotency key was used with another request before."""
 
 
 class UnknownChallenge(SignupError):  # noqa: N818
@@ -46,17 +43,17 @@ class AlreadyVerified(SignupError):  # noqa: N818
 
 
 class ChallengeExpired(SignupError):  # noqa: N818
-    """The code's time, or that of the whole challenge, is over."""
+    """The code, or the whole challenge, has expired."""
 
 
 class ChallengeLocked(SignupError):  # noqa: N818
-    """No try is left; a new challenge has some."""
+    """No try is left; a new challenge has new ones."""
 
 
 class NewCodeNeeded(SignupError):  # noqa: N818
-    """The challenge got no short code, and the tries that such challenges share are used up.
+    """The challenge got no short code, and the tries shared by such challenges are used up.
 
-    The code wasn't looked at. A resend brings a code that works.
+    The code wasn't checked. A resend mails a code that works.
 
     Attributes:
         retry_after_s: when a resend may be asked for.
@@ -76,7 +73,7 @@ class WrongCode(SignupError):  # noqa: N818
 
 
 class TooSoon(SignupError):  # noqa: N818
-    """The next mail may go out in ``retry_after_s`` seconds."""
+    """The next mail may be sent in ``retry_after_s`` seconds."""
 
     def __init__(self, retry_after_s: int) -> None:
         super().__init__("the address had a mail a moment ago")
@@ -84,7 +81,7 @@ class TooSoon(SignupError):  # noqa: N818
 
 
 class TooManyRequests(SignupError):  # noqa: N818
-    """The client may come again in ``retry_after_s`` seconds."""
+    """The client may try again in ``retry_after_s`` seconds."""
 
     def __init__(self, retry_after_s: int) -> None:
         super().__init__("the client has asked for too much")
@@ -92,14 +89,14 @@ class TooManyRequests(SignupError):  # noqa: N818
 
 
 class KeyInFlight(SignupError):  # noqa: N818
-    """The first request with this idempotency key is being answered; its answer comes later."""
+    """The first request with this idempotency key is still being handled."""
 
 
 class NotAuthenticated(SignupError):  # noqa: N818
-    """The request shows no valid service token.
+    """The request has no valid service token.
 
     Attributes:
-        shows_token: whether it shows one at all.
+        shows_token: whether it has one at all.
     """
 
     def __init__(self, *, shows_token: bool) -> None:
@@ -108,7 +105,7 @@ class NotAuthenticated(SignupError):  # noqa: N818
 
 
 class TopicNotAllowed(SignupError):  # noqa: N818
-    """The service token isn't for this topic; whether there is such a topic isn't told."""
+    """The service token isn't for this topic; whether the topic exists isn't revealed."""
 
 
 class UnknownMail(SignupError):  # noqa: N818

@@ -1,4 +1,4 @@
-"""Deletes what has served its time, so that the database doesn't grow for ever."""
+"""Deletes old rows, so that the database doesn't grow for ever."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,7 @@ _EVERY_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Housekeeping:
-    """What goes when. Several processes may keep the same house."""
+    """What is deleted when. Several processes may run it at the same time."""
 
     outbox: OutboxStore
     retention: RetentionStore
@@ -21,7 +21,7 @@ class Housekeeping:
     mails_s: int
     challenges_s: int
     others: tuple[Callable[[int], Awaitable[int]], ...] = ()
-    """More to purge: each takes the time (epoch ms), deletes a portion, returns how many went."""
+    """More to purge: each takes the time (epoch ms), deletes a batch, returns its size."""
 
     async def run(self) -> None:
         """Delete once a minute, until cancelled."""
@@ -30,13 +30,13 @@ class Housekeeping:
             try:
                 await self.purge()
             except DatabaseUnavailable:
-                continue  # reported where it was found; the next minute brings another turn
+                continue  # reported where it was found; retried in a minute
 
     async def purge(self) -> int:
-        """Delete everything that may go now, in portions; returns how many rows went.
+        """Delete everything that is due, in batches; returns the number of rows deleted.
 
         Raises:
-            DatabaseUnavailable: not all of it went.
+            DatabaseUnavailable: not all of it was deleted.
         """
         now_ms = self.clock.now_ms()
         published_before_ms = now_ms - self.mails_s * 1000

@@ -1,4 +1,4 @@
-"""One HTTP connection: uvicorn's, with an end to its patience and a bound on what it keeps."""
+"""One HTTP connection: uvicorn's, with timeouts and a bound on what it buffers."""
 
 import asyncio
 import contextlib
@@ -26,9 +26,9 @@ class Patience:
 
 
 class BoundedProtocol(H11Protocol):
-    """A connection that ends where its client takes too long, or where its place is needed.
+    """A connection that closes if its client takes too long, or if its place is needed.
 
-    By itself uvicorn waits for a request's head, and for an answer to be read, for ever; and each
+    By default uvicorn waits for ever for a request's head, and for an answer to be read; and each
     such connection costs a descriptor.
     """
 
@@ -50,7 +50,7 @@ class BoundedProtocol(H11Protocol):
             self._refuse(_crowded())
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; nothing on a connection that is being closed."""
+        """Handle received bytes; ignores them on a connection that is being closed."""
         if self.transport.is_closing():
             return
         super().data_received(data)
@@ -66,7 +66,7 @@ class BoundedProtocol(H11Protocol):
         """Wait for the next request; its head has no time limit before it begins."""
         self._was_served = True
         if self._places.is_in_the_way(self):
-            self.transport.close()  # whatever it has asked for besides
+            self.transport.close()  # pipelined requests are dropped
         super().on_response_complete()
         self._see_whose_turn_it_is(is_idle=True)
 
@@ -119,10 +119,10 @@ class BoundedProtocol(H11Protocol):
 
     def _refuse(self, problem: ProblemError) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
-            # Its head was fine and its body isn't: its handler finds the client gone.
+            # The head was valid and the body isn't: the handler sees a disconnected client.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        # With an answer on its way already there is nothing left to say.
+        # If an answer has been started already, none can be sent.
         with contextlib.suppress(h11.LocalProtocolError):
             body = problem_body(problem, None)
             headers = {

@@ -23,10 +23,10 @@ _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 def listen(settings: HttpSettings) -> socket.socket:
-    """Return a socket that listens.
+    """Return a listening socket.
 
     Raises:
-        SettingError: the address can't be listened on.
+        SettingError: the address can't be bound.
     """
     host, port = settings.host, settings.port
     try:
@@ -59,7 +59,7 @@ class HttpServer(uvicorn.Server):
     def __init__(
         self, app: ASGIApp, settings: HttpSettings, *, is_behind_proxies: bool = False
     ) -> None:
-        # A proxy's connections are many clients'.
+        # A proxy's connections belong to many clients.
         most_of_client = 0 if is_behind_proxies else settings.max_connections_per_client
         connections = Connections(settings.max_connections, most_of_client or None, time.monotonic)
         self._connections = connections
@@ -70,7 +70,7 @@ class HttpServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                # Who a client is, is decided in client_address.py, by a setting.
+                # The client's address is found in client_address.py, by a setting.
                 proxy_headers=False,
                 http=partial(BoundedProtocol, connections=connections, patience=patience),  # type: ignore[arg-type]
                 ws="none",
@@ -89,8 +89,8 @@ class HttpServer(uvicorn.Server):
         loop.set_exception_handler(_LoopErrors(self._connections, loop.time))
         await super().startup(sockets)
         for listener in sockets or ():
-            # asyncio has one number for what waits in the kernel and for what is accepted in a turn
-            # of the loop. A turn must be short, and the kernel's queue long.
+            # asyncio has one number for the kernel's queue and for the connections accepted in one
+            # iteration of the loop. An iteration must be short, and the kernel's queue long.
             listener.listen(_BACKLOG)
 
     @contextlib.contextmanager
@@ -104,7 +104,7 @@ class HttpServer(uvicorn.Server):
 
 
 class _LoopErrors:
-    """What no task or callback handled: a line of each kind every ten seconds at most."""
+    """Logs unhandled errors of tasks and callbacks: a line a kind every ten seconds at most."""
 
     def __init__(self, connections: Connections, monotonic_s: Callable[[], float]) -> None:
         self._connections = connections
@@ -114,7 +114,7 @@ class _LoopErrors:
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if isinstance(error, OSError) and error.errno in _EXHAUSTED:
-            # asyncio tries again in a second; by then there are some.
+            # asyncio tries again in a second; by then some are free.
             self._no_descriptors.count()
             self._connections.give_way(_ACCEPTED_AT_ONCE)
         elif "protocol" in context or isinstance(error, OSError):

@@ -1,9 +1,9 @@
 """The keys that codes are stored and sealed under, and their rotation without a restart.
 
-The files are looked at again and again, because a mounted Secret changes in place. To rotate a
-key: add the new one beside the old one, everywhere; then make it the active one; take the old one
-away when nothing is left that needs it (codes: after their validity; sealed mails: after the
-topic's retention). Each step is one change of a file, and takes effect within RELOAD_S.
+The files are checked periodically, because a mounted Secret changes in place. To rotate a key: add
+the new one beside the old one, everywhere; then make it the active one; remove the old one when
+nothing needs it any more (codes: after their validity; sealed mails: after the topic's retention).
+Each step is one change of a file, and takes effect within RELOAD_S.
 """
 
 import asyncio
@@ -22,17 +22,17 @@ RELOAD_S = 10.0
 
 @dataclass(slots=True)
 class Keys:
-    """The keys as they were read last, in the hands of those who use them.
+    """The keys as last read, shared by all their users.
 
-    A file that can't be used changes nothing, except for a line in the log: a service with
-    yesterday's keys is better than none.
+    An unusable file changes nothing, except for a line in the log: a service with yesterday's keys
+    is better than none.
     """
 
     peppers: Peppers
     mails: MailMaker
     settings: SignupSettings
     tokens: Tokens | None = None
-    """Who may send mails; None where nobody may, for as long as the process runs."""
+    """Permissions to send mails; None: sending is off for the life of the process."""
     every_s: float = RELOAD_S
 
     @classmethod
@@ -51,7 +51,7 @@ class Keys:
         """Read the files again.
 
         Raises:
-            SettingError: one can't be used; all are then what they were.
+            SettingError: one can't be used; none is changed then.
         """
         peppers = load_peppers(self.settings.pepper.keys_file)
         tokens_file = self.settings.mails.tokens_file
@@ -62,7 +62,7 @@ class Keys:
             self.tokens.adopt(tokens)
 
     async def watch(self) -> None:
-        """Reload again and again, until cancelled."""
+        """Reload periodically, until cancelled."""
         log = get_logger(__name__)
         state = StateLog(log, "keys")
         while True:

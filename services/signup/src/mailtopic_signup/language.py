@@ -1,4 +1,4 @@
-"""Which language a mail is in."""
+"""The language of a mail."""
 
 import re
 
@@ -7,16 +7,16 @@ _RANGE = re.compile(
     r"\s*([A-Za-z]{1,8}|\*)(?:-[A-Za-z0-9-]{1,64})?\s*(?:;\s*q=([01](?:\.[0-9]{0,3})?)\s*)?"
 )
 _MAX_HEADER_LENGTH = 1000
-# What templates can be told apart by: BCP 47 before its extensions, of which a singleton is the
-# first (RFC 5646 §2.1).
+# What templates can differ by: BCP 47 up to its extensions, which begin with a singleton (RFC 5646
+# §2.1).
 _LOCALE = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{2,8}){0,4}(?=[-.@]|$)")
 _MAX_LOCALE_LENGTH = 64
 
 
 def known_locale(text: str | None) -> str | None:
-    """Return what a text says of a locale, as records have it; None if it says nothing.
+    """Return a text's locale, in the form used in records; None if it has none.
 
-    It takes what programs call a locale: ``en_US``, POSIX's ``en_US.UTF-8@euro``, and BCP 47 with
+    It accepts the usual forms of a locale: ``en_US``, POSIX's ``en_US.UTF-8@euro``, and BCP 47 with
     extensions, which no template depends on: ``en-US-u-fw-mon`` is en-US.
     """
     found = _LOCALE.match((text or "")[:_MAX_LOCALE_LENGTH].strip().replace("_", "-"))
@@ -24,11 +24,10 @@ def known_locale(text: str | None) -> str | None:
 
 
 def choose_locale(asked: str | None, accept_language: str | None, default: str) -> str:
-    """Return the locale that was asked for, else the best of Accept-Language, else the default.
+    """Return the requested locale, else the best of Accept-Language, else the default.
 
-    A locale that was asked for is taken as it is: which templates there are is the sender's
-    business. Of Accept-Language (RFC 9110 §12.5.4) only the languages count; what can't be
-    understood is skipped.
+    A requested locale is taken as it is: only the sender has the list of templates. Of
+    Accept-Language (RFC 9110 §12.5.4) only the languages count; unparsable parts are skipped.
     """
     if asked:
         return asked

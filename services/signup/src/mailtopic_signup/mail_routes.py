@@ -19,13 +19,13 @@ _MAIL_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class AuthenticatedRoute(BoundedRoute):
-    """A route for callers with a token; nothing of a request is looked at before that."""
+    """A route for callers with a token; nothing else of a request is checked before it."""
 
     def admit(self, request: Request) -> None:
-        """Find whose token the request shows.
+        """Find the caller that the request's token belongs to.
 
         Raises:
-            NotAuthenticated: it shows none, or nobody's.
+            NotAuthenticated: it has none, or an unknown one.
         """
         tokens: Tokens = request.app.state.tokens
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -36,7 +36,7 @@ class AuthenticatedRoute(BoundedRoute):
         request.state.caller = caller
 
 
-# Only for the OpenAPI: the route has looked at the token before.
+# Only for the OpenAPI: the route has checked the token before.
 _BEARER = HTTPBearer(
     auto_error=False, scheme_name="ServiceToken", description="A service token of its topics."
 )
@@ -61,7 +61,7 @@ async def _caller(request: Request) -> Caller:
 async def _mail_id(
     mail_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})],
 ) -> UUID:
-    # What can't be an id is nobody's id: 404 as well, and the database isn't asked.
+    # A malformed id is an unknown id: 404 as well, without a query.
     if not _MAIL_ID.fullmatch(mail_id):
         raise UnknownMail
     return UUID(mail_id)

@@ -1,4 +1,4 @@
-"""Mails that other services send: stored as signups' are, with the same guarantee."""
+"""Mails from other services: stored like signups' mails, with the same guarantee."""
 
 import hashlib
 from collections.abc import Callable
@@ -19,10 +19,10 @@ from mailtopic_signup.service import canonical_text
 
 
 class MailService:
-    """What services may do: send a mail, and see what became of it.
+    """What services may do: send a mail, and read its status.
 
     Nothing here waits for Kafka or for a relay. A suppressed recipient makes no difference to the
-    answer; the mail's status tells it.
+    answer; it shows in the mail's status.
     """
 
     def __init__(
@@ -51,8 +51,8 @@ class MailService:
         this process.
 
         Raises:
-            TopicNotAllowed: the caller's token isn't for this topic; whether there is such a topic
-                isn't told.
+            TopicNotAllowed: the caller's token isn't for this topic; whether the topic exists isn't
+                revealed.
             BadField: a field can't be used, or the idempotency key came with another mail before.
             DatabaseUnavailable: nothing was stored.
         """
@@ -77,7 +77,7 @@ class MailService:
         return taken.body
 
     async def status(self, caller: Caller, mail_id: UUID) -> MailStatus:
-        """Return what became of a mail.
+        """Return a mail's status.
 
         Raises:
             UnknownMail: there is none with this id, or not in a topic of the caller's.
@@ -112,14 +112,14 @@ class MailService:
                 traceparent=traceparent,
             )
         except RecordError as error:
-            # The schema let it pass and the contract doesn't; its errors quote no input.
+            # The schema accepted it and the contract doesn't; its errors quote no input.
             name, _, problem = str(error).partition(": ")
             raise BadField(name, problem or name) from None
 
     def _fingerprints(self, request: MailRequest) -> tuple[str, ...]:
         """What two requests with one idempotency key must share.
 
-        Keyed: from a plain hash of a six-digit code and an address the code could be found.
+        Uses a keyed hash: a plain one would let an attacker brute-force the code.
         """
         fields = request.model_dump_json(exclude={"idempotency_key"})
         return self._peppers.tags(canonical_text("mail", fields))

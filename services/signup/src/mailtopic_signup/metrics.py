@@ -110,7 +110,7 @@ class SignupMetrics:
         self._request_seconds.labels(*labels).observe(seconds)
 
     def delivery(self, state: Delivery) -> None:
-        """Count what an event of N.status meant to the person who waits."""
+        """Count what an event of N.status meant to the person waiting for the mail."""
         self._delivery_states.labels(*DELIVERY_STATES.bound(state)).inc()
 
 

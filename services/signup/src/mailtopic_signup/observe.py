@@ -1,4 +1,4 @@
-"""Each request: an id, one log line, one measurement; and a problem if the code behind it fails."""
+"""Each request: an id, one log line, one measurement; and a problem if its handler fails."""
 
 import re
 import secrets
@@ -20,7 +20,7 @@ _PROBES = {"/livez", "/readyz", "/metrics"}
 _API = "/v1/"
 _SERVER_ERROR = 500
 _CLIENT_LEFT = 499
-"""Not sent to anybody: the status under which a request is logged whose client hung up."""
+"""Never sent: the status logged for a request after its client disconnected."""
 
 
 class Observer:
@@ -56,7 +56,7 @@ class Observer:
         began_s = time.perf_counter()
         method = _method(scope)
         if method == "HEAD":
-            # A copy: the server reads the method in its own, and sends no body.
+            # A copy: the server reads the method from its own scope, and sends no body.
             scope, send = {**scope, "method": "GET"}, _without_body(send)
         request_id = _request_id(Headers(scope=scope).get("x-request-id"))
         scope.setdefault("state", {})["request_id"] = request_id

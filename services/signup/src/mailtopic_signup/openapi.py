@@ -31,8 +31,8 @@ def describe_api(app: FastAPI) -> dict[str, Any]:
 
 
 def _drop_framework_answer(responses: dict[str, Any]) -> None:
-    # Where no 422 is documented the framework adds its own, which never happens here: what the
-    # path alone could be refused for is a 404.
+    # Where no 422 is documented the framework adds its own, which never happens here: an invalid
+    # path is a 404.
     content = responses.get("422", {}).get("content", {})
     schema = content.get("application/json", {}).get("schema", {})
     if schema.get("$ref", "").endswith(_FRAMEWORK_SCHEMAS):

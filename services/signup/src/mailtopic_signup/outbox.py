@@ -1,4 +1,4 @@
-"""A mail on its way into the outbox: the record is made, sealed and encoded before it is stored."""
+"""Mails for the outbox: the record is made, sealed and encoded before it is stored."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ _log = get_logger(__name__)
 
 @dataclass(slots=True)
 class MailMaker:
-    """Makes mails. With a key ring no variable, such as a code, is readable in what it makes.
+    """Makes mails. With a key ring no variable, such as a code, is readable in them.
 
     The key ring may be replaced while it is used.
     """
@@ -43,7 +43,7 @@ class MailMaker:
         expires_at_ms: int,
         traceparent: str | None = None,
     ) -> OutboxMail:
-        """Return the mail as it will be published, byte for byte; without a topic, to our own.
+        """Return the mail as it will be published, byte for byte; the default topic is our own.
 
         Raises:
             RecordError: an argument contradicts the contract.
@@ -79,8 +79,7 @@ class MailMaker:
     ) -> None:
         """Log that a mail is stored: the line by which support finds it.
 
-        ``challenge_id``: the signup that it is for; ``sent_by``: the id of the token of the service
-        that sent it.
+        ``challenge_id``: its signup; ``sent_by``: the id of the sending service's token.
         """
         tag = self.keyring.recipient_tag(address) if self.keyring is not None else None
         _log.info(
@@ -97,7 +96,7 @@ class MailMaker:
 def suppressed_instead(mail: OutboxMail) -> OutboxMail:
     """Return what is published instead of a mail whose recipient is suppressed: that outcome.
 
-    So it has its outcome as every accepted mail has, in the same topic.
+    So it has an outcome like every accepted mail, in the same topic.
     """
     key, value = encode_outcome(
         mail.id, Outcome.SUPPRESSED, at_ms=mail.created_at, attempt=1, purpose=mail.type

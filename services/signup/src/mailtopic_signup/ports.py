@@ -25,7 +25,7 @@ class DatabaseUnavailable(Exception):  # noqa: N818 - it says what is the matter
 
 @dataclass(frozen=True, slots=True, repr=False)
 class OutboxMail:
-    """A mail that waits to be published: the record, ready to go.
+    """A mail that waits to be published: the finished record.
 
     Its payload holds the recipient's address; its repr shows the id only.
     """
@@ -62,7 +62,7 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class IdempotentAnswer:
-    """An answer that is given again when the same request comes again."""
+    """An answer that is repeated when the same request comes again."""
 
     key: str
     fingerprint: str
@@ -88,7 +88,7 @@ class NewChallenge:
 
 @dataclass(frozen=True, slots=True)
 class MailedCode:
-    """Which code a mail brings: what it is made of, whether it is a long one, when it ends."""
+    """The code in a mail: its seed, whether it is a long one, when it expires."""
 
     seed: CodeSeed
     is_long: bool
@@ -98,8 +98,8 @@ class MailedCode:
 class MakeMail(Protocol):
     """Makes a challenge's mail. It must be a function of its arguments: it may be called twice.
 
-    A known address's mail says that there is an account, and brings no code; making it takes as
-    long.
+    A known address's mail says that there is an account, and has no code; making it takes the same
+    time.
     """
 
     def __call__(self, code: MailedCode, *, is_known: bool) -> OutboxMail:
@@ -109,39 +109,39 @@ class MakeMail(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MailOrder:
-    """A mail that is made once it is known which code it brings, if the address may get one."""
+    """A mail that is made once its code is known, if the address may get one."""
 
     id: UUID
     make: MakeMail
     key_id: str
-    """The pepper's that makes codes now."""
+    """The id of the active pepper."""
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """What became of a signup.
+    """The result of a signup.
 
     ``started``: stored, and its mail is in the outbox. ``known``: the same, but the address was
-    confirmed before, so the mail brings no code and none confirms the challenge. ``cooling``:
-    stored, but the address has had its mails for now, so there is none; the challenge takes the
-    codes that its address has. ``replayed``: nothing stored, ``body`` is the answer
-    to the first request with this idempotency key. ``mismatch``: that request was another one.
-    ``in_flight``: that request isn't answered yet.
+    confirmed before, so the mail has no code and none confirms the challenge. ``cooling``: stored,
+    but the address is at its limit of mails, so there is none; the challenge accepts its address's
+    codes. ``replayed``: nothing stored, ``body`` is the answer to the first request with this
+    idempotency key. ``mismatch``: that request was another one. ``in_flight``: that request isn't
+    answered yet.
     """
 
     result: Literal["started", "known", "cooling", "replayed", "mismatch", "in_flight"]
     body: bytes
     mail: OutboxMail | None = None
-    """What was stored in the outbox, or would have been but for a suppression."""
+    """The mail in the outbox, or the one that a suppression replaced."""
 
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """What became of a resend.
+    """The result of a resend.
 
-    ``mail`` is None where the address has had its mails for now: the challenge follows the latest
-    one, whose code works in it. ``resend_after``: when the next one may go. ``is_refused``: nothing
-    changed; no code that works here is on its way.
+    ``mail`` is None if the address is at its limit of mails: the challenge accepts the code of the
+    latest one. ``resend_after``: when the next one may be sent. ``is_refused``: nothing changed; no
+    code that works here is on its way.
     """
 
     mail: OutboxMail | None
@@ -151,7 +151,7 @@ class Renewed:
 
 @dataclass(frozen=True, slots=True)
 class SentMail:
-    """What is remembered of a mail that a service sent: who did, and whom for, but not to whom.
+    """What is stored about a service's mail: its sender and its recipient, but not the address.
 
     ``recipient_key`` is the address hashed, ``recipient`` its redacted form.
     """
@@ -170,9 +170,9 @@ class SentMail:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of a service's mail.
+    """The result of storing a service's mail.
 
-    ``stored``: it is in the outbox. ``replayed`` and ``mismatch``: as of `Begun`.
+    ``stored``: it is in the outbox. ``replayed`` and ``mismatch``: as in `Begun`.
     """
 
     result: Literal["stored", "replayed", "mismatch"]
@@ -181,7 +181,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """News of a mail; the other fields are those of the event with the news."""
+    """An event about a mail; the other fields are the event's."""
 
     mail_id: UUID
     outcome: Outcome
@@ -192,12 +192,12 @@ class Delivered:
 
     @property
     def delivery(self) -> Delivery:
-        """What it means to the person who waits for the mail."""
+        """What it means to the person waiting for the mail."""
         return delivery_of(self.outcome, reply_class=self.reply_class, smtp=self.smtp)
 
 
 class ChallengeStore(Protocol):
-    """Users, challenges and limits. It doesn't decide anything: rules are handed in as numbers."""
+    """Users, challenges and limits. It makes no decisions: rules are passed in as numbers."""
 
     async def begin(
         self,
@@ -210,7 +210,7 @@ class ChallengeStore(Protocol):
     ) -> Begun:
         """Store user, challenge, mail and answer together, or none of them.
 
-        The same statements run whether the address is new, known or has had its mails for now.
+        The same statements run whether the address is new, known or at its limit of mails.
         """
         ...
 
@@ -221,32 +221,32 @@ class ChallengeStore(Protocol):
     async def count_try(
         self, challenge: Challenge, *, now_ms: int, max_tries: int, max_shared: int | None
     ) -> Challenge | None:
-        """Count a try before its code is looked at; None if no try is left.
+        """Count a try before its code is checked; None if no try is left.
 
         The returned challenge has the codes that the try is for. Each count is taken in one
         statement, so that parallel tries can't share one.
 
         Args:
-            challenge: whose try.
+            challenge: the challenge that is tried.
             now_ms: the time.
             max_tries: tries that the challenge has.
-            max_shared: tries in 24 hours that the address's challenges have in common, where the
-                try takes one of them too; None where it doesn't.
+            max_shared: tries in 24 hours that the address's challenges share, if the try takes one
+                of them too; None if it doesn't.
         """
         ...
 
     async def verify(self, challenge: Challenge, *, is_long: bool, now_ms: int) -> bool:
-        """Mark a challenge and its user as verified. The code works nowhere after that.
+        """Mark a challenge and its user as verified. The code is invalid after that.
 
-        False if the code was used or the challenge expired meanwhile: of several calls for one
-        code one returns True.
+        False if the code was used or the challenge expired meanwhile: only one of several calls for
+        a code returns True.
         """
         ...
 
     async def renew(
         self, challenge: Challenge, order: MailOrder, *, caps: MailCaps, now_ms: int, max_tries: int
     ) -> Renewed:
-        """Let a challenge live again, and store its mail if the address may get one; tries stay."""
+        """Renew a challenge, and store its mail if the address may get one; tries stay counted."""
         ...
 
     async def ping(self) -> None:
@@ -266,26 +266,26 @@ class MailStore(Protocol):
         body: bytes,
         fingerprints: Collection[str],
     ) -> Taken:
-        """Store the mail, what is remembered of it, and the answer; or none of them.
+        """Store the mail, its SentMail, and the answer; or none of them.
 
         An earlier answer is repeated if its fingerprint is one of ``fingerprints``.
         """
         ...
 
     async def read(self, mail_id: UUID) -> SentMail | None:
-        """Return what is remembered of a mail."""
+        """Return what is stored about a mail."""
         ...
 
     async def purge(self, *, expired_before_ms: int) -> int:
-        """Forget mails that expired before then; returns how many rows went."""
+        """Delete mails that expired before then; returns the number of rows deleted."""
         ...
 
 
 class DeliveryStore(Protocol):
-    """Where news of mails go."""
+    """Records outcomes of mails."""
 
     async def record(self, news: Sequence[Delivered]) -> None:
-        """Record what became of mails; news of mails that are nobody's are ignored.
+        """Record outcomes of mails; events for unknown mails are ignored.
 
         A final outcome is never replaced by one that isn't.
         """
@@ -293,28 +293,28 @@ class DeliveryStore(Protocol):
 
 
 class RetentionStore(Protocol):
-    """What deletes challenges that have served their time."""
+    """Deletes old challenges."""
 
     async def purge(self, *, begun_before_ms: int) -> int:
-        """Delete some challenges that began before; returns how many rows went, 0 at the end.
+        """Delete some challenges that began before; return the number of rows, 0 at the end.
 
-        With them go the counts of addresses that nobody has asked for since, and users who never
-        confirmed and have no challenge left. Counts of a challenge that is left never go.
+        Also deletes the counts of addresses without a signup since, and users that never confirmed
+        and have no challenge left. Counts of a remaining challenge are never deleted.
         """
         ...
 
 
 class OutboxStore(Protocol):
-    """The outbox. It doesn't promise that a mail is leased once: only that leases don't overlap."""
+    """The outbox. It promises only that leases don't overlap, not that a mail is leased once."""
 
     async def lease(
         self, *, limit: int, now_ms: int, lease_ms: int, topic: str | None = None
     ) -> Sequence[LeasedMail]:
-        """Take mails that nobody holds, the oldest first; of one topic, or of any."""
+        """Lease mails that aren't leased, the oldest first; of one topic, or of any."""
         ...
 
     async def topics(self) -> Collection[str]:
-        """Tell which topics' mails wait."""
+        """Return the topics with waiting mails."""
         ...
 
     async def mark_published(self, mails: Collection[UUID], *, now_ms: int) -> None:
@@ -326,9 +326,9 @@ class OutboxStore(Protocol):
         ...
 
     async def purge(self, *, published_before_ms: int, answers_before_ms: int) -> int:
-        """Delete some published mails and old answers; returns how many rows went."""
+        """Delete some published mails and old answers; returns the number of rows deleted."""
         ...
 
     async def backlog(self) -> Backlog:
-        """Count what waits."""
+        """Count waiting mails."""
         ...

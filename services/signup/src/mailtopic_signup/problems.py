@@ -73,7 +73,7 @@ def problem_response(problem: ProblemError, request_id: str | None) -> Response:
 
 
 def internal_problem() -> ProblemError:
-    """Return the problem that tells nothing."""
+    """Return the problem without any detail."""
     return ProblemError(500, "internal", "Something went wrong here; try again later.")
 
 
@@ -152,7 +152,7 @@ def _refused_service(error: NotAuthenticated | TopicNotAllowed | UnknownMail) ->
     match error:
         case NotAuthenticated(shows_token=shows_token):
             detail = "Show a valid service token: Authorization: Bearer …"
-            # RFC 6750 §3: only who showed a token is told that it is wrong.
+            # RFC 6750 §3: only a request with a token gets invalid_token.
             challenge = _CHALLENGE + (', error="invalid_token"' if shows_token else "")
             headers = {"WWW-Authenticate": challenge}
             return ProblemError(
@@ -198,7 +198,7 @@ def _validation(error: RequestValidationError) -> ProblemError:
 
 
 def bad_json() -> ProblemError:
-    """Return the problem of a body that is no JSON."""
+    """Return the problem of a body that isn't JSON."""
     return ProblemError(
         400, "bad-json", "The body is not valid JSON.", _at("body", "is not valid JSON")
     )

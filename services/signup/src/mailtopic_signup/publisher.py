@@ -45,18 +45,18 @@ class _Batch:
 
 
 class Publisher:
-    """Publishes what is in the outbox until it is stopped. Several may run side by side.
+    """Publishes the outbox until it is stopped. Several may run side by side.
 
     Args:
         outbox: where mails wait.
-        broker: how records leave; closed by its owner.
-        batch_size: mails that are on their way at the same time.
-        lease_s: seconds after which others may take over what this publisher holds.
-        poll_s: how long it sleeps when nobody wakes it.
-        clock: tells when leases end.
+        broker: publishes records; closed by its owner.
+        batch_size: mails in flight at the same time.
+        lease_s: seconds after which others may take over this publisher's mails.
+        poll_s: how long it sleeps unless woken.
+        clock: the time at which leases end.
         metrics: counts what was published.
         tracer: traces each publication.
-        topic: whose mails it publishes; None: those of every topic.
+        topic: the topic to publish mails to; None: every topic.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Publisher:
         log = get_logger(__name__)
         self._log = log
         self._state = StateLog(log.bind(topic=topic) if topic else log, "publisher")
-        # A task returns what is to be sent next; nothing once its batch is stored.
+        # A task returns what to send next; nothing once its batch is stored.
         self._in_flight: dict[asyncio.Task[list[_Batch]], _Batch] = {}
         self._wake = asyncio.Event()
         self._has_news = True
@@ -100,21 +100,21 @@ class Publisher:
         return self._state.reason
 
     def wake(self) -> None:
-        """Tell that there is something new in the outbox."""
+        """Signal that there is something new in the outbox."""
         self._has_news = True
         self._wake.set()
 
     def stop(self) -> None:
-        """Let `run` end after what is on its way."""
+        """Let `run` end after the mails in flight."""
         self._stopping.set()
         self._wake.set()
 
     async def run(self) -> None:
-        """Publish until stopped. Cancelled, it gives back what it holds."""
+        """Publish until stopped. If cancelled, it gives back its leases."""
         try:
             await self._connect()
             while self._in_flight or not self._stopping.is_set():
-                # Cleared first: what happens from here on brings another turn.
+                # Cleared first: anything that happens from here on causes another turn.
                 self._wake.clear()
                 with contextlib.suppress(DatabaseUnavailable):  # reported where it was found
                     await self._turn()
@@ -131,18 +131,18 @@ class Publisher:
         self._has_news = False
         began_s = self._clock.monotonic_s()
         leased = await self._lease(room)
-        # There may be more than what was asked for.
+        # There may be more than were requested.
         self._has_news = self._has_news or len(leased) == room
         if not self._in_flight:
             self._renew_at_s = began_s + self._lease_ms / 3000
-        # Who waited for the database for as long as a lease lasts holds nothing any more.
+        # After a wait for the database as long as a lease, the leases have expired.
         now_ms = self._clock.now_ms()
         leased = [each for each in leased if each.lease_until > now_ms]
         for topic in dict.fromkeys(each.mail.topic for each in leased):
             self._send(_Batch(tuple(each for each in leased if each.mail.topic == topic), topic))
 
     def _may_find(self) -> bool:
-        # Others' mails, such as those of a dead process, are looked for now and then.
+        # Mails of other processes, such as a dead one, are looked for periodically.
         now_s = asyncio.get_running_loop().time()
         if not self._has_news and now_s < self._look_at_s:
             return False
@@ -190,7 +190,7 @@ class Publisher:
             except RecordRefused:
                 if len(batch.mails) == 1:
                     raise
-                # One that is refused holds up no other.
+                # A rejected mail must not hold up the others.
                 return [_Batch((each,), batch.topic, batch.partition) for each in batch.mails]
             for leased, span, offset in zip(batch.mails, spans, offsets, strict=True):
                 stored = RecordMetadata(batch.topic, batch.partition, offset)
@@ -219,7 +219,7 @@ class Publisher:
         )
 
     async def _settle(self) -> None:
-        """Mark what Kafka acknowledged; give back what it didn't; send what is to be sent next.
+        """Mark what Kafka acknowledged; give back what it didn't; send what is next.
 
         Tasks are forgotten only afterwards: if the database fails, they are settled next time.
         """
@@ -320,7 +320,7 @@ def _parts(mails: Sequence[LeasedMail]) -> list[tuple[LeasedMail, ...]]:
 
 def _record(leased: LeasedMail, span: Span) -> OutgoingRecord:
     mail = leased.mail
-    # Whoever reads the record continues this span.
+    # The record's consumer continues this span.
     given = [span.traceparent or mail.traceparent or ""]
     headers = MailHeaders(mail_id=mail.id, trace=read_trace_context(given))
     return OutgoingRecord(mail.key.encode(), mail.payload, headers.encode(), mail.created_at)

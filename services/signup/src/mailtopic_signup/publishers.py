@@ -1,4 +1,4 @@
-"""A publisher for each topic: a topic that Kafka refuses holds up no other topic's mails."""
+"""A publisher for each topic: a topic that Kafka rejects holds up no other topic's mails."""
 
 import asyncio
 import contextlib
@@ -9,16 +9,16 @@ from mailtopic_signup.publisher import Publisher
 
 
 class Publishers:
-    """Runs the publishers of all topics of which mails wait or may come.
+    """Runs the publishers of all topics that have mails or may get some.
 
-    Topics that nobody named are found by their mails: whatever is in the outbox is published, also
-    after a token was taken away.
+    Topics that aren't configured are found by their mails: everything in the outbox is published,
+    even after a token was removed.
 
     Args:
         make: makes the publisher of a topic.
         outbox: where mails wait.
-        topics: those that mails may come for; the first is the service's own.
-        poll_s: seconds between two looks for other topics.
+        topics: those that mails may be sent to; the first is the service's own.
+        poll_s: seconds between two checks for other topics.
     """
 
     def __init__(
@@ -43,19 +43,19 @@ class Publishers:
         return said[0] if said else None
 
     def wake(self, topic: str) -> None:
-        """Tell that there is something new in the outbox for a topic."""
+        """Signal that there is something new in the outbox for a topic."""
         publisher = self._publishers.get(topic)
         if publisher:
             publisher.wake()
 
     def stop(self) -> None:
-        """Let `run` end after what is on its way."""
+        """Let `run` end after the mails in flight."""
         self._stopping.set()
         for publisher in self._publishers.values():
             publisher.stop()
 
     async def run(self) -> None:
-        """Publish until stopped. Cancelled, it gives back what it holds."""
+        """Publish until stopped. If cancelled, it gives back its leases."""
         async with asyncio.TaskGroup() as group:
             for publisher in self._publishers.values():
                 group.create_task(publisher.run())

@@ -8,7 +8,7 @@ from mailtopic_runtime import SettingError
 from mailtopic_signup.errors import BadField
 
 TakesMail = Callable[[str], Awaitable[bool]]
-"""Tells whether a domain takes mail at all; True where nobody knows."""
+"""Returns whether a domain takes mail at all; True if unknown."""
 
 
 async def _nobody_knows(_domain: str) -> bool:
@@ -16,11 +16,11 @@ async def _nobody_knows(_domain: str) -> bool:
 
 
 class Recipients:
-    """Judges addresses before anything is stored: by the address alone, never by who has it.
+    """Checks addresses before anything is stored: by the address alone, never by its owner.
 
     Args:
-        blocked_domains: domains, in A-labels, that get no mail, with all below them.
-        takes_mail: asks the DNS, if that is wanted.
+        blocked_domains: domains, in A-labels, that get no mail, with all their subdomains.
+        takes_mail: looks the domain up in the DNS, if enabled.
     """
 
     def __init__(
@@ -33,8 +33,7 @@ class Recipients:
         """Return the address that a request's field holds.
 
         Raises:
-            BadField: it is no address, or one that no mail from the Internet reaches, or one that
-                shall get none.
+            BadField: it isn't an address, isn't reachable from the Internet, or is blocked.
         """
         try:
             address = parse_address(text)
@@ -55,10 +54,10 @@ class Recipients:
 
 
 def load_domains(path: Path) -> frozenset[str]:
-    """Read domains from a text file, one a line; empty lines and lines from # on say nothing.
+    """Read domains from a text file, one a line; blank lines and # comments are ignored.
 
     Raises:
-        SettingError: it can't be read, or a line holds no domain.
+        SettingError: it can't be read, or a line isn't a domain.
     """
     name = "MAILTOPIC_RECIPIENTS__BLOCKED_DOMAINS_FILE"
     try:

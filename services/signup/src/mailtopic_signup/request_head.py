@@ -1,4 +1,4 @@
-"""A request's head: what is refused before anything looks at the request."""
+"""A request's head: what is refused before the request is handled."""
 
 from collections.abc import Iterable
 
@@ -12,8 +12,8 @@ _CLOSE = {"Connection": "close"}
 def refuse_head(scope: Scope, max_bytes: int) -> ProblemError | None:
     """Return why a request isn't answered; None if it is.
 
-    A length beside Transfer-Encoding, or that field in HTTP/1.0, is how a request is smuggled past
-    a proxy that reads it otherwise (RFC 9112 §6.1); so the connection ends as well.
+    Content-Length with Transfer-Encoding, or the latter in HTTP/1.0, can smuggle a request past a
+    proxy that parses it differently (RFC 9112 §6.1); so the connection is closed as well.
     """
     fields: Iterable[tuple[bytes, bytes]] = scope["headers"]
     length = len(scope.get("raw_path") or b"") + len(scope["query_string"])

@@ -1,4 +1,4 @@
-"""One log line for each request, as long as they aren't too many."""
+"""One log line for each request, unless there are too many."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ _REDIRECTION = 300
 
 
 class RequestLog:
-    """Writes lines about requests, up to a number in a second; the rest is counted in one line.
+    """Writes up to a number of lines a second about requests; the rest is counted in one line.
 
-    A POST that succeeded is always logged: it is bounded by what a client may ask for, and a mail
-    is looked for by its line.
+    A successful POST is always logged: clients' limits bound their number, and the line is needed
+    to find a mail.
 
     Args:
         per_second: how many lines; 0 writes all.
@@ -27,7 +27,7 @@ class RequestLog:
         self._log = get_logger(__name__)
 
     def write(self, *, method: str, status: int, is_probe: bool, **fields: Any) -> None:
-        """Write a request's line; of a probe at level debug."""
+        """Write a request's line; for a probe at level debug."""
         if is_probe:
             self._log.debug("request.done", method=method, status=status, **fields)
         elif self._is_within(is_kept=method == "POST" and status < _REDIRECTION):

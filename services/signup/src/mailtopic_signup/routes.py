@@ -27,10 +27,10 @@ _THROTTLED = {"resend": "signups", "verify": "verifies"}
 
 
 class ThrottledRoute(BoundedRoute):
-    """A route that is counted by client, before anything is read."""
+    """A route with a limit for each client, checked before the body is read."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the handler, with the count in front."""
+        """Return the handler, preceded by the limit."""
         handle = super().get_route_handler()
         kind = _THROTTLED.get(self.name)
         if kind is None:
@@ -46,8 +46,8 @@ class ThrottledRoute(BoundedRoute):
 class BeginRoute(ThrottledRoute):
     """The route of a signup, which reads the request itself.
 
-    The framework finds arguments anew for each request, by descriptions of them; that costs more
-    than the rest of a signup. Its own reading of the body and ours give the same answers.
+    The framework resolves arguments again for each request, which costs more than the rest of a
+    signup. Both ways of reading the body give the same answers.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -106,14 +106,14 @@ async def _service(request: Request) -> SignupService:
 async def _challenge_id(
     challenge_id: Annotated[str, Path(json_schema_extra={"pattern": "^[0-9a-f]{32}$"})],
 ) -> str:
-    # What can't be an id is nobody's id: 404 as well, and the database isn't asked.
+    # A malformed id is an unknown id: 404 as well, without a query.
     if not _CHALLENGE_ID.fullmatch(challenge_id):
         raise UnknownChallenge
     return challenge_id
 
 
 async def _traceparent(request: Request) -> str | None:
-    # Not the header: it is checked, and a request that is traced is the mail's parent itself.
+    # Not the header: this one is validated, and a traced request is itself the mail's parent.
     given: str | None = request.state.traceparent
     return given
 

@@ -14,10 +14,10 @@ from mailtopic_signup.language import known_locale
 
 NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,63}$"
 _MAX_TYPED_LENGTH = 64
-_BETWEEN_DIGITS = {"Pd", "Cf"}  # dashes, and what shows nothing
+_BETWEEN_DIGITS = {"Pd", "Cf"}  # dashes, and invisible characters
 MIN_EXPIRES_IN_S = 60
 MAX_EXPIRES_IN_S = 86_400
-"""A mail that nobody could deliver in a day won't be one that somebody waits for."""
+"""A mail that couldn't be delivered in a day isn't expected any more."""
 
 
 def _rfc3339(moment: datetime) -> str:
@@ -30,7 +30,7 @@ def _whole(given: object) -> object:
 
 
 def _ascii_digits(given: object) -> object:
-    # A keyboard in Arabic writes ١٢٣, one in Hindi १२३; and mails are copied with their spaces.
+    # Arabic keyboards type ١٢٣, Hindi ones १२३; and codes are copied from mails with spaces.
     if not isinstance(given, str) or len(given) > _MAX_TYPED_LENGTH:
         return given
     digits = (unicodedata.decimal(character, None) for character in given)
@@ -42,7 +42,7 @@ def _ascii_digits(given: object) -> object:
 
 
 Locale = Annotated[str | None, AfterValidator(known_locale)]
-"""A wish, never a reason to refuse a mail: what can't be read as a locale is as good as none."""
+"""A preference, never a reason to refuse a mail: an invalid locale counts as none."""
 
 Moment = Annotated[datetime, PlainSerializer(_rfc3339)]
 """A moment in UTC, written as RFC 3339 asks: 2026-09-21T13:33:20.000Z."""
@@ -61,7 +61,7 @@ class SignupRequest(_Body):
     """Who signs up. Unknown fields are ignored."""
 
     email: str = Field(
-        # Longer texts are refused by the grammar; the schema only tells clients beforehand.
+        # Longer texts are refused by the grammar; the schema only documents it.
         json_schema_extra={"format": "email", "maxLength": MAX_ADDRESS_OCTETS},
         examples=["anna@example.com"],
         repr=False,
@@ -106,7 +106,7 @@ class MailRequest(_Body):
     variables: dict[Annotated[str, Field(pattern=NAME_PATTERN)], str] = Field(
         default_factory=dict,
         description="What the template is filled with. Sealed before it is stored.",
-        # By itself the schema would allow other names as well.
+        # By default the schema would allow other names as well.
         json_schema_extra={"additionalProperties": False},
         examples=[{"code": "123456"}],
         repr=False,
@@ -173,7 +173,7 @@ class SignupAccepted(_Body):
 
 
 def accepted_json(challenge_id: str, expires_at: int, resend_after: int) -> bytes:
-    """Return the JSON of a SignupAccepted, without making one; times are epoch milliseconds."""
+    """Return the JSON of a SignupAccepted, without an instance; times are epoch milliseconds."""
     expires, resend = _rfc3339(moment(expires_at)), _rfc3339(moment(resend_after))
     return (
         f'{{"challenge_id":"{challenge_id}","expires_at":"{expires}","resend_after":"{resend}"}}'

@@ -1,7 +1,7 @@
 """Signups, from the address to the confirmed user.
 
-It confirms that somebody reads an address, and is no authentication factor (NIST SP 800-63B §3.1.3
-forbids e-mail as one).
+It confirms that a person reads an address, and isn't an authentication factor (NIST SP 800-63B
+§3.1.3 forbids e-mail as one).
 """
 
 import hashlib
@@ -68,18 +68,17 @@ class SignupService:
     """What the API does. Nothing here waits for Kafka or for a relay.
 
     A known address, one that was confirmed before, gets the same answer in the same time. Its mail
-    says that there is an account, and brings no code; its challenge takes none.
+    says that there is an account, and has no code; its challenge accepts none.
 
-    A cooling address, one that has had its mails for now: who signs up twice within the cooldown
-    gets the same kind of answer twice but one mail. The second answer is a challenge of its own
-    that takes the codes that were mailed before: who lost the first answer can still confirm. So
-    the answer doesn't tell whether somebody else signed up with the address, and nobody can be
-    flooded with mails.
+    A cooling address is one at its limit of mails: two signups within the cooldown get the same
+    kind of answer but only one mail. The second answer has its own challenge, which accepts the
+    codes mailed before, so a person that lost the first answer can still confirm. So the answer
+    doesn't reveal another signup with the address, and no address can be flooded with mails.
 
-    What strangers do to an address stops nobody (ADR 0027). The first mail of a day brings a short
-    code; its challenge has tries of its own at it, and all others have a few in common. Further
-    mails bring a long code, which can't be guessed, works in every challenge of the address, and is
-    valid until the address may get its next mail. A resend repeats the code that there is.
+    Strangers can't keep an address's owner from confirming (ADR 0027). The first mail of a day has
+    a short code; its challenge has its own tries at it, and all others share a few. Further mails
+    have a long code, which can't be guessed, works in every challenge of the address, and is valid
+    until the address may get its next mail. A resend repeats the current code.
     """
 
     def __init__(
@@ -120,7 +119,7 @@ class SignupService:
 
         Raises:
             BadField: the address isn't one.
-            KeyReused: the idempotency key came with another fingerprint before.
+            KeyReused: the idempotency key was used with another fingerprint before.
             KeyInFlight: the first request with the idempotency key isn't answered yet.
             DatabaseUnavailable: nothing was stored.
         """
@@ -158,7 +157,7 @@ class SignupService:
         return begun.body
 
     async def status(self, challenge_id: str) -> SignupStatus:
-        """Return where a challenge stands.
+        """Return the state of a challenge.
 
         Raises:
             UnknownChallenge: there is none with this id.
@@ -190,8 +189,8 @@ class SignupService:
     async def resend(self, challenge_id: str, *, traceparent: str | None = None) -> bytes:
         """Mail a code; returns the JSON of the SignupAccepted.
 
-        Where the address has had its mails for now there is none: the code of the latest one works
-        in this challenge. An expired challenge comes to life again, within a day of its beginning.
+        If the address is at its limit of mails there is none: the code of the latest one works in
+        this challenge. An expired challenge is renewed, within a day of its beginning.
 
         Raises:
             UnknownChallenge, AlreadyVerified, ChallengeExpired, ChallengeLocked, TooSoon
@@ -239,7 +238,7 @@ class SignupService:
         mail_id = uuid4()
 
         def make(code: MailedCode, *, is_known: bool) -> OutboxMail:
-            # The code is made for everybody: known addresses take no shorter way.
+            # The code is made for every address: known ones must not be faster.
             text = self._code_of(challenge, code)
             return self._mails.make(
                 address,
@@ -259,7 +258,7 @@ class SignupService:
         of = CodeBinding(
             "" if code.is_long else challenge.id, challenge.purpose, mailbox_of(challenge.address)
         )
-        # Without its pepper there is none, and no mail either: a mail's code is the active one's.
+        # Without its pepper there is no code, and no mail: mailed codes use the active pepper.
         return self._peppers.code(code.seed, of, length) or ""
 
     async def _verify(self, challenge_id: str, code: str) -> UUID:
@@ -325,7 +324,7 @@ class SignupService:
 
 
 class _KeysInFlight:
-    """The idempotency keys that this process is at; other processes' are seen in the database."""
+    """The idempotency keys that this process is handling; those of others are in the database."""
 
     def __init__(self) -> None:
         self._keys: set[str] = set()
@@ -358,7 +357,7 @@ def _idempotent(
 
 
 def canonical_text(*fields: str | None) -> str:
-    """Return what two requests must share to count as the same one."""
+    """Return the text that two requests must share to count as the same."""
     return json.dumps(fields)
 
 

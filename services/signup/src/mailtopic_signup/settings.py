@@ -33,26 +33,26 @@ class HttpSettings(SettingsGroup):
     """Seconds that running requests get to end after SIGTERM."""
 
     head_timeout_s: float = Field(default=10.0, gt=0, le=300)
-    """Seconds in which a request's head must have come; else its connection is closed."""
+    """Seconds in which a request's head must arrive; else its connection is closed."""
 
     body_timeout_s: float = Field(default=10.0, gt=0, le=300)
-    """Seconds in which a request's body must have come; else it gets 408. A client that doesn't
-    read its answer for so long loses its connection."""
+    """Seconds in which a request's body must arrive; else it gets 408. Also how long a client may
+    take to read its answer before its connection is closed."""
 
     max_head_bytes: int = Field(default=16_384, ge=4096, le=262_144)
     """Bytes that a request's line and header fields may have; a longer head gets 431."""
 
     max_connections: int = Field(default=1024, ge=16, le=100_000)
-    """Open connections; fewer where the process's limit of descriptors leaves room for fewer. One
-    more ends the connection that has waited longest for its client."""
+    """Open connections; fewer if the process's limit of descriptors is too low. One more closes the
+    connection that has waited longest for its client."""
 
     max_connections_per_client: int = Field(default=512, ge=0, le=100_000)
     """Open connections of one client; 0: no limit. Not counted behind trusted proxies, which are
     the other end of every connection."""
 
     logged_requests_per_s: int = Field(default=100, ge=0, le=100_000)
-    """Lines about requests in a second; further ones are counted in a line of their own. Mails that
-    were taken are always logged. 0: no limit."""
+    """Lines about requests in a second; further ones are counted in a line of their own. Accepted
+    mails are always logged. 0: no limit."""
 
 
 class DatabaseSettings(SettingsGroup):
@@ -66,7 +66,7 @@ class DatabaseSettings(SettingsGroup):
     """Whether the service brings the tables up to date when it starts."""
 
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
-    """SQLite only. With FULL a 202 outlives a power failure; with NORMAL it outlives a killed
+    """SQLite only. With FULL a 202 survives a power failure; with NORMAL it survives a killed
     process, and a commit costs no fsync."""
 
     busy_timeout_s: float = Field(default=10.0, gt=0, le=120)
@@ -77,7 +77,7 @@ class DatabaseSettings(SettingsGroup):
 
 
 class CodesSettings(SettingsGroup):
-    """How codes look and how often they may be tried; below MAILTOPIC_CODES__."""
+    """The form of codes and how often they may be tried; below MAILTOPIC_CODES__."""
 
     length: int = Field(default=6, ge=6, le=10)
     """Decimal digits of a day's first code to an address (ASVS 6.5.4: at least 20 bits); further
@@ -85,35 +85,36 @@ class CodesSettings(SettingsGroup):
 
     ttl_s: int = Field(default=600, ge=60, le=86_400)
     """Seconds that a code is valid. A long one is valid until the address may get its next mail,
-    and for so long after that."""
+    plus this time."""
 
     max_tries: int = Field(default=5, ge=1, le=10)
     """Tries that a challenge allows; a resend does not give new ones."""
 
     max_failures_per_day: int = Field(default=10, ge=1, le=100)
-    """Tries in 24 hours that strangers get at codes of an address, whatever they begin. It locks no
-    address: challenges with a code of their own keep their tries, and long codes work always."""
+    """Tries in 24 hours that strangers get at codes of an address, however many signups they begin.
+    It locks no address: challenges with their own code keep their tries, and long codes always
+    work."""
 
     resend_cooldown_s: int = Field(default=60, ge=0, le=3600)
     """Seconds between two mails to the same address."""
 
     max_mails_per_hour: int = Field(default=5, ge=1, le=1000)
-    """Mails in an hour to the same address; who asks for more gets the same answer and no mail."""
+    """Mails in an hour to the same address; further requests get the same answer and no mail."""
 
     max_mails_per_day: int = Field(default=10, ge=1, le=1000)
     """Mails in 24 hours to the same address."""
 
 
 class ClientsSettings(SettingsGroup):
-    """How much one client may ask for; below MAILTOPIC_CLIENTS__. Each process counts for itself.
+    """The limits of one client; below MAILTOPIC_CLIENTS__. Each process counts separately.
 
     A client is an IPv4 address or the /64 of an IPv6 address; its /56 counts as four clients, its
     /48 as sixteen.
     """
 
     trusted_proxies: int = Field(default=0, ge=0, le=10)
-    """Proxies in front, each of which adds to X-Forwarded-For whom it got the request from. 0:
-    the header is not looked at. Too many: clients can pretend to be others."""
+    """Proxies in front, each of which appends its peer's address to X-Forwarded-For. 0: the header
+    is ignored. If too high, clients can forge their address."""
 
     signups_per_minute: int = Field(default=20, ge=0, le=10_000)
     """Signups and resends of a client in a minute; more get 429. 0: no limit."""
@@ -123,11 +124,11 @@ class ClientsSettings(SettingsGroup):
 
 
 class RetentionSettings(SettingsGroup):
-    """How long rows stay that have served their time; below MAILTOPIC_RETENTION__."""
+    """How long old rows are kept; below MAILTOPIC_RETENTION__."""
 
     challenges_s: int = Field(default=604_800, ge=172_800, le=31_536_000)
-    """Seconds that a challenge stays after its beginning, and with it the counts of its address
-    and a user who never confirmed. Two days at least, so that no count of a day is forgotten."""
+    """Seconds that a challenge is kept after its beginning, with the counts of its address and a
+    user that never confirmed. At least two days, so that no count of a day is lost."""
 
 
 class PepperSettings(SettingsGroup):
@@ -141,52 +142,53 @@ class SealingSettings(SettingsGroup):
     """Whether codes travel encrypted; below MAILTOPIC_SEALING__."""
 
     enabled: bool = True
-    """Whether a mail's variables are sealed. Switched off, codes are readable in Kafka."""
+    """Whether a mail's variables are sealed. If off, codes are readable in Kafka."""
 
     keys_file: Path | None = None
     """JSON file: {"active": "k1", "keys": {"k1": "<base64 of 32 bytes>"}}; needed for sealing."""
 
 
 class OutboxSettings(SettingsGroup):
-    """How mails leave the outbox; below MAILTOPIC_OUTBOX__."""
+    """How mails are published from the outbox; below MAILTOPIC_OUTBOX__."""
 
     batch_size: int = Field(default=500, ge=1, le=5000)
     """Mails that are leased and published together."""
 
     lease_s: float = Field(default=15.0, ge=3, le=600)
-    """Seconds after which another process may take over what a dead one held; leases of mails on
-    their way are renewed."""
+    """Seconds after which another process may take over a dead one's mails; leases of mails in
+    flight are renewed."""
 
     poll_s: float = Field(default=1.0, gt=0, le=60)
-    """Seconds between two looks into the outbox when nothing wakes the publisher."""
+    """Seconds between two polls of the outbox when nothing wakes the publisher."""
 
     retention_s: int = Field(default=3600, ge=0, le=2_592_000)
-    """Seconds that a published mail stays in the outbox."""
+    """Seconds that a published mail is kept in the outbox."""
 
 
 class MailsSettings(SettingsGroup):
     """Mails that other services send through POST /v1/mails; below MAILTOPIC_MAILS__."""
 
     tokens_file: Path | None = None
-    """JSON file with the services' tokens, hashed; `mailtopic-signup token` makes one. Unset: there
-    is no such API."""
+    """JSON file with the services' tokens, hashed; `mailtopic-signup token` makes one. Unset: the
+    API is off."""
 
     retention_s: int = Field(default=604_800, ge=0, le=31_536_000)
-    """Seconds after a mail expired during which GET /v1/mails/{id} still tells of it."""
+    """Seconds after a mail expired during which GET /v1/mails/{id} still returns it."""
 
 
 class RecipientsSettings(SettingsGroup):
-    """Which domains get no mail; below MAILTOPIC_RECIPIENTS__."""
+    """Which domains are refused; below MAILTOPIC_RECIPIENTS__."""
 
     blocked_domains_file: Path | None = None
     """Text file of domains, one a line, whose addresses are refused, with all domains below them:
-    such as those of throw-away addresses. Unset: none."""
+    such as those of disposable addresses. Unset: none."""
 
     mx_lookup: bool = False
-    """Whether the DNS is asked if a domain takes mail. Whatever isn't known in time is taken."""
+    """Whether to look up in the DNS if a domain takes mail. Without an answer in time it is
+    accepted."""
 
     dns_timeout_s: float = Field(default=2.0, gt=0, le=30)
-    """Seconds that the DNS gets to answer a request's question."""
+    """Timeout in seconds of a request's DNS lookup."""
 
     dns_server: str | None = Field(default=None, pattern=r"^[0-9a-fA-F.:]+$")
     """IP address of the resolver to ask; unset: the machine's."""
@@ -206,11 +208,11 @@ class PagesSettings(SettingsGroup):
 
 
 class RequestTracingSettings(TracingSettings):
-    """Where spans go, and whose traces they may belong to; below MAILTOPIC_TRACING__."""
+    """Where spans go, and whether they continue callers' traces; below MAILTOPIC_TRACING__."""
 
     follow_callers: bool = True
     """Whether a request's traceparent is continued, its sampling decision included. Switch it off
-    where anybody on the Internet may call, or strangers decide how much is recorded."""
+    if the API is open to the Internet, or strangers decide how much is recorded."""
 
 
 class SignupSettings(MailTopicSettings):
@@ -258,7 +260,7 @@ def default_database_file() -> Path:
     """Return the SQLite file that is used when no database is named; makes its folder.
 
     Raises:
-        SettingError: the folder can't be made.
+        SettingError: the folder can't be created.
     """
     state_home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     folder = Path(state_home) / "mailtopic"

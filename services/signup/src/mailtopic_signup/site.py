@@ -1,4 +1,4 @@
-"""The signup page, if it is there: static files and a few places to fill in."""
+"""The signup page, if there is one: static files and a few placeholders."""
 
 from html import escape
 from pathlib import Path
@@ -17,7 +17,7 @@ _POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancest
 def add_site(app: FastAPI, folder: Path, settings: SignupSettings) -> None:
     """Serve a folder's index.html at / and the folder at /static, if there is one.
 
-    The page reads from its meta elements what the settings say of codes and of the inbox.
+    The page reads the settings of codes and of the inbox from its meta elements.
     """
     index = folder / "index.html"
     if not index.is_file():

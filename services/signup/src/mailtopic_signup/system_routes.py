@@ -17,7 +17,7 @@ router = APIRouter(tags=["system"])
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """What probes and metrics look at."""
+    """What probes and metrics inspect."""
 
     ping: Callable[[], Awaitable[None]]
     backlog: Callable[[], Awaitable[Backlog]]
@@ -58,7 +58,7 @@ async def metrics(request: Request) -> Response:
     try:
         backlog = await system.backlog()
     except DatabaseUnavailable:
-        # What isn't known is left as it was; the other metrics are worth showing.
+        # An unknown count is left as it was; the other metrics are still useful.
         pass
     else:
         age_ms = 0 if backlog.oldest_at is None else system.clock.now_ms() - backlog.oldest_at

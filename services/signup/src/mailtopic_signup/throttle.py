@@ -13,19 +13,19 @@ from mailtopic_signup.settings import ClientsSettings
 MINUTE_S = 60.0
 _MAX_CLIENTS = 10_000
 _WIDER = (4, 16)
-"""As how many clients the wider networks of a client count, in the order of `wider_networks`."""
+"""How many clients each wider network counts as, in the order of `wider_networks`."""
 
 
 class Throttle:
-    """Admits a client so many times in any window, wherever it begins.
+    """Admits a client up to a limit in any window, wherever it begins.
 
-    What is refused doesn't count. It remembers the latest 10,000 clients: who commands more
-    networks than that is not held back by it.
+    Refused attempts don't count. It remembers the latest 10,000 clients: an attacker with more
+    networks is not limited.
 
     Args:
-        limit: how many times; 0 admits everything.
+        limit: the number of times; 0 admits everything.
         window_s: the window's length.
-        clock: tells the time.
+        clock: the time.
     """
 
     def __init__(self, limit: int, window_s: float, clock: Clock) -> None:
@@ -35,14 +35,14 @@ class Throttle:
         self._admitted: OrderedDict[str, deque[float]] = OrderedDict()
 
     def admit(self, client: str) -> float:
-        """Admit a client and return 0, or return the seconds until it may come again."""
+        """Admit a client and return 0, or return the seconds until it may try again."""
         wait_s = self.wait_s(client)
         if not wait_s:
             self.count(client)
         return wait_s
 
     def wait_s(self, client: str) -> float:
-        """Return the seconds until a client may come; 0: now."""
+        """Return the seconds until a client is admitted; 0: now."""
         times = self._admitted.get(client)
         now_s = self._clock.monotonic_s()
         if not self._limit or times is None or len(times) < self._limit:
@@ -52,7 +52,7 @@ class Throttle:
         return times[0] + self._window_s - now_s
 
     def count(self, client: str) -> None:
-        """Count a client that comes now."""
+        """Count an attempt of a client."""
         if not self._limit:
             return
         times = self._admitted.setdefault(client, deque(maxlen=self._limit))
@@ -63,19 +63,19 @@ class Throttle:
 
 
 class WideThrottle:
-    """Admits a client unless it, or a wider network that it belongs to, has been there too often.
+    """Admits a client unless it, or a wider network that it belongs to, is at its limit.
 
     Args:
-        limit: how many times a client may come in a window; 0 admits everything.
+        limit: the number of times a client is admitted in a window; 0 admits everything.
         window_s: the window's length.
-        clock: tells the time.
+        clock: the time.
     """
 
     def __init__(self, limit: int, window_s: float, clock: Clock) -> None:
         self._throttles = [Throttle(limit * share, window_s, clock) for share in (1, *_WIDER)]
 
     def admit(self, client: str) -> float:
-        """Admit a client and return 0, or return the seconds until it may come again."""
+        """Admit a client and return 0, or return the seconds until it may try again."""
         networks = list(zip(self._throttles, (client, *wider_networks(client)), strict=False))
         wait_s = max(throttle.wait_s(network) for throttle, network in networks)
         if not wait_s:
@@ -85,7 +85,7 @@ class WideThrottle:
 
 
 class ClientLimits:
-    """The limits of the API, by what is asked for: ``signups`` or ``verifies``."""
+    """The limits of the API, by kind: ``signups`` or ``verifies``."""
 
     def __init__(
         self, settings: ClientsSettings, clock: Clock, on_refused: Callable[[], None]
@@ -101,7 +101,7 @@ class ClientLimits:
         """Count a request.
 
         Raises:
-            TooManyRequests: its client has asked for too much.
+            TooManyRequests: its client is at its limit.
         """
         client = client_of(
             request.client.host if request.client else None,

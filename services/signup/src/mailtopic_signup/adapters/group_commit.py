@@ -1,7 +1,7 @@
 """Group commit: what arrives while a transaction runs shares the next one.
 
-A transaction costs round trips and a write to the disk, whatever it holds. Nobody waits for a
-timer: a lone job is written at once, and the busier it gets, the more jobs share a transaction.
+A transaction costs round trips and a write to the disk, whatever it holds. There is no timer: a
+lone job is written at once, and the higher the load, the more jobs share a transaction.
 """
 
 import asyncio
@@ -25,13 +25,13 @@ class _Waiting(Generic[Job, Done]):
 class GroupCommit(Generic[Job, Done]):
     """Writes jobs in groups, one group at a time, each in the order in which they came.
 
-    Every job's promise stays its own: `submit` returns after the commit, and of a group that can't
-    be written each job is tried alone, so that none fails because of another one.
+    Every job's promise stays its own: `submit` returns after the commit, and the jobs of a group
+    that can't be written are tried one by one, so that none fails because of another.
 
     Args:
-        write: writes jobs in one transaction; returns what became of each, in the same order.
-        key: of jobs with the same key a group holds one only; the others wait for the next group.
-        limit: how many jobs a group holds at most.
+        write: writes jobs in one transaction; returns the result of each, in the same order.
+        key: a group holds only one job with the same key; the others wait for the next group.
+        limit: the most jobs in a group.
     """
 
     def __init__(
@@ -44,12 +44,12 @@ class GroupCommit(Generic[Job, Done]):
         self._writing: asyncio.Task[None] | None = None
 
     async def submit(self, job: Job) -> Done:
-        """Have a job written; returns what became of it after the commit.
+        """Have a job written; returns its result after the commit.
 
-        Cancelled, it may be written or not.
+        If cancelled, the job may or may not be written.
 
         Raises:
-            DatabaseUnavailable: it was not committed, or nobody knows.
+            DatabaseUnavailable: it was not committed, or that is unknown.
         """
         waiting: _Waiting[Job, Done] = _Waiting(job, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
@@ -68,7 +68,7 @@ class GroupCommit(Generic[Job, Done]):
         group: dict[Hashable, _Waiting[Job, Done]] = {}
         left = []
         for each in self._waiting:
-            if each.done.done():  # whoever waited for it was cancelled
+            if each.done.done():  # its caller was cancelled
                 continue
             key = self._key(each.job)
             if key in group or len(group) == self._limit:
@@ -82,11 +82,11 @@ class GroupCommit(Generic[Job, Done]):
         try:
             results = await self._write([each.job for each in group])
         except DatabaseUnavailable as error:
-            # Whoever waited meanwhile has waited as long as a transaction may take.
+            # Jobs that queued meanwhile have waited as long as a transaction may take.
             waiting, self._waiting = self._waiting, []
             for each in (*group, *waiting):
                 _fail(each, DatabaseUnavailable(str(error)), error)
-        except Exception as error:  # noqa: BLE001 - whoever waits for it gets it
+        except Exception as error:  # noqa: BLE001 - its callers get it
             await self._write_alone(group, error)
         except BaseException:
             for each in group:

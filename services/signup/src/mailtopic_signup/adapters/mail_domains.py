@@ -1,4 +1,4 @@
-"""Asks the DNS whether a domain takes mail (RFC 5321 §5.1, RFC 7505)."""
+"""Looks up in the DNS whether a domain takes mail (RFC 5321 §5.1, RFC 7505)."""
 
 import asyncio
 from typing import Any
@@ -16,16 +16,16 @@ from mailtopic_runtime import SettingError, StateLog, get_logger
 from mailtopic_signup.settings import RecipientsSettings
 
 _CACHED_ANSWERS = 2_000
-"""Each of at most a datagram, which takes some 10 kB as objects."""
+"""Each is a datagram at most, which takes about 10 kB as objects."""
 
 
 class _Datagrams(dns.nameserver.Do53Nameserver):
-    """Asks for no answer that doesn't fit into a datagram.
+    """Never falls back to TCP for an answer that doesn't fit into a datagram.
 
-    Over TCP a stranger's domain could have 64 kB of records read, and kept, for each of its names.
+    Over TCP a stranger's domain could make us read and keep 64 kB of records for each of its names.
     """
 
-    async def async_query(  # type: ignore[override] # the resolver names what it gives
+    async def async_query(  # type: ignore[override] # the resolver passes these by name
         self, request: dns.message.QueryMessage, **asked: Any
     ) -> dns.message.Message:
         if asked["max_size"]:
@@ -34,10 +34,10 @@ class _Datagrams(dns.nameserver.Do53Nameserver):
 
 
 class MailDomains:
-    """Looks domains up, and remembers answers for as long as the DNS says.
+    """Looks domains up, and caches answers for their TTL.
 
     A domain takes mail if it has an MX record other than the null MX, or none and an address. It
-    fails open: whatever isn't known in time counts as taking mail, because the relay will know.
+    fails open: without an answer in time a domain counts as taking mail; the relay decides then.
 
     Raises:
         SettingError: no resolver is configured.
@@ -58,11 +58,11 @@ class MailDomains:
         ]
         self._resolver.cache = dns.resolver.LRUCache(_CACHED_ANSWERS)
         self._timeout_s = settings.dns_timeout_s
-        self._resolver.lifetime = 2 * settings.dns_timeout_s  # ours ends first, over all questions
+        self._resolver.lifetime = 2 * settings.dns_timeout_s  # ours, over all queries, ends first
         self._state = StateLog(get_logger(__name__), "dns")
 
     async def takes_mail(self, domain: str) -> bool:
-        """Tell whether a domain, in A-labels, takes mail; within the timeout, and never raises."""
+        """Return whether a domain, in A-labels, takes mail; in time, and never raises."""
         name = dns.name.from_text(f"{domain}.")
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -71,7 +71,7 @@ class MailDomains:
             self._state.down("no answer in time; domains are taken unseen")
             return True
         except (dns.exception.DNSException, OSError):
-            # SERVFAIL, a refusal, garbage, an answer beyond a datagram: nobody knows.
+            # SERVFAIL, a refusal, garbage, an answer beyond a datagram: unknown.
             return True
         self._state.up()
         return answer

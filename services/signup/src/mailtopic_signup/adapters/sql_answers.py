@@ -1,4 +1,4 @@
-"""Answers to requests with an idempotency key, in SQL: of a group of signups at once."""
+"""Answers to requests with an idempotency key, in SQL, for a group of signups at once."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ _ROW = {column.name: column.type for column in idempotent_answers.c}
 
 
 class SqlAnswers:
-    """Remembers answers, or finds that a key was there before."""
+    """Stores answers, or finds the earlier answer to a key."""
 
     def __init__(self, *, is_sqlite: bool) -> None:
         self._is_sqlite = is_sqlite
@@ -30,9 +30,9 @@ class SqlAnswers:
     def remember(
         self, connection: Connection, answers: Sequence[IdempotentAnswer], *, now_ms: int
     ) -> dict[str, Begun]:
-        """Store answers, all of different keys; returns what became of requests that came before.
+        """Store answers, all of different keys; returns the results of requests that came before.
 
-        A key that isn't in what it returns is new, and its answer is stored.
+        A key that isn't in the result is new, and its answer is stored.
         """
         found: dict[str, Begun] = {}
         free = self._lock(connection, answers)
@@ -46,15 +46,16 @@ class SqlAnswers:
         stored = {row.key: row for row in found_rows}
         for each in mine:
             row = stored[each.key]
-            # Every answer names another challenge: who finds his own was the first.
+            # Every answer names its own challenge: a request that finds its own answer was the
+            # first.
             if row.body != each.body:
                 found[each.key] = _earlier(row, each)
         return found
 
     def _lock(self, connection: Connection, answers: Sequence[IdempotentAnswer]) -> set[str]:
-        """Return the keys that no other process is at, from now on until the transaction ends."""
+        """Lock keys until the transaction ends; returns those that no other process holds."""
         keys = {each.key for each in answers}
-        if self._is_sqlite:  # it has one writer, and so nobody in flight
+        if self._is_sqlite:  # it has one writer, so no request is in flight
             return keys
         tried = self._keys.run(connection, self._try_locks, [{"key": key} for key in keys])
         return {row.key for row in tried if row.is_free}

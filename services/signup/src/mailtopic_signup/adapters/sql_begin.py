@@ -1,8 +1,8 @@
-"""Signups in SQL: a group of them in one transaction, with as many statements as one would take.
+"""Signups in SQL: a group in one transaction, with as many statements as a single one.
 
 Rows are locked in the order limits, users, and among limits in the order of their keys: no two
-groups, of whatever processes, wait for each other on PostgreSQL. Whose limits are another's user's
-as well, so the order among users doesn't matter.
+groups, of any process, deadlock on PostgreSQL. Users are locked only while their limits row is
+held, so their order doesn't matter.
 """
 
 from collections.abc import Iterable, Sequence
@@ -54,13 +54,13 @@ class Signup:
 
 
 class SqlBegin:
-    """Stores groups of signups; no two of a group are of one mailbox.
+    """Stores groups of signups; a group has at most one signup for a mailbox.
 
-    The same statements run whatever is known of the addresses.
+    The same statements run whether addresses are known or not.
     """
 
     def __init__(self, caps: MailCaps, *, is_sqlite: bool) -> None:
-        # Made once: to build a statement takes longer than to run it.
+        # Made once: building a statement takes longer than running it.
         self._is_sqlite = is_sqlite
         self._answers = SqlAnswers(is_sqlite=is_sqlite)
         self._limits = Rows(FIRST_MAIL, is_sqlite=is_sqlite)
@@ -79,7 +79,7 @@ class SqlBegin:
             list(_CHALLENGE), self._challenges.select(*_columns(self._challenges, _CHALLENGE))
         )
         self._outbox = Rows(_MAIL | {"is_granted": Boolean()}, is_sqlite=is_sqlite)
-        # An address without a grant takes the same statement as one with: its row is left out here.
+        # The statement is the same for an address without a grant: its row is left out here.
         self._add_mails = insert(outbox).from_select(
             list(_MAIL),
             self._outbox.select(*_columns(self._outbox, _MAIL)).where(self._outbox["is_granted"]),
@@ -87,7 +87,7 @@ class SqlBegin:
         self._divert = Diversion(by_person=True, is_sqlite=is_sqlite)
 
     def store(self, connection: Connection, signups: Sequence[Signup]) -> list[Begun]:
-        """Store signups; returns what became of each, in their order."""
+        """Store signups; returns the result of each, in their order."""
         begun = self._answered(connection, signups)
         fresh = [each for each in signups if each.challenge.id not in begun]
         if fresh:
@@ -96,7 +96,7 @@ class SqlBegin:
         return [begun[each.challenge.id] for each in signups]
 
     def _answered(self, connection: Connection, signups: Sequence[Signup]) -> dict[str, Begun]:
-        """Return the signups whose requests came before, by their challenges' ids."""
+        """Return the results of repeated requests, by their challenges' ids."""
         answers = [each.answer for each in signups if each.answer]
         if not answers:
             return {}
@@ -119,7 +119,7 @@ class SqlBegin:
             row, user = limits[challenge.mailbox_key], found[challenge.address]
             is_granted = row.last_challenge_id == challenge.id
             is_known = user.verified_at is not None
-            # Made for everybody: which address it is takes no longer way.
+            # Made for every address, so that timing doesn't depend on it.
             code = mailed_code(row, order, challenge.id, challenge.expires_at)
             mail = order.make(code, is_known=is_known)
             added = challenge_row(challenge, user.id, order.id)
@@ -181,7 +181,7 @@ def _begun(signup: Signup, mail: OutboxMail, *, is_granted: bool, is_known: bool
 def _add_users(rows: Rows, *, is_sqlite: bool) -> Executable:
     new = upsert_into(users, is_sqlite=is_sqlite)
     new = new.from_select(list(_USER), rows.select(*_columns(rows, _USER)))
-    # An update that changes nothing, so that known and unknown addresses take the same way.
+    # An update that changes nothing, so that known and unknown addresses take the same path.
     statement: Executable = new.on_conflict_do_update(
         index_elements=["address"], set_={"address": new.excluded.address}
     )

@@ -1,7 +1,7 @@
 """Many rows in one statement: arrays on PostgreSQL, one statement run for each row on SQLite.
 
-PostgreSQL prepares a text once, however many rows there are, and each statement is one round trip.
-SQLite has no arrays and no round trips.
+PostgreSQL prepares a statement once for any number of rows, and each is one round trip. SQLite has
+no arrays and no round trips.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,12 +27,12 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.types import TypeEngine
 
 Row = Mapping[str, Any]
-# A parameter that is called like a column would be taken for the column's new value.
+# A parameter with a column's name would be taken for the column's new value.
 _PREFIX = "new_"
 
 
 class Rows:
-    """Rows that a statement writes, as its source; ``rows["name"]`` is a column of it.
+    """The rows that a statement writes, as its source; ``rows["name"]`` is one of its columns.
 
     Args:
         types: the columns' names and types.
@@ -58,14 +58,14 @@ class Rows:
         return self._columns[name]
 
     def select(self, *columns: ColumnElement[Any]) -> Select[Any]:
-        """Return a query for expressions of these rows, one result for each row."""
-        # SQLite can't tell ON CONFLICT from a join's ON where there is no WHERE.
+        """Return a query of expressions over these rows, with one result for each row."""
+        # Without a WHERE, SQLite can't distinguish ON CONFLICT from a join's ON.
         return select(*columns).where(true())
 
     def run(
         self, connection: Connection, statement: Executable, rows: Sequence[Row], **shared: Any
     ) -> CursorResult[Any]:
-        """Run a statement whose source this is; ``shared`` are its other parameters."""
+        """Run a statement on these rows; ``shared`` are its other parameters."""
         if self._is_sqlite:
             given = [{_PREFIX + name: row[name] for name in self._names} | shared for row in rows]
             return connection.execute(statement, given)
@@ -74,19 +74,19 @@ class Rows:
 
 
 def upsert_into(table: Any, *, is_sqlite: bool) -> Any:
-    """Return an INSERT that knows ON CONFLICT; SQLAlchemy has one of its own for each database."""
+    """Return an INSERT with ON CONFLICT; SQLAlchemy has a separate one for each database."""
     return sqlite_insert(table) if is_sqlite else postgresql_insert(table)
 
 
 class Lookup:
-    """Finds rows by many values of a column that is unique.
+    """Finds rows by many values of a unique column.
 
-    Each by the index: a list of values looks to PostgreSQL as if it were cheaper to read the whole
-    table, as long as nobody has told it how long the table has become.
+    Each by the index: given a list of values, PostgreSQL would choose to scan the whole table until
+    its statistics are updated.
 
     Args:
         wanted: the unique column.
-        columns: what is to be found.
+        columns: the columns to return.
         is_sqlite: in which database.
     """
 
@@ -104,5 +104,5 @@ class Lookup:
         self._statement = select(found).select_from(table.join(found, true()))
 
     def run(self, connection: Connection, values: Sequence[Any]) -> CursorResult[Any]:
-        """Return the rows that there are, in no order."""
+        """Return the rows that exist, in no order."""
         return connection.execute(self._statement, {"values": list(values)})

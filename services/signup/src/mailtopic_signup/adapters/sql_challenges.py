@@ -1,7 +1,7 @@
 """Users, challenges and limits in SQL: the ChallengeStore.
 
-Rows are locked in the order limits, users, challenges everywhere, so that no two transactions wait
-for each other on PostgreSQL.
+Rows are locked in the order limits, users, challenges everywhere, so that no two transactions
+deadlock on PostgreSQL.
 """
 
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ from mailtopic_signup.ports import (
 )
 
 _GROUP_LIMIT = 100
-"""Signups of one transaction: a few milliseconds, for which others may have to wait."""
+"""Signups of one transaction: a few milliseconds, during which others may have to wait."""
 
 _CODES = [address_limits.c[name] for name in CODE_COLUMNS]
 _OF_CHALLENGE: list[Any] = [
@@ -217,7 +217,7 @@ class SqlChallenges:
                     lambda connection: begin.store(connection, signups)
                 )
 
-            # Two signups of one mailbox follow one another, as they do in two processes.
+            # Two signups of one mailbox run one after the other, as in two processes.
             self._groups[caps] = GroupCommit(
                 write, key=lambda signup: signup.challenge.mailbox_key, limit=_GROUP_LIMIT
             )
@@ -227,8 +227,8 @@ class SqlChallenges:
 def _count_shared(challenge: Challenge, now_ms: int, max_shared: int) -> Executable:
     limits = address_limits.c
     is_over = limits.last_failure_at <= now_ms - DAY_MS
-    # The count starts again only after a day without any such try: thus no 24 hours, wherever
-    # they begin, hold more than the maximum.
+    # The count starts again only after a day without any such try: so no 24 hours, wherever they
+    # begin, contain more than the maximum.
     return (
         update(address_limits)
         .where(limits.address_key == challenge.mailbox_key)

@@ -1,8 +1,8 @@
 """The connection to the database: SQLite (WAL) or PostgreSQL, the same SQL for both.
 
 A transaction is a plain function of a connection. On PostgreSQL it runs in the event loop, over
-asyncpg; on SQLite in a thread, as a whole. An asynchronous driver for SQLite would change threads
-for every statement: measured, that made a signup several times as expensive.
+asyncpg; on SQLite in a thread, as a whole. An asynchronous driver for SQLite would switch threads
+for every statement, which made a signup several times as expensive (measured).
 """
 
 import asyncio
@@ -32,19 +32,19 @@ _URL_SETTING = "MAILTOPIC_DATABASE__URL"
 _DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+asyncpg"}
 _RETRY_S = 1.0
 ANSWER_TIMEOUT_S = 20.0
-"""How long a transaction on PostgreSQL may take. A server that is frozen closes no connection."""
+"""How long a transaction on PostgreSQL may take. A frozen server closes no connection."""
 
 _START_PATIENCE_S = 2.0
 _READS = {"mailtopic_writes": False}
-# SQLSTATEs with which PostgreSQL refuses a connection until somebody changes something.
+# SQLSTATEs with which PostgreSQL refuses a connection until its configuration is changed.
 _REFUSALS = {
     "28P01": "the database refuses the user or the password",
     "28000": "the database refuses the user",
     "3D000": "there is no database of that name",
 }
 _NO_TABLE = "42P01"
-# Classes of SQLSTATEs that say nothing of the statement: a lost connection, a transaction to be
-# repeated, too little of something, a server that ends or begins, a disk that fails.
+# Classes of SQLSTATEs that are not caused by the statement: a lost connection, a transaction to be
+# repeated, insufficient resources, a server that stops or starts, a failing disk.
 _PASSING = ("08", "40", "53", "57", "58")
 
 T = TypeVar("T")
@@ -60,12 +60,12 @@ class _Runner(Protocol):
 
 
 class Database:
-    """Runs transactions, and knows whether the database works.
+    """Runs transactions, and tracks whether the database works.
 
     Before `prepare` has returned, transactions wait for a moment, and then find it unavailable.
 
     Raises:
-        SettingError: the URL is no URL of a database that is supported.
+        SettingError: it isn't the URL of a supported database.
     """
 
     def __init__(self, settings: DatabaseSettings) -> None:
@@ -84,7 +84,7 @@ class Database:
         """Run work in a transaction that writes; commits before it returns.
 
         Raises:
-            DatabaseUnavailable: it was not committed, or nobody knows.
+            DatabaseUnavailable: it was not committed, or that is unknown.
         """
         await self._wait_until_prepared()
         async with self._in_time():
@@ -103,21 +103,21 @@ class Database:
     async def prepare(self) -> None:
         """Wait until the database answers, and bring its tables up to date.
 
-        Tables that a newer version made stay as they are. One line is logged if it doesn't answer.
+        Tables that a newer version made are left alone. One line is logged if there is no answer.
 
         Raises:
             SettingError: the SQLite file can't be opened, or PostgreSQL refuses the login.
         """
-        while not await self._try_to_prepare(self._settings.migrate):  # noqa: ASYNC110 - no event tells of it
+        while not await self._try_to_prepare(self._settings.migrate):  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(_RETRY_S)
         self._is_prepared.set()
 
     async def prepare_once(self) -> None:
-        """Use the tables as they are, of a database that answers now: for short commands.
+        """Use the tables as they are; the database must answer now. For short commands.
 
         Raises:
             DatabaseUnavailable: it doesn't answer.
-            SettingError: as of `prepare`.
+            SettingError: as for `prepare`.
         """
         if not await self._try_to_prepare(False):
             raise DatabaseUnavailable("the database does not answer")
@@ -129,12 +129,12 @@ class Database:
 
     @asynccontextmanager
     async def _in_time(self) -> AsyncIterator[None]:
-        """Bound what is done inside in time, and tell of the database's errors in our words.
+        """Limit the time of what is done inside, and translate the database's errors to ours.
 
         Raises:
             DatabaseUnavailable: the database doesn't answer, or not in time.
         """
-        # SQLite has a patience of its own, busy_timeout_s, and its thread can't be cancelled.
+        # SQLite has its own timeout, busy_timeout_s, and its thread can't be cancelled.
         limit_s = None if self.is_sqlite else ANSWER_TIMEOUT_S
         async with self._translated_errors(), asyncio.timeout(limit_s):
             yield
@@ -183,7 +183,7 @@ class Database:
 class _SqliteRunner:
     """SQLite has one writer at a time, so one thread writes, and writers queue up in order.
 
-    Only between processes SQLite's own busy handler is needed.
+    SQLite's own busy handler is needed only between processes.
     """
 
     def __init__(self, url: URL, settings: DatabaseSettings) -> None:
@@ -194,7 +194,7 @@ class _SqliteRunner:
             max_overflow=1,
             hide_parameters=True,  # errors must not show addresses
             connect_args={
-                # Transactions begin where we say so, not where the driver guesses.
+                # Transactions begin where we begin them, not where the driver guesses.
                 "isolation_level": None,
                 "timeout": settings.busy_timeout_s,
                 "check_same_thread": False,
@@ -229,7 +229,7 @@ class _SqliteRunner:
 
 
 class _PostgresRunner:
-    """PostgreSQL takes as many writers as there are connections."""
+    """PostgreSQL allows as many writers as there are connections."""
 
     def __init__(self, url: URL, settings: DatabaseSettings) -> None:
         self._engine = create_async_engine(
@@ -252,8 +252,8 @@ class _PostgresRunner:
 
 
 def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
-    # The driver hears of it at once when a server closes a connection; to ask the server each time
-    # costs three round trips. The pool makes another one then.
+    # The driver notices at once when a server closes a connection; a ping each time would cost
+    # three round trips. The pool then opens another one.
     if connection.driver_connection.is_closed():
         raise DisconnectionError
 
@@ -265,7 +265,7 @@ def _transact(engine: Engine, work: Work[T]) -> T:
 
 def _begin(connection: Connection) -> None:
     # A transaction that reads first and writes later can't wait for another writer (SQLITE_BUSY
-    # at once, whatever the timeout): who will write says so at the start.
+    # at once, whatever the timeout), so writers declare themselves at the start.
     writes = connection.get_execution_options().get("mailtopic_writes", True)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -276,10 +276,10 @@ def _ask(connection: Connection) -> None:
 
 def _upgrade_alone(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
-        # Several processes start at the same time; SQLite's BEGIN IMMEDIATE does the same.
+        # Several processes start at the same time; On SQLite, BEGIN IMMEDIATE does the same.
         connection.execute(text("SELECT pg_advisory_xact_lock(4711080)"))
     if is_newer(connection):
-        # After a rollback; migrations are made so that the version before can live with them.
+        # After a rollback; migrations are compatible with the version before.
         get_logger(__name__).warning("database.newer", detail="left as a newer version made it")
     else:
         upgrade(connection)
@@ -313,9 +313,8 @@ def _is_busy(error: DBAPIError) -> bool:
 
 
 def _is_unusable(error: DBAPIError) -> bool:
-    # A file that is no database; on PostgreSQL a table that isn't there yet, a password that was
-    # changed since, or a server that was killed: not every driver's error of that is an
-    # OperationalError.
+    # A file that is no database; on PostgreSQL a missing table, a changed password, or a server
+    # that was killed: drivers don't always raise OperationalError for these.
     is_no_database = type(error.orig) is sqlite3.DatabaseError
     state = _sqlstate(error)
     return is_no_database or state in {_NO_TABLE, *_REFUSALS} or state.startswith(_PASSING)

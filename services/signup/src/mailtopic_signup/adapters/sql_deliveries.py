@@ -1,6 +1,6 @@
-"""What became of mails, in SQL: the DeliveryStore.
+"""Outcomes of mails, in SQL: the DeliveryStore.
 
-News come in batches, so each statement is run once for a whole batch.
+Events come in batches, so each statement is run once for a whole batch.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ from mailtopic_signup.domain.suppression import rule_of
 from mailtopic_signup.ports import Delivered
 
 _OF: BindParameter[Any] = bindparam("mail")
-# No IN: its parameters can't be those of a whole batch.
+# No IN: it can't take the parameters of a whole batch.
 _IS_UNSETTLED = or_(
     challenges.c.delivery == Delivery.QUEUED, challenges.c.delivery == Delivery.DEFERRED
 )
@@ -53,7 +53,7 @@ _PASSING: tuple[Update, ...] = (
     _TELL_CHALLENGE.where(_IS_UNSETTLED),
     _TELL_MAIL.where(mails.c.outcome.is_(None) | (mails.c.outcome == Outcome.DEFERRED)),
 )
-# A bounce that was corrected; a later one, which may stand in the same batch, still counts.
+# A bounce that was corrected; a later one, possibly in the same batch, still counts.
 _TAKEN_BACK: tuple[Update, ...] = (
     _TELL_CHALLENGE.where(_IS_REFUSED).where(challenges.c.delivery_at <= bindparam("at")),
     _TELL_MAIL.where(mails.c.outcome == Outcome.BOUNCED).where(
@@ -80,7 +80,7 @@ _RECIPIENT_OF_MAIL = select(mails.c.recipient_key, mails.c.recipient).where(mail
 
 
 class SqlDeliveries:
-    """See `DeliveryStore`. It also keeps the list of suppressed recipients."""
+    """See `DeliveryStore`. It also maintains the list of suppressed recipients."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -156,7 +156,7 @@ def _recipient(connection: Connection, bounce: Delivered) -> tuple[str, str] | N
 def _suppress(upsert: Any) -> Executable:
     table: Table = suppressions
     new = upsert(table)
-    # The same event may come again, and an old one late: the newest bounce counts.
+    # An event may be delivered again, and an old one late: the newest bounce counts.
     statement: Executable = new.on_conflict_do_update(
         index_elements=["address_key"],
         set_={

@@ -1,8 +1,8 @@
-"""Which address may get a mail now, and which code it brings: one statement each.
+"""Which address may get a mail now, and which code the mail has: one statement each.
 
-So no two requests share a grant. A short code goes out to an address that had none for a day, and
-only if the next mail may go before the code ends; every other mail brings the long code. Thus as
-long as an address may get no mail, its latest one has a code that works (ADR 0027).
+So no two requests share a grant. A short code is sent to an address that had none for a day, and
+only if the next mail may be sent before the code expires; every other mail has the long code. So
+while an address may get no mail, its latest one has a valid code (ADR 0027).
 """
 
 from typing import Any
@@ -31,14 +31,14 @@ _WISHES = ("last_mail_id", "last_challenge_id", "code_seed", "code_key_id")
 FIRST_MAIL = {name: _limits[name].type for name in ("address_key", *_WISHES)} | {
     "now": BigInteger()
 }
-"""What a signup's row says: whose mail it would be, of which seed, and when.
+"""A signup's row: the challenge that the mail would be for, the seed, and the time.
 
-The seed is for addresses that have no code now.
+The seed is for addresses without a current code.
 """
 
 
 def take_first_mails(rows: Rows, caps: MailCaps, *, is_sqlite: bool) -> Executable:
-    """Return the statement of signups: from then on ``last_challenge_id`` says whose the mail is.
+    """Return the statement of signups; it sets ``last_challenge_id`` to the mail's challenge.
 
     It is the same for addresses that have a row and for those that get one. ``rows`` are of
     FIRST_MAIL.
@@ -79,7 +79,7 @@ def take_next_mail(caps: MailCaps) -> Executable:
 
     It repeats a short code for its own challenge, unless there was another signup since.
 
-    Its parameters: ``wanted_key``, ``begun_at`` (of the challenge), and as of FIRST_MAIL.
+    Its parameters: ``wanted_key``, ``begun_at`` (of the challenge), and those of FIRST_MAIL.
     """
     now: BindParameter[int] = bindparam("now", type_=BigInteger)
     wishes: dict[str, ColumnElement[Any]] = {
@@ -95,7 +95,7 @@ def take_next_mail(caps: MailCaps) -> Executable:
 
 
 def _is_free(caps: MailCaps, now: ColumnElement[int]) -> ColumnElement[bool]:
-    # A time so far ahead was never set by these rules: a clock was set back since.
+    # These rules never set a time so far ahead: a clock was set back since.
     latest_next = now + _ms(caps.cooldown_ms + 2 * DAY_MS)
     return or_(_limits.next_mail_at <= now, _limits.next_mail_at > latest_next)
 
@@ -112,7 +112,7 @@ def _taken(
     in_day = _counted(_limits.mails_in_day, now, DAY_MS)
     pause, ttl = _pause_after(caps, in_hour, in_day), _ms(caps.code_ttl_ms)
     is_short = and_(may_be_short, pause <= ttl)
-    # Codes that work go on to: what was mailed is as good as what is mailed now.
+    # Valid codes stay valid: a code mailed earlier is as good as one mailed now.
     has_code = and_(
         _limits.code_seed.is_not(None),
         _limits.code_key_id == wishes["code_key_id"],

@@ -74,7 +74,7 @@ class SqlMails:
         return SentMail(**fields | {"outcome": Outcome(row.outcome) if row.outcome else None})
 
     async def purge(self, *, expired_before_ms: int) -> int:
-        """See `MailStore.purge`; a portion at a time."""
+        """See `MailStore.purge`; a batch at a time."""
         old = select(mails.c.id).where(mails.c.expires_at < expired_before_ms).limit(_PURGE_LIMIT)
         forget = delete(mails).where(mails.c.id.in_(old.scalar_subquery()))
         return await self._database.write(lambda connection: connection.execute(forget).rowcount)

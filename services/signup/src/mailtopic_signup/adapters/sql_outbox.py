@@ -32,14 +32,14 @@ class SqlOutbox:
         """See `OutboxStore.lease`."""
         held_until = outbox.c.lease_until
         # A lease that ends much later than any that could be taken now is from before a clock was
-        # set back. Much, because other machines' clocks differ a little, and because our own time
-        # was taken before we waited for the database.
+        # set back. "Much", because other machines' clocks differ a little, and because our own time
+        # was read before waiting for the database.
         latest_ms = now_ms + lease_ms + _CLOCK_TOLERANCE_MS
         is_free = or_(held_until.is_(None), held_until <= now_ms, held_until > latest_ms)
-        # Always from the oldest on, never "id > last": a transaction that commits late would be
-        # skipped for ever. SQLite has no SKIP LOCKED and, with one writer, no need for it.
-        # A CTE, because PostgreSQL may run a plain subquery once for each row, and each run would
-        # lock as many rows again.
+        # Always from the oldest on, never "id > last", which would skip a transaction that commits
+        # late for ever. SQLite has no SKIP LOCKED and, with one writer, no need for it. A CTE,
+        # because PostgreSQL may run a plain subquery once for each row, and each run would lock as
+        # many rows again.
         candidates = (
             select(outbox.c.id)
             .where(outbox.c.published_at.is_(None), is_free)
@@ -61,7 +61,7 @@ class SqlOutbox:
     async def topics(self) -> Collection[str]:
         """See `OutboxStore.topics`.
 
-        It jumps from topic to topic along the index, and doesn't read all that waits.
+        It jumps from topic to topic along the index, instead of reading the whole backlog.
         """
 
         def work(connection: Connection) -> list[str]:
@@ -104,7 +104,7 @@ class SqlOutbox:
         old = (
             select(outbox.c.id)
             .where(outbox.c.published_at < published_before_ms)
-            # in portions, so that no signup waits for a long delete
+            # in batches, so that no signup waits for a long delete
             .limit(_PURGE_LIMIT)
         )
         delete_mails = delete(outbox).where(outbox.c.id.in_(old.scalar_subquery()))

@@ -1,4 +1,4 @@
-"""Deletes challenges, and what was kept for their sake: the RetentionStore."""
+"""Deletes challenges, and rows kept only for them: the RetentionStore."""
 
 from sqlalchemy import Connection, Executable, delete, exists, select
 from sqlalchemy.exc import IntegrityError
@@ -7,11 +7,11 @@ from mailtopic_signup.adapters.sql_database import Database
 from mailtopic_signup.adapters.sql_tables import address_limits, challenges, users
 
 _PORTION = 1000
-"""Rows of a transaction: a few milliseconds, for which a signup may have to wait on SQLite."""
+"""Rows of a transaction: a few milliseconds, during which a signup may have to wait on SQLite."""
 
 
 class SqlRetention:
-    """See `RetentionStore`. Rows that somebody else holds are passed over, and found next time."""
+    """See `RetentionStore`. Locked rows are skipped, and found next time."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -29,8 +29,8 @@ class SqlRetention:
         try:
             return await self._database.write(work)
         except IntegrityError:
-            # On PostgreSQL somebody signed up with an address between our looking and our deleting;
-            # the user is wanted again, and none was deleted.
+            # On PostgreSQL there was a signup with an address between select and delete; the user
+            # is needed again, and nothing was deleted.
             return 0
 
 
@@ -49,7 +49,7 @@ def _limits_before(time_ms: int) -> Executable:
     limits = address_limits.c
     old = (
         select(limits.address_key)
-        # Every challenge sets asked_at: none is left whose counts these are. The other two are
+        # Every challenge sets asked_at, so none that uses these counts is left. The other two are
         # for rows that a version before 0002 wrote.
         .where(limits.asked_at < time_ms)
         .where(limits.next_mail_at < time_ms, limits.last_failure_at < time_ms)

@@ -10,7 +10,7 @@ from mailtopic_signup.domain.code import CodeSeed, new_seed
 from mailtopic_signup.ports import MailedCode, MailOrder, NewChallenge
 
 CODE_COLUMNS = ("code_seed", "code_key_id", "short_for", "short_until", "long_until")
-"""Of address_limits: what `codes_of` and `mailed_code` read."""
+"""The columns of address_limits that `codes_of` and `mailed_code` read."""
 
 
 def challenge_row(challenge: NewChallenge, user_id: object, mail_id: UUID) -> dict[str, object]:
@@ -31,14 +31,14 @@ def challenge_row(challenge: NewChallenge, user_id: object, mail_id: UUID) -> di
         "resend_after": challenge.resend_after,
         "mail_id": mail_id,
         "delivery": Delivery.QUEUED,
-        # Named even where it is empty, so that every signup is the same statement.
+        # Set even if empty, so that every signup is the same statement.
         "delivery_at": None,
         "code_until": None,
     }
 
 
 def latest_mail(latest: Row[Any] | None) -> dict[str, object]:
-    """Return what a challenge without a mail of its own takes over from its address's latest."""
+    """Return what a challenge without its own mail takes over from its address's latest mail."""
     if latest is None:
         return {"mail_id": None}
     return {name: getattr(latest, name) for name in ("mail_id", "delivery", "delivery_at")}
@@ -72,15 +72,15 @@ def codes_of(row: Row[Any]) -> AddressCodes:
 
 
 def mailed_code(row: Row[Any], order: MailOrder, challenge_id: str, short_until: int) -> MailedCode:
-    """Return which code the mail brings that an address's limits were just changed for.
+    """Return the code for the mail that was just counted in an address's limits.
 
-    Without a grant it is any code: its mail isn't stored.
+    Without a grant it can be any code: its mail isn't stored.
 
     Args:
         row: the limits.
-        order: the mail's.
-        challenge_id: whose mail it is.
-        short_until: when the code ends if it is a short one.
+        order: the mail to make.
+        challenge_id: the mail's challenge.
+        short_until: when the code expires if it is a short one.
     """
     is_short = row.short_for == challenge_id and row.short_until == short_until
     seed = CodeSeed(row.code_key_id or order.key_id, row.code_seed or new_seed())

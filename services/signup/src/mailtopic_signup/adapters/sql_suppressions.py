@@ -19,7 +19,7 @@ _PURGE_LIMIT = 5000
 
 @dataclass(frozen=True, slots=True)
 class Suppression:
-    """A recipient who gets no mail: redacted, why, the relay's reply; times are epoch ms."""
+    """A suppressed recipient: redacted address, reason, the relay's reply; times are epoch ms."""
 
     recipient: str
     reason: str
@@ -30,13 +30,13 @@ class Suppression:
 
 
 class SqlSuppressions:
-    """Lists suppressed recipients, and lets them have mails again."""
+    """Lists suppressed recipients, and lifts suppressions."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def list(self, *, now_ms: int) -> Sequence[Suppression]:
-        """Return all that hold, the newest first."""
+        """Return all that are in force, the newest first."""
         columns = [suppressions.c[name] for name in Suppression.__slots__]
         wanted = (
             select(*columns)
@@ -47,12 +47,12 @@ class SqlSuppressions:
         return [Suppression(*row) for row in rows]
 
     async def lift(self, address: Address) -> bool:
-        """Let an address have mails again; tells whether it was suppressed."""
+        """Lift an address's suppression; returns whether it was suppressed."""
         lift = delete(suppressions).where(suppressions.c.address_key == address_key(address))
         return await self._database.write(lambda connection: connection.execute(lift).rowcount == 1)
 
     async def purge(self, *, now_ms: int) -> int:
-        """Delete what doesn't hold any more, a portion at a time; returns how many rows went."""
+        """Delete expired suppressions, a batch at a time; returns the number of rows deleted."""
         over = select(suppressions.c.address_key).where(suppressions.c.until <= now_ms)
         forget = delete(suppressions).where(
             suppressions.c.address_key.in_(over.limit(_PURGE_LIMIT).scalar_subquery())
@@ -63,8 +63,8 @@ class SqlSuppressions:
 class Diversion:
     """Replaces mails by the outcome "suppressed", if their recipients are suppressed.
 
-    It is one statement for everybody, in the transaction that stores the mails: neither an answer
-    nor its time tells who is suppressed.
+    It is one statement for all mails, in the transaction that stores them: neither an answer nor
+    its timing reveals a suppression.
     """
 
     def __init__(self, *, by_person: bool, is_sqlite: bool) -> None:
@@ -76,10 +76,10 @@ class Diversion:
     def of(
         self, connection: Connection, mails: Sequence[tuple[str, OutboxMail]]
     ) -> list[OutboxMail]:
-        """Return what is to be stored of mails; each comes behind its recipient's address key."""
+        """Return what to store for mails; each is preceded by its recipient's address key."""
         rows = self._find.run(connection, [key for key, _ in mails])
         found = {row.address_key: row for row in rows}
-        # Made for everybody: who is suppressed takes no longer way.
+        # Made for every mail, so that timing doesn't reveal a suppression.
         outcomes = [suppressed_instead(mail) for _, mail in mails]
         return [
             outcome if self._holds(found.get(key), mail.created_at) else mail

@@ -1,7 +1,7 @@
 """The tables. Times are epoch milliseconds.
 
 The outbox's id, aggregatetype, aggregateid, type and payload are named as Debezium's outbox event
-router expects them, so that it can take the publisher's place.
+router expects them, so that it can replace the publisher.
 """
 
 from sqlalchemy import (
@@ -28,7 +28,7 @@ users = Table(
     Column("verified_at", BigInteger),
 )
 _confirmed_at = users.c.verified_at
-# Only who never confirmed is ever removed.
+# Only users that never confirmed are ever deleted.
 Index(
     "ix_users_unconfirmed",
     users.c.created_at,
@@ -48,16 +48,16 @@ address_limits = Table(
     Column("mails_in_hour", Integer, nullable=False, server_default="0"),
     Column("mails_in_day", Integer, nullable=False, server_default="0"),
     Column("last_mail_at", BigInteger, nullable=False, server_default="0"),
-    # When somebody last signed up with it: its limits are kept as long as any challenge.
+    # The time of its latest signup: its limits are kept as long as any challenge.
     Column("asked_at", BigInteger, nullable=False, server_default="0", index=True),
-    # Whose the latest mail is.
+    # The challenge of the latest mail.
     Column("last_challenge_id", String(32)),
-    # What its codes are made of, with the pepper of that id.
+    # Its codes are derived from this and the pepper with that id.
     Column("code_seed", LargeBinary(16)),
     Column("code_key_id", String(64)),
-    # The challenge that the latest short code is for; unset once the code was used.
+    # The challenge of the latest short code; unset once the code was used.
     Column("short_for", String(32)),
-    # When the latest codes end. Since short_until no short code was mailed.
+    # When the latest codes expire. No short code was mailed after short_until.
     Column("short_until", BigInteger, nullable=False, server_default="0"),
     Column("long_until", BigInteger, nullable=False, server_default="0"),
 )
@@ -70,7 +70,7 @@ challenges = Table(
     Column("address_key", String(32), nullable=False),
     Column("purpose", String(64), nullable=False),
     Column("locale", String(64), nullable=False),
-    # These three and code_until are the version's before 0004, which needs something in them.
+    # These three and code_until are for the version before 0004, which needs values in them.
     Column("code_for", String(32), nullable=False),
     Column("code_key_id", String(64), nullable=False),
     Column("code_digest", LargeBinary(32), nullable=False),
@@ -83,7 +83,7 @@ challenges = Table(
     Column("delivery", String(16), nullable=False),
     Column("delivery_at", BigInteger),
     Column("code_until", BigInteger),
-    # Whose limits count; unset by a version before 0004: those of address_key.
+    # The key of its limits; unset by a version before 0004, then address_key is.
     Column("mailbox_key", String(32)),
     Index("ix_challenges_mail_id", "mail_id"),
     Index("ix_challenges_user_id", "user_id"),
@@ -107,7 +107,7 @@ outbox = Table(
     Column("published_at", BigInteger),
 )
 _published_at = outbox.c.published_at
-# Partial, so that what was published costs the publisher nothing.
+# Partial, so that published rows cost the publisher nothing.
 Index(
     "ix_outbox_waiting",
     outbox.c.topic,
@@ -150,7 +150,7 @@ suppressions = Table(
     "suppressions",
     metadata,
     Column("address_key", String(32), primary_key=True),
-    # Redacted: the list can be shown, and only who knows an address can lift its suppression.
+    # Redacted: the list can be shown, and lifting a suppression takes the full address.
     Column("recipient", String(320), nullable=False),
     Column("reason", String(16), nullable=False),
     Column("smtp", String(32)),

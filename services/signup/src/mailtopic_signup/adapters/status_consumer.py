@@ -1,4 +1,4 @@
-"""Reads <topic>.status and records what became of each mail."""
+"""Reads <topic>.status and records the outcome of each mail."""
 
 import asyncio
 import contextlib
@@ -23,15 +23,15 @@ _MAX_RECORDS = 500
 
 
 class StatusConsumers:
-    """A consumer for each topic that mails may come for.
+    """A consumer for each topic that mails may be sent to.
 
     Args:
         kafka: how to reach Kafka.
-        topics: the main topics; asked again and again, because tokens come and go.
-        store: where news go.
-        count: told of each state after it was recorded.
-        skipped: called for each record that is no status event.
-        look_s: seconds between two looks for other topics.
+        topics: returns the main topics; called periodically, because tokens come and go.
+        store: where outcomes are recorded.
+        count: called with each state after it was recorded.
+        skipped: called for each record that isn't a status event.
+        look_s: seconds between two checks for other topics.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class StatusConsumers:
         self._look_s = look_s
 
     async def run(self) -> None:
-        """Consume until cancelled; a topic that was seen once is followed to the end."""
+        """Consume until cancelled; a topic that was seen once is consumed to the end."""
         followed: set[str] = set()
         async with asyncio.TaskGroup() as group:
             while True:
@@ -69,14 +69,14 @@ class StatusConsumer:
     """One member of the group ``<topic>.signup``.
 
     An event is committed after it was recorded: after a crash it is recorded again, which changes
-    nothing. Records that are no status events are passed over.
+    nothing. Records that aren't status events are skipped.
 
     Args:
         kafka: how to reach it.
         topic: the MailTopic's main topic.
         store: where the states are kept.
-        count: told of each state after it was recorded.
-        skipped: called for each record that is no status event; one line says so for each poll.
+        count: called with each state after it was recorded.
+        skipped: called for each record that isn't a status event; each poll logs one line at most.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class StatusConsumer:
             await asyncio.sleep(_RETRY_S)
 
     async def _wait_for_topic(self, consumer: SafeConsumer) -> None:
-        # Asked for among all topics: asking for it by name could create it.
+        # All topics are listed: a request by name could create it.
         while self._topic not in await consumer.topics():
             self._state.down(f"the topic {self._topic} does not exist yet")
             await asyncio.sleep(_RETRY_S)
@@ -164,7 +164,7 @@ class StatusConsumer:
             else:
                 news.append(_delivered(event))
         if bad:
-            # One line for all that came together: a foreign writer's flood must not fill the log.
+            # One line for the whole poll: a flood from a foreign writer must not fill the log.
             (first, reason), *_ = bad
             self._log.warning(
                 "status_topic.bad_records",
@@ -188,8 +188,8 @@ def _delivered(event: StatusEvent) -> Delivered:
 
 
 async def _stop(consumer: SafeConsumer) -> None:
-    # Leaving the group waits for an answer as long as for any other: a broker that is gone without
-    # a word would keep the process beyond what Kubernetes lets it have.
+    # Leaving the group waits for a reply like any request: an unreachable broker would keep the
+    # process running beyond its grace period in Kubernetes.
     with contextlib.suppress(KafkaError, TimeoutError):
         async with asyncio.timeout(_STOP_S):
             await consumer.stop()

@@ -1,1 +1,1 @@
-"""What a challenge is and what it refuses. Pure: no I/O, no clock of its own."""
+"""What a challenge is and what it refuses. Pure: no I/O, no clock."""

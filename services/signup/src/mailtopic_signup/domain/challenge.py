@@ -1,4 +1,4 @@
-"""A challenge: what one signup waits for, and what it refuses by now."""
+"""A challenge: what one signup waits for, and what it refuses."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -11,16 +11,16 @@ from mailtopic_signup.domain.mailbox import mailbox_of
 
 PURPOSE = "signup"
 KNOWN_PURPOSE = "account-exists"
-"""What the mail to an address that is confirmed already is for. It brings no code."""
+"""The purpose of a mail to an address that is confirmed already. It has no code."""
 
 HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
 RENEWABLE_MS = DAY_MS
-"""A resend keeps a challenge alive for so long at most (NIST SP 800-63B: 24 hours)."""
+"""The longest time that resends keep a challenge alive (NIST SP 800-63B: 24 hours)."""
 
 
 class State(StrEnum):
-    """Where a challenge stands."""
+    """The state of a challenge."""
 
     PENDING = "pending"
     VERIFIED = "verified"
@@ -29,7 +29,7 @@ class State(StrEnum):
 
 
 class Delivery(StrEnum):
-    """Where a challenge's latest mail stands, as far as is known."""
+    """The state of a challenge's latest mail, as far as is known."""
 
     QUEUED = "queued"
     SENT = "sent"
@@ -37,7 +37,7 @@ class Delivery(StrEnum):
     BOUNCED = "bounced"
     EXPIRED = "expired"
     FAILED = "failed"
-    """Nobody could send it, and the address is not to blame."""
+    """It could not be sent, and the address is not the cause."""
 
 
 _DELIVERY = {
@@ -45,7 +45,7 @@ _DELIVERY = {
     Outcome.DEFERRED: Delivery.DEFERRED,
     Outcome.BOUNCED: Delivery.BOUNCED,
     Outcome.EXPIRED: Delivery.EXPIRED,
-    # A newer mail took its place: this one will not come any more.
+    # A newer mail replaced it: this one will not be delivered.
     Outcome.SUPERSEDED: Delivery.EXPIRED,
     Outcome.SUPPRESSED: Delivery.BOUNCED,
     # The final dot was sent, only the reply is missing.
@@ -61,11 +61,11 @@ _NEEDS_SMTPUTF8 = "5.6.7"
 def delivery_of(
     outcome: Outcome, *, reply_class: str | None = None, smtp: str | None = None
 ) -> Delivery:
-    """Return what a mail's outcome means to the person who waits for it.
+    """Return what a mail's outcome means to the person waiting for it.
 
     Args:
-        outcome: what became of the mail.
-        reply_class: of a bounced mail, why; what the address is not to blame for is FAILED.
+        outcome: the mail's outcome.
+        reply_class: why a mail bounced; FAILED unless the address is the cause.
         smtp: the relay's codes; 5.6.7 (RFC 6531) is about the address, whatever the class.
     """
     if outcome is Outcome.BOUNCED and reply_class not in _ABOUT_ADDRESS:
@@ -75,22 +75,22 @@ def delivery_of(
 
 @dataclass(frozen=True, slots=True)
 class MailCaps:
-    """How often mails go out to one address, whoever asks for them and whether it is known.
+    """How often one address gets mails, whatever their source and whether it is known or not.
 
-    A mail starts a count again only after an hour (a day) without any: thus no hour (day),
-    wherever it begins, holds more than the maximum.
+    A mail restarts a count only after an hour (a day) without any: so no hour (day), wherever it
+    begins, contains more than the maximum.
     """
 
     cooldown_ms: int = 60_000
     per_hour: int = 5
     per_day: int = 10
     code_ttl_ms: int = 600_000
-    """How long a mail's code works; a long one goes on until the next mail may have been read."""
+    """How long a mail's code is valid; a long one until the next mail may have been read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How often codes may be tried, and how often mails go out. Milliseconds where it says so."""
+    """How often codes may be tried, and how often mails are sent. ``_ms`` fields: milliseconds."""
 
     code_length: int = 6
     max_tries: int = 5
@@ -109,10 +109,10 @@ class Limits:
 
     @property
     def shared_tries(self) -> int:
-        """Tries a day that challenges have in common at a short code of another challenge.
+        """Tries a day that challenges share at a short code of another challenge.
 
-        With that challenge's own tries they make one less than max_failures_per_day: the one that
-        is left stands for all guesses at long codes (ADR 0027).
+        Together with that challenge's own tries they are one less than max_failures_per_day: the
+        remaining one accounts for all guesses at long codes (ADR 0027).
         """
         return max(0, self.max_failures_per_day - self.max_tries - 1)
 
@@ -121,8 +121,8 @@ class Limits:
 class AddressCodes:
     """The codes that an address has now. Times: epoch ms.
 
-    A short code is for the challenge that got it; other challenges of the address have a few tries
-    at it in common. A long code works in every challenge of the address.
+    A short code is for the challenge that got it; other challenges of the address share a few tries
+    at it. A long code works in every challenge of the address.
     """
 
     seed: CodeSeed | None
@@ -153,17 +153,17 @@ class Challenge:
     verified_at: int | None
     delivery: Delivery
     known_since: int | None
-    """When its address was confirmed, by whatever challenge; None: it wasn't."""
+    """When its address was confirmed, by any challenge; None: it wasn't."""
 
     @property
     def is_known(self) -> bool:
-        """Whether its address is confirmed: its mails bring no code then."""
+        """Whether its address is confirmed; its mails have no code then."""
         return self.known_since is not None
 
     def binding_of(self, code: str, now_ms: int) -> CodeBinding | None:
         """Return what a code of this length must be bound to; None if none of them works now."""
         if self.known_since is not None and self.known_since < self.created_at:
-            return None  # no mail brought it a code
+            return None  # no mail with a code was sent for it
         codes = self.codes
         if len(code) == LONG_CODE_LENGTH:
             return self._binding("") if now_ms < codes.long_until else None
@@ -175,13 +175,13 @@ class Challenge:
         return CodeBinding(challenge_id, self.purpose, mailbox_of(self.address))
 
     def shares(self, code: str, now_ms: int) -> bool:
-        """Tell whether a code of this length can only be another challenge's."""
+        """Return whether a code of this length can only be another challenge's."""
         if len(code) == LONG_CODE_LENGTH or now_ms >= self.codes.short_until:
             return False
         return self.codes.short_for not in {None, self.id}
 
     def state(self, now_ms: int, limits: Limits) -> State:
-        """Where it stands. VERIFIED is for ever; EXPIRED goes before LOCKED."""
+        """Return the state. VERIFIED is final; EXPIRED takes precedence over LOCKED."""
         if self.verified_at is not None:
             return State.VERIFIED
         if now_ms >= self.expires_at:
@@ -197,5 +197,5 @@ class Challenge:
 
 
 def new_challenge_id() -> str:
-    """Return 128 random bits as 32 hex digits: who knows the id started the challenge."""
+    """Return 128 random bits as 32 hex digits; only the starter of the challenge has it."""
     return secrets.token_hex(16)

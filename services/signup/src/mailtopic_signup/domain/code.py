@@ -1,4 +1,4 @@
-"""One-time codes, and how they are kept: as a seed that is worth nothing without a pepper.
+"""One-time codes, and how they are stored: as a seed that is useless without a pepper.
 
 A code is a function of a seed, which only the database holds, and of a pepper, which the database
 never sees (HMAC-SHA-256; NIST SP 800-63B §3.1.3.2), bound to purpose and address: it can be mailed
@@ -34,7 +34,7 @@ def new_seed() -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class CodeBinding:
-    """What a code is for: it is worth nothing anywhere else.
+    """What a code is bound to: it is valid nowhere else.
 
     ``challenge_id`` is empty where a code is for any challenge of the address.
     """
@@ -93,7 +93,7 @@ class Peppers:
             raise PepperError(f"the file {path} is not usable: {error}") from None
 
     def adopt(self, newer: "Peppers") -> None:
-        """Take over another's keys, for everybody who holds this object."""
+        """Take over another's keys, for all users of this object."""
         self._active, self._keys = newer._active, newer._keys  # noqa: SLF001 - one of our own
 
     @property
@@ -102,24 +102,24 @@ class Peppers:
         return self._active
 
     def code(self, seed: CodeSeed, binding: CodeBinding, length: int) -> str | None:
-        """Return the code of that many decimal digits; None where its pepper was taken away."""
+        """Return the code of that many decimal digits; None if its pepper was removed."""
         key = self._keys.get(seed.key_id)
         if key is None:
             return None
-        # Of 256 bits: that some codes are likelier than others shows in no number of tries.
+        # With 256 bits the modulo bias is too small to show in any number of tries.
         return f"{int.from_bytes(_digest(key, seed.seed, binding)) % 10**length:0{length}}"
 
     def matches(self, seed: CodeSeed, binding: CodeBinding, code: str) -> bool:
-        """Tell in constant time whether a code is the one that `code` returns."""
+        """Return in constant time whether a code is the one that `code` returns."""
         expected = self.code(seed, binding, len(code))
         return expected is not None and hmac.compare_digest(expected.encode(), code.encode())
 
     def tags(self, text: str) -> tuple[str, ...]:
-        """Return 64 hex digits for a text that must be recognised but not be stored.
+        """Return 64 hex digits for a text that must be recognised but not stored.
 
         One for each pepper, the active one's first: store the first, recognise by any of them.
         """
-        # Another use of the key than codes', and no input is one of both (RFC 5869 §3.2).
+        # Codes use the key as well: the prefix keeps the inputs distinct (RFC 5869 §3.2).
         message = b"mailtopic tag\0" + text.encode()
         active_first = sorted(self._keys, key=lambda key_id: key_id != self._active)
         return tuple(
@@ -132,14 +132,14 @@ class Peppers:
 
 
 def _is_id(key_id: str) -> bool:
-    # It is stored beside each code: neither NUL nor half a surrogate pair can be.
+    # It is stored with each code; NUL and lone surrogates can't be.
     return 0 < len(key_id) <= MAX_KEY_ID_LENGTH and key_id.isprintable()
 
 
 def _digest(key: bytes, seed: bytes, binding: CodeBinding) -> bytes:
     parts = (seed, *(each.encode() for each in _parts(binding)))
-    # Lengths in front, so that no two different bindings give the same bytes; another use of the
-    # key than tags', and no input is one of both (RFC 5869 §3.2).
+    # Length prefixes, so that different bindings never give the same bytes. Tags use the key as
+    # well: the first prefix keeps the inputs distinct (RFC 5869 §3.2).
     message = b"mailtopic code\0" + b"".join(len(part).to_bytes(4) + part for part in parts)
     return hmac.digest(key, message, "sha256")
 

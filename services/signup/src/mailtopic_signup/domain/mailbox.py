@@ -1,7 +1,7 @@
 """Which mailbox an address names, as far as is known.
 
-Limits are counted by mailbox, and a code is for one: a stranger who signs up with other spellings
-of an address gets nothing more, and takes nothing away. Mails go to the address as it was given.
+Limits are counted by mailbox, and a code is for one: other spellings of an address give a stranger
+no more tries, and cost its owner none. Mails go to the address as it was given.
 """
 
 import hashlib
@@ -25,9 +25,9 @@ _SAME_HOST = {"googlemail.com": "gmail.com"}
 def mailbox_of(normalised: str) -> str:
     """Return the mailbox of a normalised address.
 
-    Case is ignored: hosts may tell Bob@ from bob@, and are asked not to (RFC 5321 §2.4). Tags and
-    dots are left out where the host is known to ignore them. Elsewhere only the host knows: there
-    all tagged spellings of a name are one mailbox, and the name without a tag is another one.
+    Case is ignored: hosts may distinguish Bob@ from bob@, but should not (RFC 5321 §2.4). Tags and
+    dots are removed if the host is known to ignore them. For other hosts this is unknown: all
+    tagged spellings of a name are one mailbox, and the name without a tag is another.
     """
     local, _, domain = normalised.casefold().rpartition("@")
     name, plus, _ = local.partition("+")
@@ -39,12 +39,12 @@ def mailbox_of(normalised: str) -> str:
 
 
 def mailbox_key(address: Address) -> str:
-    """Return what limits are counted by: the mailbox, hashed."""
+    """Return the key of limits: the mailbox, hashed."""
     return _hashed(mailbox_of(address.normalised))
 
 
 def address_key(address: Address) -> str:
-    """Return what suppressions are kept by: the address without regard to case, hashed."""
+    """Return the key of suppressions: the address, regardless of case, hashed."""
     return _hashed(address.normalised.casefold())
 
 

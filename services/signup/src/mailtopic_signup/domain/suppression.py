@@ -1,7 +1,7 @@
 """Suppression: which recipients get no mail for a while, because their host refused them.
 
-Mails to addresses that don't exist cost the sender's reputation at every large provider. Only what
-the recipient is to blame for counts: never what a relay says about the sender or the content.
+Mails to addresses that don't exist cost the sender's reputation at every large provider. Only
+replies about the recipient count, never those about the sender or the content.
 """
 
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class SuppressionRule:
     """For how long a reply suppresses its recipient (milliseconds).
 
     Attributes:
-        lasts_ms: no mail goes out for so long.
-        person_after_ms: after so long a person who asks for a mail gets one: addresses come to life
-            again, and people repair their mailbox and try again.
+        lasts_ms: how long no mail is sent.
+        person_after_ms: how long even mails that a person requests are held back; after that they
+            are sent, because addresses come back and people repair their mailbox and try again.
     """
 
     lasts_ms: int
@@ -34,7 +34,7 @@ RULES = {
 
 
 def rule_of(outcome: Outcome, reply_class: str | None) -> SuppressionRule | None:
-    """Return for how long an outcome suppresses its recipient; None if it doesn't."""
+    """Return how long an outcome suppresses its recipient; None if it doesn't."""
     if outcome is not Outcome.BOUNCED or reply_class is None:
         return None
     return RULES.get(reply_class)

@@ -1,8 +1,8 @@
-"""Service tokens: who may send mails through the API, and to which topics.
+"""Service tokens, which permit sending mails through the API, and to which topics.
 
-A token is 256 random bits behind a fixed word, which secret scanners can look for. The service
-knows its SHA-256 only. A slow hash, as passwords need, would protect nothing: nobody can try 2^256
-tokens; and one that a person made up is refused by its form, whatever its hash.
+A token is 256 random bits behind a fixed word, which secret scanners can look for. The service has
+only its SHA-256. A slow hash, as passwords need, would add nothing: 2^256 tokens can't be tried;
+and one that a person made up is rejected by its form, whatever its hash.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ class TokensError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A service that showed a token: what the token is called, and which topics it is for."""
+    """A service that presented a token: the token's id, and the topics it is for."""
 
     token_id: str
     topics: frozenset[str]
@@ -44,10 +44,10 @@ class TokenEntry:
     sha256: str
 
     def __post_init__(self) -> None:
-        """Refuse what could never work, or would give rights to nobody.
+        """Reject an entry that could never match, or that grants nothing.
 
         Raises:
-            TokensError: the id, the hash or a topic isn't one, or there is no topic.
+            TokensError: the id, the hash or a topic is invalid, or there is no topic.
         """
         if not _ID.fullmatch(self.caller.token_id):
             raise TokensError("a token's id has 1 to 64 lower-case letters, digits, dots, _ and -")
@@ -62,7 +62,7 @@ class TokenEntry:
             raise TokensError(str(error)) from None
 
     def as_json(self) -> dict[str, Any]:
-        """Return what stands in the file."""
+        """Return the entry as in the file."""
         return {
             "id": self.caller.token_id,
             "sha256": self.sha256,
@@ -74,10 +74,10 @@ class TokenEntry:
 
 
 def new_token(token_id: str, topics: Iterable[str]) -> tuple[str, TokenEntry]:
-    """Return a fresh token, which nobody else knows, and its entry for the file.
+    """Return a new secret token, and its entry for the file.
 
     Raises:
-        TokensError: the id or a topic isn't one.
+        TokensError: the id or a topic is invalid.
     """
     token = TOKEN_PREFIX + secrets.token_urlsafe(32)
     return token, TokenEntry(Caller(token_id, frozenset(topics)), _sha256(token))
@@ -135,7 +135,7 @@ class Tokens:
         return json.dumps({"tokens": [entry.as_json() for entry in self._entries]}, indent=2) + "\n"
 
     def adopt(self, newer: "Tokens") -> None:
-        """Take over another's tokens, for everybody who holds this object."""
+        """Take over another's tokens, for all users of this object."""
         self._entries = newer._entries  # noqa: SLF001 - one of our own
 
     @property
@@ -144,10 +144,10 @@ class Tokens:
         return frozenset().union(*(entry.caller.topics for entry in self._entries))
 
     def find(self, token: str) -> Caller | None:
-        """Return whose token this is; None if it is nobody's.
+        """Return the caller that a token belongs to; None if it is unknown.
 
-        Every entry is compared, and each in constant time: how long it takes tells neither which
-        token was close nor where it stands in the file.
+        Every entry is compared, each in constant time: the time taken reveals neither which token
+        was close nor its position in the file.
         """
         is_token = _TOKEN.fullmatch(token) is not None
         shown = _sha256(token)

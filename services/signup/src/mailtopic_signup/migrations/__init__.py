@@ -4,9 +4,8 @@ By hand: ``upgrade`` and ``downgrade`` below, or
 ``alembic revision --autogenerate`` with this folder as the script location.
 
 During an upgrade pods of two versions share the tables, and after a rollback the older version
-has the newer one's. So a migration may only do what the version before it can live with: add
-tables, and columns that have a default or may be null. What nobody needs any more goes one
-version later.
+has the newer one's. So a migration must be compatible with the version before it: it may add
+tables, and columns that have a default or may be null. Unused ones are dropped one version later.
 """
 
 from importlib.resources import files
@@ -29,7 +28,7 @@ def downgrade(connection: Connection, revision: str) -> None:
 
 
 def is_newer(connection: Connection) -> bool:
-    """Tell whether a version after this one has been at the tables already."""
+    """Return whether a newer version has migrated the tables already."""
     script = ScriptDirectory.from_config(_config(connection))
     known = {each.revision for each in script.walk_revisions()}
     return not known.issuperset(MigrationContext.configure(connection).get_current_heads())

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations over the connection that was handed in."""
+"""Alembic's entry: runs the migrations over the given connection."""
 
 from alembic import context
 

@@ -24,13 +24,13 @@ _INDEXES = {
 
 
 def upgrade() -> None:
-    """Add columns with defaults, because the version before goes on to write rows."""
+    """Add columns with defaults, because the version before continues to write rows."""
     for name, kind in _NUMBERS.items():
         column = sa.Column(name, kind, nullable=False, server_default="0")
         op.add_column("address_limits", column)
     op.add_column("address_limits", sa.Column("last_challenge_id", sa.String(32)))
     op.add_column("challenges", sa.Column("code_until", sa.BigInteger))
-    # What is there counts as asked for now, or failures of today would be forgotten.
+    # Existing rows count as requested now, or today's failures would be forgotten.
     now = sa.bindparam("now", time.time_ns() // 1_000_000, sa.BigInteger)
     limits = sa.table("address_limits", sa.column("asked_at"))
     op.execute(limits.update().values(asked_at=now))
@@ -47,7 +47,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take them away."""
+    """Drop them."""
     op.drop_index("ix_users_unconfirmed", "users")
     for name, (table, _) in _INDEXES.items():
         op.drop_index(name, table)

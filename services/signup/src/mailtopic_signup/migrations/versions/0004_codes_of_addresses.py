@@ -1,4 +1,4 @@
-"""Codes belong to addresses: a seed, the short code's challenge, and when codes end."""
+"""Codes belong to addresses: a seed, the short code's challenge, and when codes expire."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ _TIMES = ("short_until", "long_until")
 
 
 def upgrade() -> None:
-    """Add columns with defaults, because the version before goes on to write rows."""
+    """Add columns with defaults, because the version before continues to write rows."""
     for name, kind in _OPTIONAL.items():
         op.add_column("address_limits", sa.Column(name, kind))
     for name in _TIMES:
@@ -29,7 +29,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take them away."""
+    """Drop them."""
     op.drop_column("challenges", "mailbox_key")
     for name in (*_OPTIONAL, *_TIMES):
         op.drop_column("address_limits", name)

@@ -22,6 +22,8 @@ from support.senders import Bench
 FEW = 3
 MANY = 6
 STARTS_WITHIN_S = 10
+_SIZE_AT = 8
+"""Where a stored batch has its size, four octets (the message format, version 2)."""
 
 
 @pytest.fixture
@@ -230,7 +232,7 @@ async def test_a_partition_that_the_broker_cannot_read_is_named_and_the_others_g
         await Topics(bench.servers).create(*TopicNames(topic).all, partitions=FEW)
         await publish(bench, "here@example.com", 0)
         segment = tmp_path / "kafka" / "records" / f"{topic}-0" / f"{0:020}.log"
-        with _magic(segment, 1):
+        with _no_size(segment):
             bench.start()
             await publish(bench, "there@example.com", 1)
             await bench.delivered(["there@example.com"])
@@ -245,16 +247,19 @@ async def test_a_partition_that_the_broker_cannot_read_is_named_and_the_others_g
 
 
 @contextmanager
-def _magic(segment: Path, value: int) -> Iterator[None]:
-    """Give the first batch of a stored partition another format's number for a while."""
+def _no_size(segment: Path) -> Iterator[None]:
+    """Store a size for the first batch that no batch can have, for a while: no fetch gets past."""
+    with segment.open("r+b") as file:
+        file.seek(_SIZE_AT)
+        size = file.read(4)
 
-    def write(number: int) -> None:
-        with segment.open("r+b") as file:
-            file.seek(16)
-            file.write(bytes([number]))
+        def write(octets: bytes) -> None:
+            file.seek(_SIZE_AT)
+            file.write(octets)
+            file.flush()
 
-    write(value)
-    try:
-        yield
-    finally:
-        write(2)
+        write(bytes(4))
+        try:
+            yield
+        finally:
+            write(size)

@@ -102,6 +102,7 @@ bench: setup ## Measure ours beside others (an hour; BENCH_ARGS=--quick: minutes
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.pace $(filter --quick,$(BENCH_ARGS))
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.limits $(filter --quick,$(BENCH_ARGS))
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.sender_throughput
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.tracing_cost
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.side_by_side $(filter-out --million,$(BENCH_ARGS))
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.side_by_side.curves $(filter --quick --million,$(BENCH_ARGS))
 

@@ -12,7 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    Select,
+    create_engine,
+    event,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
@@ -48,6 +58,17 @@ _NO_TABLE = "42P01"
 _PASSING = ("08", "40", "53", "57", "58")
 
 T = TypeVar("T")
+
+
+def unlocked(rows: Select[Any]) -> Select[Any]:
+    """Return a subquery for the rows of one column and a limit, locked, without locked ones.
+
+    A CTE: PostgreSQL may run a plain subquery more than once, and each run locks as many rows
+    again. SQLite has no SKIP LOCKED and, with one writer, no need for it.
+    """
+    return select(rows.with_for_update(skip_locked=True).cte("candidates"))
+
+
 Work = Callable[[Connection], T]
 
 

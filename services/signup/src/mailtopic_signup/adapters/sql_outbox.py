@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, or_, select, true, update
 
-from mailtopic_signup.adapters.sql_database import Database
+from mailtopic_signup.adapters.sql_database import Database, unlocked
 from mailtopic_signup.adapters.sql_tables import idempotent_answers, outbox
 from mailtopic_signup.ports import Backlog, LeasedMail, OutboxMail
 
@@ -37,21 +37,17 @@ class SqlOutbox:
         latest_ms = now_ms + lease_ms + _CLOCK_TOLERANCE_MS
         is_free = or_(held_until.is_(None), held_until <= now_ms, held_until > latest_ms)
         # Always from the oldest on, never "id > last", which would skip a transaction that commits
-        # late for ever. SQLite has no SKIP LOCKED and, with one writer, no need for it. A CTE,
-        # because PostgreSQL may run a plain subquery once for each row, and each run would lock as
-        # many rows again.
+        # late for ever.
         candidates = (
             select(outbox.c.id)
             .where(outbox.c.published_at.is_(None), is_free)
             .where(true() if topic is None else outbox.c.topic == topic)
             .order_by(outbox.c.created_at)
             .limit(limit)
-            .with_for_update(skip_locked=True)
-            .cte("candidates")
         )
         take = (
             update(outbox)
-            .where(outbox.c.id.in_(select(candidates.c.id)))
+            .where(outbox.c.id.in_(unlocked(candidates)))
             .values(lease_until=now_ms + lease_ms, attempts=outbox.c.attempts + 1)
             .returning(outbox)
         )

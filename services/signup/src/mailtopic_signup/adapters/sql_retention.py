@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, Executable, delete, exists, select
 from sqlalchemy.exc import IntegrityError
 
-from mailtopic_signup.adapters.sql_database import Database
+from mailtopic_signup.adapters.sql_database import Database, unlocked
 from mailtopic_signup.adapters.sql_tables import address_limits, challenges, users
 
 _PORTION = 1000
@@ -24,7 +24,8 @@ class SqlRetention:
 
     async def _delete(self, statement: Executable) -> int:
         def work(connection: Connection) -> int:
-            return connection.execute(statement).rowcount
+            # Not the row count: SQLite's driver has none for a statement that begins with WITH.
+            return len(connection.execute(statement).all())
 
         try:
             return await self._database.write(work)
@@ -40,9 +41,8 @@ def _challenges_before(time_ms: int) -> Executable:
         .where(challenges.c.created_at < time_ms)
         .order_by(challenges.c.created_at)
         .limit(_PORTION)
-        .with_for_update(skip_locked=True)
     )
-    return delete(challenges).where(challenges.c.id.in_(old.scalar_subquery()))
+    return delete(challenges).where(challenges.c.id.in_(unlocked(old))).returning(challenges.c.id)
 
 
 def _limits_before(time_ms: int) -> Executable:
@@ -57,9 +57,12 @@ def _limits_before(time_ms: int) -> Executable:
         .where(limits.short_until < time_ms, limits.long_until < time_ms)
         .order_by(limits.asked_at)
         .limit(_PORTION)
-        .with_for_update(skip_locked=True)
     )
-    return delete(address_limits).where(limits.address_key.in_(old.scalar_subquery()))
+    return (
+        delete(address_limits)
+        .where(limits.address_key.in_(unlocked(old)))
+        .returning(limits.address_key)
+    )
 
 
 def _users_before(time_ms: int) -> Executable:
@@ -69,6 +72,5 @@ def _users_before(time_ms: int) -> Executable:
         .where(~exists().where(challenges.c.user_id == users.c.id))
         .order_by(users.c.created_at)
         .limit(_PORTION)
-        .with_for_update(skip_locked=True)
     )
-    return delete(users).where(users.c.id.in_(old.scalar_subquery()))
+    return delete(users).where(users.c.id.in_(unlocked(old))).returning(users.c.id)

@@ -199,7 +199,7 @@ async def test_an_existing_topic_is_adopted_with_its_records_if_both_sides_say_s
     await mail_operators.started(**prefixes(mail_operators))
     mail_operators.create(topic)
     wanted = ("False", "TopicExists")
-    await until(lambda: mail_operators.condition(topic) == wanted, "it is told of")
+    await until(lambda: mail_operators.condition(topic) == wanted, "the condition says so")
     assert await config(admin, topic, "retention.ms") == "5000"
     mail_operators.create(topic, topic={"partitions": 3, "adopt": True})
     await mail_operators.is_ready(topic)
@@ -218,7 +218,7 @@ async def test_a_topic_of_somebody_else_is_left_alone_whatever_a_mailtopic_says(
     spec = {"name": foreign, "partitions": 3, "retention": "1h", "adopt": True}
     mail_operators.create(topic, topic=spec, deletionPolicy="Delete")
     wanted = ("False", "TopicExists")
-    await until(lambda: mail_operators.condition(topic) == wanted, "it is told of")
+    await until(lambda: mail_operators.condition(topic) == wanted, "the condition says so")
     mail_operators.kubectl("delete", f"mailtopics.mailtopic.dev/{topic}", "--timeout=20s")
     assert await admin.describe([foreign]) == {foreign: before}
 

@@ -37,7 +37,7 @@ def settings(
     )
 
 
-def everybody(count: int = 20) -> list[OutgoingMail]:
+def mails_to_all(count: int = 20) -> list[OutgoingMail]:
     return [mail(f"user{number}@example.org") for number in range(count)]
 
 
@@ -53,7 +53,7 @@ def once(mails: list[OutgoingMail]) -> Counter[str]:
 async def test_all_mails_of_a_stream_arrive_in_order_over_one_connection(
     *, pipelining: bool
 ) -> None:
-    mails = everybody()
+    mails = mails_to_all()
     async with SmtpRelay(pipelining=pipelining) as relay, mailer_to(settings(relay)) as mailer:
         results = await offered(mailer, mails)
     assert {each.reply_class for each in results} == {C.ACCEPTED}
@@ -71,7 +71,7 @@ async def test_all_mails_of_a_stream_arrive_in_order_over_one_connection(
 async def test_a_refused_mail_in_the_midst_costs_no_other(
     phase: str, told: str, *, pipelining: bool
 ) -> None:
-    mails = everybody()
+    mails = mails_to_all()
     async with SmtpRelay(pipelining=pipelining) as relay, mailer_to(settings(relay)) as mailer:
         if phase == "mail":
             relay.fault(Fault("mail", reply="550 5.1.8 not from you", times=1))
@@ -86,7 +86,7 @@ async def test_a_refused_mail_in_the_midst_costs_no_other(
 
 
 async def test_data_granted_for_a_refused_recipient_is_ended_before_the_next_mail() -> None:
-    mails = everybody()
+    mails = mails_to_all()
     async with SmtpRelay() as relay, mailer_to(settings(relay)) as mailer:
         relay.grants_data_always = True
         relay.fault(Fault("rcpt", reply="550 5.1.1 no such user", recipient=MIDDLE))
@@ -100,7 +100,7 @@ async def test_data_granted_for_a_refused_recipient_is_ended_before_the_next_mai
 
 @pytest.mark.parametrize("phase", ["mail", "rcpt", "data", "dot"])
 async def test_a_goodbye_in_the_midst_concerns_one_mail_at_most(phase: str) -> None:
-    mails = everybody()
+    mails = mails_to_all()
     async with SmtpRelay() as relay, mailer_to(settings(relay)) as mailer:
         relay.fault(Fault(phase, reply="421 4.3.2 closing", times=1))
         results = await offered(mailer, mails)
@@ -125,7 +125,7 @@ async def test_a_goodbye_in_the_midst_concerns_one_mail_at_most(phase: str) -> N
 async def test_a_relay_that_is_done_with_a_connection_gets_the_rest_over_another(
     fault: Fault, *, pipelining: bool
 ) -> None:
-    mails = everybody(300)
+    mails = mails_to_all(300)
     async with (
         SmtpRelay(pipelining=pipelining) as relay,
         mailer_to(settings(relay, mails=1000)) as mailer,
@@ -143,7 +143,7 @@ async def test_a_relay_that_is_done_with_a_connection_gets_the_rest_over_another
 async def test_a_connection_whose_first_mail_is_refused_is_not_given_up() -> None:
     async with SmtpRelay() as relay, mailer_to(settings(relay)) as mailer:
         relay.fault(Fault("mail", reply="452 4.5.3 too many messages sent", times=1))
-        results = await offered(mailer, everybody(1))
+        results = await offered(mailer, mails_to_all(1))
     assert [each.reply_class for each in results] == [C.ACCEPTED]
     assert relay.connections == 1
 
@@ -151,7 +151,7 @@ async def test_a_connection_whose_first_mail_is_refused_is_not_given_up() -> Non
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("seed", range(5))
 async def test_goodbyes_at_random_and_worn_connections_hold_nobody_up(seed: int) -> None:
-    mails = everybody(1_000)
+    mails = mails_to_all(1_000)
     async with (
         SmtpRelay(seed=seed) as relay,
         mailer_to(settings(relay, connections=10, mails=7)) as mailer,
@@ -167,7 +167,7 @@ async def test_goodbyes_at_random_and_worn_connections_hold_nobody_up(seed: int)
 
 
 async def test_only_the_mail_whose_reply_was_lost_has_an_unknown_fate() -> None:
-    mails = everybody()
+    mails = mails_to_all()
     async with SmtpRelay() as relay, mailer_to(settings(relay)) as mailer:
         lost = Fault("dot", drop=True, accept=True, recipient=MIDDLE, times=1)
         relay.fault(lost)
@@ -183,7 +183,7 @@ async def test_only_the_mail_whose_reply_was_lost_has_an_unknown_fate() -> None:
 
 
 async def test_a_mail_begun_behind_one_that_the_relay_holds_goes_another_way() -> None:
-    mails = everybody()
+    mails = mails_to_all()
     patient = SmtpTimeouts(dot_s=6.0)
     async with (
         SmtpRelay() as relay,
@@ -196,7 +196,7 @@ async def test_a_mail_begun_behind_one_that_the_relay_holds_goes_another_way() -
 
 
 async def test_worn_connections_are_replaced_in_the_midst() -> None:
-    mails = everybody(25)
+    mails = mails_to_all(25)
     async with SmtpRelay() as relay, mailer_to(settings(relay, mails=10)) as mailer:
         results = await offered(mailer, mails)
     assert {each.reply_class for each in results} == {C.ACCEPTED}
@@ -206,7 +206,7 @@ async def test_worn_connections_are_replaced_in_the_midst() -> None:
 async def test_who_sends_one_mail_is_not_kept_waiting_by_a_stream() -> None:
     async with SmtpRelay() as relay, mailer_to(settings(relay)) as mailer:
         relay.delay_s = {"dot": 0.02}
-        stream = asyncio.ensure_future(offered(mailer, everybody(50)))
+        stream = asyncio.ensure_future(offered(mailer, mails_to_all(50)))
         await until(lambda: relay.mails, "the stream runs")
         before = len(relay.mails)
         assert (await mailer.send(mail("single@example.org"))).reply_class is C.ACCEPTED
@@ -231,7 +231,7 @@ async def test_a_mail_that_nobody_wants_any_more_is_not_begun() -> None:
     async with SmtpRelay() as relay, mailer_to(settings(relay)) as mailer:
         unwilling = Unwilling()
         mailer.offer(mail("late@example.org"), unwilling)
-        results = await offered(mailer, everybody(5))
+        results = await offered(mailer, mails_to_all(5))
     assert unwilling.heard == [None]
     assert {each.reply_class for each in results} == {C.ACCEPTED}
     assert "late@example.org" not in copies(relay)
@@ -240,8 +240,8 @@ async def test_a_mail_that_nobody_wants_any_more_is_not_begun() -> None:
 async def test_a_relay_that_cannot_be_used_gets_no_offers() -> None:
     async with SmtpRelay() as relay, mailer_to(settings(relay)) as mailer:
         relay.fault(Fault("mail", reply="530 5.7.0 authentication required", times=1))
-        first = await offered(mailer, everybody(1))
-        second = await offered(mailer, everybody(1))
+        first = await offered(mailer, mails_to_all(1))
+        second = await offered(mailer, mails_to_all(1))
         asked = sum("MAIL" in line for _, line in relay.commands)
     assert [each[0].reply_class for each in (first, second)] == [C.AUTH, C.AUTH]
     assert asked == 1
@@ -252,14 +252,14 @@ async def test_a_relay_that_cannot_be_used_gets_no_offers() -> None:
 async def test_a_relay_that_ends_at_streams_gets_none_after_the_second_end(
     connections: int,
 ) -> None:
-    mails = everybody(200)
+    mails = mails_to_all(200)
     async with SmtpRelay() as relay:
         relay.hates_streams = True
         with capture_logs() as lines:
             async with mailer_to(settings(relay, connections=connections)) as mailer:
                 results = await offered(mailer, mails)
                 relay.flights.clear()
-                assert {each.reply_class for each in await offered(mailer, everybody(50))} == {
+                assert {each.reply_class for each in await offered(mailer, mails_to_all(50))} == {
                     C.ACCEPTED
                 }
     told = Counter(each.reply_class for each in results)

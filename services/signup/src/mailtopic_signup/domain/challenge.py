@@ -197,5 +197,5 @@ class Challenge:
 
 
 def new_challenge_id() -> str:
-    """Return 128 random bits as 32 hex digits; only the starter of the challenge has it."""
+    """Return 128 random bits as 32 hex digits; only the client that began the challenge has it."""
     return secrets.token_hex(16)

@@ -28,7 +28,8 @@ _MOST_CLOSINGS = 20
 class Channel:
     """Feeds one relay: a `Feed` that gives it mails when breaker and pace allow.
 
-    A mail that waits holds no connection and no task.
+    A mail that waits holds no connection and no task. It has many methods because it has three
+    sides, the mailer's, the queue's and the relay's, which share one breaker and one pace.
     """
 
     def __init__(

@@ -108,6 +108,7 @@ class Delivery:
 
         Raises:
             Abandoned: the lease ended while the mail waited; nothing was decided.
+            Parked: the DLQ takes nothing now; nothing was recorded.
         """
         with self._teller.span(incoming):
             await self._in_hand.wait(incoming.mail_id, lease)
@@ -155,7 +156,7 @@ class Delivery:
             result = await self._answer(incoming, mail, lease, result)
         except (SealingError, TemplateError) as error:
             reason = "sealing" if isinstance(error, SealingError) else "template"
-            await self._endings.bury(incoming, lease, reason, poison_error(error))
+            await self._endings.bury(incoming, lease, reason, poison_error(error), may_park=True)
         except (MemoryError, Abandoned):
             raise
         except Exception as error:  # noqa: BLE001 - a bug must cost one mail, not the consumer

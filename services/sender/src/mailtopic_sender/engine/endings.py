@@ -91,8 +91,7 @@ class Endings:
         if reply is ReplyClass.ACCEPTED:
             seconds = self._teller.delivered(mail)
             await self.batches.record(incoming, result)
-            self._flood.went_on()
-            self._teller.accepted(incoming, mail, result, seconds)
+            self.stored(incoming, mail, result, seconds)
         elif reply.bounces or (
             reply is ReplyClass.MAILBOX_FULL and incoming.attempt >= _FULL_ATTEMPTS
         ):
@@ -103,6 +102,13 @@ class Endings:
             await self.bury(incoming, lease, reply.value, reply_error(result), result)
         else:
             await self._defer(incoming, mail, reply_error(result), result)
+
+    def stored(
+        self, incoming: Incoming, mail: MailRecord, result: DeliveryResult, seconds: float
+    ) -> None:
+        """End a mail whose delivery is stored, so many seconds after it was accepted."""
+        self._flood.went_on()
+        self._teller.accepted(incoming, mail, result, seconds)
 
     async def _bounce(self, incoming: Incoming, mail: MailRecord, result: DeliveryResult) -> None:
         await self.finish(incoming, Outcome.BOUNCED, result)

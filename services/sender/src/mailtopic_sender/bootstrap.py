@@ -233,7 +233,6 @@ class Sender:
             metrics=self._metrics,
             clock=self._clock,
             dlq=dlq,
-            broker_answers=lambda: self._monitor.answers,
         )
         policy = DeliveryPolicy(
             tiers=delivery.tiers,

@@ -173,7 +173,11 @@ class MemorySource:
     async def start(self, listener: AssignmentListener) -> None:
         """See `RecordSource.start`."""
         self._listener = listener
-        self._assign(listener)
+        self.paused.clear()
+        for place in self._places:
+            committed = self._kafka.committed(self._group, place)
+            self._positions[place] = committed.offset if committed else 0
+        listener.assigned(self._places, total=len(self._places))
 
     async def rebalance(self) -> None:
         """Revoke everything and assign it again, as every rebalance does."""
@@ -181,7 +185,7 @@ class MemorySource:
             raise RuntimeError("the source has not been started")
         places, self._positions = self._places, {}
         await self._listener.revoked(places)
-        self._assign(self._listener)
+        await self.start(self._listener)
 
     async def poll(self, *, timeout_s: float, max_records: int) -> Sequence[ConsumedRecord]:
         """See `RecordSource.poll`."""
@@ -232,13 +236,6 @@ class MemorySource:
         """See `RecordSource.stop`."""
         self._listener = None
         self._positions = {}
-
-    def _assign(self, listener: AssignmentListener) -> None:
-        self.paused.clear()
-        for place in self._places:
-            committed = self._kafka.committed(self._group, place)
-            self._positions[place] = committed.offset if committed else 0
-        listener.assigned(self._places, total=len(self._places))
 
     def _take(self, max_records: int) -> list[ConsumedRecord]:
         taken: list[ConsumedRecord] = []

@@ -52,7 +52,7 @@ class DlqGate:
     Args:
         topic: the DLQ.
         slots: each letter lends its job's slot.
-        broker_answers: while a broker is known to be away, that isn't reported here as well.
+        broker_answers: while the broker is known to be away, nothing else is reported.
         shut_after_s: how long an acknowledgement may take.
     """
 
@@ -66,7 +66,7 @@ class DlqGate:
     ) -> None:
         self._topic = topic
         self._slots = slots
-        self._broker_answers = broker_answers
+        self.broker_answers = broker_answers
         self._shut_after_s = shut_after_s
         self._partitions: dict[int, _Partition] = {}
         self._in_hand = 0
@@ -118,7 +118,7 @@ class DlqGate:
             # What was stored and didn't come again has another owner.
             found.waiting = found.unfinished()
             found.shut.set()
-        if self._broker_answers():
+        if self.broker_answers():
             self._state.down(
                 f"the topic {self._topic} takes no records ({reason}): "
                 "what belongs there waits in its partition"

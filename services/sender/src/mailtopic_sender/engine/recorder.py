@@ -53,8 +53,6 @@ class Recorder:
     write, a burial starts over.
 
     Args:
-        broker_answers: whether the broker is known to be reachable; while it isn't, that has been
-            logged already, and waiting outcomes aren't worth a line of their own.
         dlq: lets letters through.
     """
 
@@ -67,10 +65,8 @@ class Recorder:
         metrics: SenderMetrics,
         clock: Clock,
         dlq: DlqGate,
-        broker_answers: Callable[[], bool] = lambda: True,
     ) -> None:
         self._broker = broker
-        self._broker_answers = broker_answers
         self._names = names
         self._ledger = ledger
         self._metrics = metrics
@@ -343,7 +339,7 @@ class Recorder:
                     raise
                 if refused is not None:
                     refused(str(error))
-                elif self._broker_answers():
+                elif self._dlq.broker_answers():
                     state.down(f"{error}: outcomes wait")
                 await asyncio.sleep(delay_s)
                 delay_s = min(delay_s * 2, _LONGEST_RETRY_S)

@@ -23,6 +23,7 @@ from mailtopic_contract import (
     LegacyDefaults,
     MailHeaders,
     MailRecord,
+    MailSeal,
     Outcome,
     RecordOrigin,
     StatusEvent,
@@ -94,7 +95,7 @@ def _parts() -> dict[str, Callable[[], object]]:
     return _of_records() | _of_outcomes() | _of_telling()
 
 
-def _record(keyring: KeyRing | None) -> MailRecord:
+def _record(seal: MailSeal | None) -> MailRecord:
     return new_record(
         email="someone.else@mail.example.com",
         variables={"code": "123456"},
@@ -102,12 +103,12 @@ def _record(keyring: KeyRing | None) -> MailRecord:
         locale="ru",
         accepted_at_ms=_NOW_MS,
         expires_at_ms=_NOW_MS + 600_000,
-        keyring=keyring,
+        seal=seal,
     )
 
 
-def _incoming(keyring: KeyRing) -> Incoming:
-    return decode_incoming(_consumed(_record(keyring)), _LEGACY)
+def _incoming(seal: MailSeal) -> Incoming:
+    return decode_incoming(_consumed(_record(seal)), _LEGACY)
 
 
 def _consumed(record: MailRecord) -> ConsumedRecord:
@@ -123,8 +124,8 @@ def _consumed(record: MailRecord) -> ConsumedRecord:
 
 
 def _of_records() -> dict[str, Callable[[], object]]:
-    keyring = KeyRing.generate()
-    sealed, plain = _record(keyring), _record(None)
+    seal = MailSeal(KeyRing.generate(), "mails")
+    sealed, plain = _record(seal), _record(None)
     values = sealed.encode(), plain.encode()
     consumed = _consumed(sealed)
     retried = MailHeaders(
@@ -142,8 +143,8 @@ def _of_records() -> dict[str, Callable[[], object]]:
         ),
         "record: decode with headers": lambda: decode_incoming(consumed, _LEGACY),
         "record: encode": sealed.encode,
-        "record: open": lambda: open_variables(sealed, keyring),
-        "record: make and seal": lambda: _record(keyring),
+        "record: open": lambda: open_variables(sealed, seal),
+        "record: make and seal": lambda: _record(seal),
         "address: parse": lambda: parse_address("someone.else@mail.example.com"),
         "headers: decode": lambda: decode_headers(consumed.headers),
         "headers: decode, second attempt": lambda: decode_headers(again),
@@ -194,7 +195,7 @@ def _of_outcomes() -> dict[str, Callable[[], object]]:
 
 def _of_telling() -> dict[str, Callable[[], object]]:
     keyring = KeyRing.generate()
-    incoming = _incoming(keyring)
+    incoming = _incoming(MailSeal(keyring, "mails"))
     metrics = SenderMetrics(CollectorRegistry(), "mails", relays=("primary",))
     teller = Teller(tracer=NO_TRACER, metrics=metrics, clock=SystemClock(), keyring=keyring)
 

@@ -23,6 +23,7 @@ from mailtopic_contract import (
     KeyRing,
     LegacyDefaults,
     MailRecord,
+    MailSeal,
     RecordOrigin,
     TopicNames,
     decode_headers,
@@ -216,7 +217,7 @@ def decoded(record: Stored) -> MailRecord:
 
 
 def code_of(record: Stored, keyring: KeyRing) -> bytes:
-    return open_variables(decoded(record), keyring)["code"].encode()
+    return open_variables(decoded(record), MailSeal(keyring, record.topic))["code"].encode()
 
 
 def numbers_in(texts: Iterable[bytes]) -> set[bytes]:

@@ -17,6 +17,7 @@ from mailtopic_client import (
 from mailtopic_contract import (
     KeyRing,
     LegacyDefaults,
+    MailSeal,
     RecordOrigin,
     decode_headers,
     decode_record,
@@ -62,7 +63,7 @@ async def test_a_code_that_another_service_sends_can_be_read_from_its_record(
     assert record.id == mail_id == decode_headers(stored.headers).mail_id
     assert stored.key == record.address.partition_key
     assert b"123456" not in stored.value
-    assert open_variables(record, keyring) == {"code": "123456"}
+    assert open_variables(record, MailSeal(keyring, topic)) == {"code": "123456"}
 
 
 async def test_a_record_that_is_too_large_is_refused_and_the_next_ones_are_stored(

@@ -102,7 +102,7 @@ def mail_to(email: str, *, ttl_ms: int = 10 * MINUTE_MS, accepted_ago_ms: int = 
         locale="en",
         accepted_at_ms=accepted_at_ms,
         expires_at_ms=accepted_at_ms + ttl_ms,
-        keyring=None,
+        seal=None,
     )
 
 

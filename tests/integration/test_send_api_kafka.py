@@ -13,6 +13,7 @@ from mailtopic_contract import (
     KeyRing,
     LegacyDefaults,
     MailRecord,
+    MailSeal,
     Outcome,
     RecordOrigin,
     StatusEvent,
@@ -114,7 +115,7 @@ async def test_a_mail_arrives_and_a_bounce_suppresses_the_next_one(
         (mail,) = await mails_in(kafka, receipts)
         assert str(mail.id) == first
         keys = KeyRing.load(signup.folder / "keys.json")
-        assert open_variables(mail, keys) == {"code": "481516"}
+        assert open_variables(mail, MailSeal(keys, receipts)) == {"code": "481516"}
 
         bounced = StatusEvent(
             id=mail.id,

@@ -129,7 +129,7 @@ async def test_an_expired_mail_is_recorded_and_never_sent(bench: Bench) -> None:
         locale="ru",
         accepted_at_ms=now_ms - 10_000,
         expires_at_ms=now_ms - 1,
-        keyring=bench.keyring,
+        seal=bench.seal,
     )
     await bench.start_ready()
     await bench.mails.publish(late)

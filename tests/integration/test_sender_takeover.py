@@ -48,7 +48,7 @@ async def test_a_mail_whose_deferral_was_cut_short_is_sent_once(bench: Bench, di
         locale="ru",
         accepted_at_ms=now_ms,
         expires_at_ms=now_ms + 600_000,
-        keyring=bench.keyring,
+        seal=bench.seal,
     )
     stored = await bench.mails.publish(mail)
     deferred = StatusEvent(

@@ -16,6 +16,7 @@ from mailtopic_contract import (
     KeyRing,
     LegacyDefaults,
     MailRecord,
+    MailSeal,
     Outcome,
     RecordOrigin,
     StatusEvent,
@@ -114,7 +115,8 @@ async def test_a_signup_reaches_kafka_its_code_verifies_and_its_outcome_comes_ba
 
         await until(arrived, "the record is in Kafka")
         (mail,) = await arrived()
-        code = open_variables(mail, KeyRing.load(signup.folder / "keys.json"))["code"]
+        seal = MailSeal(KeyRing.load(signup.folder / "keys.json"), signup.topic)
+        code = open_variables(mail, seal)["code"]
         verified = await client.post(f"{challenge}/verify", json={"code": code})
         assert verified.status_code == 200
 

@@ -14,6 +14,7 @@ from mailtopic_contract import (
     KeyRing,
     LegacyDefaults,
     MailHeaders,
+    MailSeal,
     Outcome,
     StatusEvent,
     TopicNames,
@@ -90,6 +91,7 @@ class Engine:
     accounts: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.seal = MailSeal(self.keyring, NAMES.main) if self.keyring else None
         self.kafka.now_ms = self.clock.now_ms
         self.registry = CollectorRegistry()
         self.metrics = self.metrics_type(self.registry, NAMES.main)
@@ -134,7 +136,7 @@ class Engine:
                 resend_unknown=self.resend_unknown,
             ),
             ledger=self.ledger,
-            keyring=self.keyring,
+            seal=self.seal,
             flood=self.flood,
             refusals=self.refusals,
             teller=Teller(
@@ -214,7 +216,7 @@ class Engine:
             locale="ru",
             accepted_at_ms=accepted_at_ms,
             expires_at_ms=accepted_at_ms + round(ttl_s * 1000),
-            keyring=self.keyring,
+            seal=self.seal,
             mail_id=mail_id,
         )
         await self.kafka.publish(

@@ -15,7 +15,7 @@ import aiokafka
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from mailtopic_client import MailSender
-from mailtopic_contract import MailHeaders, MailRecord, new_record
+from mailtopic_contract import MailHeaders, MailRecord, SealVersion, new_record
 from mailtopic_sender.adapters.topic_states import without_topic_id
 from mailtopic_sender.ports import Committed, TopicPartition
 from support.conditions import until
@@ -38,6 +38,7 @@ class FaultBench(Senders):
 
     needs_login: bool = False
     ttl_s: float = 3600.0
+    sealing_version: SealVersion = 2
     partitions: int = PARTITIONS
     is_hostile: bool = False
     published: dict[UUID, str] = field(default_factory=dict)
@@ -61,7 +62,13 @@ class FaultBench(Senders):
 
     @property
     def mails(self) -> MailSender:
-        return MailSender(self.broker, topic=self.topic, keyring=self.keyring, ttl_s=self.ttl_s)
+        return MailSender(
+            self.broker,
+            topic=self.topic,
+            keyring=self.keyring,
+            sealing_version=self.sealing_version,
+            ttl_s=self.ttl_s,
+        )
 
     async def publish(self, addresses: Iterable[str], *, at_once: int = 50) -> None:
         """Publish one mail to each address, as fast as the broker takes them."""
@@ -96,7 +103,7 @@ class FaultBench(Senders):
             locale="ru",
             accepted_at_ms=now_ms,
             expires_at_ms=now_ms + round((ttl_s or self.ttl_s) * 1000),
-            keyring=self.keyring,
+            seal=self.seal,
         )
 
     async def publish_to(

@@ -46,7 +46,7 @@ async def bury(servers: str, topic: str, *classes: str) -> None:
                 locale="en",
                 accepted_at_ms=now_ms,
                 expires_at_ms=now_ms + 10 * _MINUTE_MS,
-                keyring=None,
+                seal=None,
             )
             headers = MailHeaders(
                 mail_id=mail.id,

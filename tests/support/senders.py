@@ -14,7 +14,7 @@ import httpx
 
 from mailtopic_cli.children import Child
 from mailtopic_client import KafkaClient, KafkaSettings, MailSender
-from mailtopic_contract import KeyRing, StatusEvent, decode_status
+from mailtopic_contract import KeyRing, MailSeal, StatusEvent, decode_status
 from support.conditions import until
 from support.ports import free_port
 from support.smtp_relay import Authority, SmtpRelay
@@ -54,6 +54,11 @@ class Senders:
     @property
     def mails(self) -> MailSender:
         return MailSender(self.broker, topic=self.topic, keyring=self.keyring)
+
+    @property
+    def seal(self) -> MailSeal:
+        """Seals as the publishers do."""
+        return MailSeal(self.keyring, self.topic)
 
     def environment(self, name: str) -> dict[str, str]:
         common = {

@@ -15,6 +15,7 @@ from mailtopic_contract import (
     KeyRing,
     LegacyDefaults,
     MailRecord,
+    MailSeal,
     Outcome,
     RecordOrigin,
     decode_record,
@@ -132,9 +133,14 @@ class Signup:
         leased = await self.parts.outbox.lease(limit=1000, now_ms=now_ms, lease_ms=0)
         return [mail_in(each.mail.payload) for each in leased]
 
+    @property
+    def seal(self) -> MailSeal:
+        """Opens the codes of the signups' own topic."""
+        return MailSeal(self.keyring, self.settings.topic)
+
     async def code(self) -> str:
         """The code in the latest mail."""
-        return open_variables((await self.mails())[-1], self.keyring)["code"]
+        return open_variables((await self.mails())[-1], self.seal)["code"]
 
     async def stored(self) -> str:
         """All that is in the database, as text."""

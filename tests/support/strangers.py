@@ -32,7 +32,7 @@ async def short_code_works(signup: Signup, address: str) -> bool:
 async def mailed_codes(signup: Signup, address: str) -> list[str]:
     """The codes of an address's mails, the oldest first."""
     mails = [mail for mail in await signup.mails() if mail.email.lower() == address.lower()]
-    codes = [open_variables(mail, signup.keyring).get("code") for mail in mails]
+    codes = [open_variables(mail, signup.seal).get("code") for mail in mails]
     return [code for code in codes if code]
 
 

@@ -292,6 +292,7 @@ sender.env: all settings of the sender, as text for common.env.
 {{- if $sealing.enabled }}
 - name: MAILTOPIC_SEALING__KEYS_FILE
   value: /etc/mailtopic/sealing/keys.json
+{{- include "common.settingsEnv" (dict "prefix" "MAILTOPIC_SEALING__" "values" (pick $values.sealing "acceptVersion1" "formerTopics")) }}
 {{- end }}
 {{- if $values.dkim.selectors }}
 {{- $dkim := merge (dict "keysDirectory" "/etc/mailtopic/dkim") (pick $values.dkim "selectors" "domain") }}

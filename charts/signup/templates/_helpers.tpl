@@ -58,6 +58,7 @@ signup.env: all settings of the service, as text for common.env.
 {{- if $sealing.enabled }}
 - name: MAILTOPIC_SEALING__KEYS_FILE
   value: /etc/mailtopic/sealing/keys.json
+{{- include "common.settingsEnv" (dict "prefix" "MAILTOPIC_SEALING__" "values" (pick .context.Values.sealing "version")) }}
 {{- else }}
 - name: MAILTOPIC_SEALING__ENABLED
   value: "false"

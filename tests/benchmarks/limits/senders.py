@@ -115,7 +115,7 @@ class Ours:
             locale="ru",
             accepted_at_ms=now_ms,
             expires_at_ms=now_ms + _VALID_MS,
-            keyring=self._group.keyring,
+            seal=self._group.seal,
         )
         headers = tuple(MailHeaders(mail_id=mail.id).encode())
         record = Record(mail.address.partition_key, mail.encode(), headers)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from mailtopic_contract import KeyRing, MailHeaders, MailRecord, new_record
+from mailtopic_contract import KeyRing, MailHeaders, MailRecord, MailSeal, new_record
 
 CODE: Final = "314159"
 _DAY_MS: Final = 86_400_000
@@ -73,7 +73,8 @@ class RecordMaker:
             locale="ru",
             accepted_at_ms=_LATER,
             expires_at_ms=round(time.time() * 1000) + _DAY_MS,
-            keyring=self.keyring,
+            # Version 2 binds topic and accepted_at, which only the publishing run knows.
+            seal=MailSeal(self.keyring, "", version=1),
         )
         headers = tuple(MailHeaders(mail_id=record.id).encode())
         return Record(self._key(record.address.partition_key, number), record.encode(), headers)

@@ -22,7 +22,14 @@ from benchmarks.side_by_side.relay_sink import Arrival
 from benchmarks.side_by_side.report import GUIDE, picture, section, with_section
 from benchmarks.side_by_side.results import Measured, Results, Steady
 from benchmarks.side_by_side.targets import verdicts
-from mailtopic_contract import KeyRing, LegacyDefaults, RecordOrigin, decode_record, open_variables
+from mailtopic_contract import (
+    KeyRing,
+    LegacyDefaults,
+    MailSeal,
+    RecordOrigin,
+    decode_record,
+    open_variables,
+)
 
 
 def rounds(*rates: float, rss_mb: float = 80) -> list[Round]:
@@ -109,7 +116,7 @@ def test_both_formats_carry_the_same_mails() -> None:
         value = record.accepted_at(1_700_000_000_000)
         mail = decode_record(value, origin=origin, legacy=legacy)
         assert mail.email == address(2)
-        assert open_variables(mail, keyring) == {"code": CODE}
+        assert open_variables(mail, MailSeal(keyring, "t")) == {"code": CODE}
         assert mail.accepted_at == (5 if form is Format.ORIGINAL else 1_700_000_000_000)
     assert maker.records(Format.VERSION_1, 2) == maker.records(Format.VERSION_1, 3)[:2]
 

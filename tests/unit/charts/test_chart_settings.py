@@ -106,7 +106,7 @@ def everything_set(helm: Helm) -> list[Manifest]:
 
 
 def tokens_set(helm: Helm) -> Iterator[list[Manifest]]:
-    """The sender with each way to get tokens; they exclude one another, as passwords do."""
+    """A sender with sealing, and each way to get tokens; they exclude one another."""
     client = {"tokenUrl": "https://login.example.com/token", "clientId": "id", "scope": "send"}
     for oauth in (
         client | {"clientSecretKey": "a", "refreshTokenKey": "b", "caSecret": {"name": "ca"}},
@@ -115,7 +115,8 @@ def tokens_set(helm: Helm) -> Iterator[list[Manifest]]:
     ):
         relay = {"host": "smtp.example.com", "username": "bob@example.com"}
         smtp = relay | {"oauth": {"existingSecret": "relay"} | oauth}
-        yield helm.template("mailtopic", {"sender.smtp": smtp})
+        values = {"sender.smtp": smtp, "sender.sealing.formerTopics": ["old-mails"]}
+        yield helm.template("mailtopic", values)
 
 
 def environments(objects: list[Manifest]) -> Iterator[tuple[str, set[str]]]:

@@ -19,6 +19,7 @@ from mailtopic_contract import (
     KeyRing,
     LegacyDefaults,
     MailHeaders,
+    MailSeal,
     RecordOrigin,
     TopicNames,
     new_record,
@@ -62,7 +63,7 @@ def mail_value(session: Session, *, keyring: KeyRing | None = None) -> bytes:
         locale="en",
         accepted_at_ms=now_ms,
         expires_at_ms=now_ms + 1000,
-        keyring=keyring,
+        seal=MailSeal(keyring, "mails") if keyring else None,
     ).encode()
 
 

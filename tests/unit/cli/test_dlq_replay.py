@@ -55,7 +55,7 @@ class Dlq:
             locale="en",
             accepted_at_ms=self.clock.now_ms(),
             expires_at_ms=self.clock.now_ms() + 600_000,
-            keyring=None,
+            seal=None,
             mail_id=mail_id,
         )
 

@@ -59,7 +59,7 @@ def put_mail(topics: MemoryTopics, *, topic: str = NAMES.main, headers: MailHead
         locale="en",
         accepted_at_ms=now_ms,
         expires_at_ms=now_ms + 600_000,
-        keyring=None,
+        seal=None,
         mail_id=MAIL,
     )
     topics.put(NewRecord(topic, 1, b"k", record.encode(), tuple(headers.encode())))

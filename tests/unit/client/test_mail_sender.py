@@ -14,6 +14,7 @@ from mailtopic_contract import (
     BadAddress,
     KeyRing,
     LegacyDefaults,
+    MailSeal,
     RecordOrigin,
     TraceContext,
     decode_headers,
@@ -36,7 +37,7 @@ async def test_a_code_is_published_sealed_and_keyed_by_its_recipient() -> None:
     assert record.id == mail_id == decode_headers(stored.headers).mail_id
     assert (record.locale, record.accepted_at, record.expires_at) == ("en", 1000, 61_000)
     assert stored.key == record.address.partition_key
-    assert open_variables(record, keyring) == {"code": "123456"}
+    assert open_variables(record, MailSeal(keyring, "mails")) == {"code": "123456"}
     assert b"123456" not in (stored.value or b"")
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mailtopic_contract import (
     KeyRing,
     LegacyDefaults,
+    MailSeal,
     RecordError,
     RecordOrigin,
     decode_record,
@@ -19,7 +20,7 @@ from mailtopic_contract import (
     parse_address,
 )
 
-RING = KeyRing.generate()
+SEAL = MailSeal(KeyRing.generate(), "mails")
 ADDRESSES = (
     "anna@example.com",
     '"a\\"b c"@example.com',
@@ -50,13 +51,13 @@ def test_both_ways_write_the_same(
         locale=locale,
         accepted_at_ms=accepted_at,
         expires_at_ms=accepted_at + 1,
-        keyring=RING,
+        seal=SEAL,
     )
     record = decode_record(
         value, origin=RecordOrigin("mails", 0, 0, 0), legacy=LegacyDefaults("ru", 1)
     )
     assert record.encode() == value
-    assert open_variables(record, RING) == variables
+    assert open_variables(record, SEAL) == variables
     by_model = new_record(
         email=email,
         variables=variables,
@@ -64,7 +65,7 @@ def test_both_ways_write_the_same(
         locale=locale,
         accepted_at_ms=accepted_at,
         expires_at_ms=accepted_at + 1,
-        keyring=RING,
+        seal=SEAL,
         mail_id=mail_id,
     )
     # A nonce is never the same twice.
@@ -80,7 +81,7 @@ def test_without_a_key_ring_variables_are_readable() -> None:
         locale="ru",
         accepted_at_ms=1,
         expires_at_ms=2,
-        keyring=None,
+        seal=None,
     )
     assert json.loads(value)["variables"] == {"code": "123456"}
 
@@ -106,7 +107,7 @@ def test_what_contradicts_the_contract_is_refused(wrong: dict[str, object]) -> N
         "locale": "ru",
         "accepted_at_ms": 1,
         "expires_at_ms": 2,
-        "keyring": RING,
+        "seal": SEAL,
     }
     with pytest.raises(RecordError):
         encode_mail(parse_address("anna@example.com"), **(usual | wrong))  # type: ignore[arg-type]

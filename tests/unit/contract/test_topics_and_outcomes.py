@@ -14,6 +14,7 @@ from mailtopic_contract import (
     KeyRingError,
     Outcome,
     RecordError,
+    Sealed,
     StatusEvent,
     TopicNames,
     decode_status,
@@ -96,18 +97,20 @@ def test_a_key_ring_survives_its_file_and_shows_no_key(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     path.write_text(ring.dump())
     again = KeyRing.load(path)
-    sealed = ring.seal(ID, {"code": "123456"})
-    assert again.open(ID, sealed) == {"code": "123456"}
+    kid, nonce, text = ring.seal_texts({"code": "123456"}, b"bound")
+    sealed = Sealed(kid=kid, n=nonce, ct=text)
+    assert again.open(sealed, b"bound") == {"code": "123456"}
     assert repr(ring) == "KeyRing(active='k1', ids=['k1'])"
 
 
 def test_a_key_that_is_no_longer_active_still_opens() -> None:
     old = KeyRing.generate("old")
-    sealed = old.seal(ID, {"code": "1"})
+    kid, nonce, text = old.seal_texts({"code": "1"}, b"bound")
+    sealed = Sealed(kid=kid, n=nonce, ct=text)
     keys = {"old": old._keys["old"], "new": bytes(32)}  # noqa: SLF001 - there is no other way in
     rotated = KeyRing(active="new", keys=keys)
-    assert rotated.open(ID, sealed) == {"code": "1"}
-    assert rotated.seal(ID, {"code": "1"}).kid == "new"
+    assert rotated.open(sealed, b"bound") == {"code": "1"}
+    assert rotated.seal_texts({"code": "1"}, b"bound")[0] == "new"
 
 
 @pytest.mark.parametrize(

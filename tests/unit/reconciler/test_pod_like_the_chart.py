@@ -56,7 +56,11 @@ SPEC = spec(
             **CONVERSATION,
         },
     ],
-    sealing={"keysSecretRef": {"name": "keys"}},
+    sealing={
+        "keysSecretRef": {"name": "keys"},
+        "acceptVersion1": False,
+        "formerTopics": ["old-mails", "older"],
+    },
     dkim={"keysSecretRef": {"name": "dkim"}, "selectors": ["2026a"], "domain": "example.net"},
     delivery={"maxAge": "1h"},
     replies={"rules": RULES},
@@ -98,7 +102,11 @@ VALUES: dict[str, Any] = {
             **CONVERSATION,
         },
     ],
-    "sealing": {"existingSecret": "keys"},
+    "sealing": {
+        "existingSecret": "keys",
+        "acceptVersion1": False,
+        "formerTopics": ["old-mails", "older"],
+    },
     "dkim": {"existingSecret": "dkim", "selectors": ["2026a"], "domain": "example.net"},
     "replies": {"rules": RULES},
 }

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from mailtopic_contract import KeyRing, Outcome, decode_headers, new_record
+from mailtopic_contract import KeyRing, MailSeal, Outcome, decode_headers, new_record
 from mailtopic_sender.adapters.memory_relay import MemoryRelay
 from mailtopic_sender.adapters.memory_source import MemoryKafka
 from mailtopic_sender.domain.message import Message, MessageComposer
@@ -321,7 +321,7 @@ async def test_an_empty_code_is_dead_sealed_or_not(keyring: KeyRing | None) -> N
         locale="en",
         accepted_at_ms=now_ms,
         expires_at_ms=now_ms + 60_000,
-        keyring=keyring,
+        seal=MailSeal(keyring, "mails") if keyring else None,
     )
     await engine.kafka.publish("mails", key=b"k", value=mail.encode())
     await handle(engine)
@@ -369,7 +369,7 @@ async def test_a_record_whose_expiry_is_in_seconds_is_dead() -> None:
         locale="en",
         accepted_at_ms=now_ms,
         expires_at_ms=now_ms // 1000 + 600,
-        keyring=None,
+        seal=None,
     )
     await engine.kafka.publish("mails", key=b"k", value=mail.encode())
     await handle(engine)

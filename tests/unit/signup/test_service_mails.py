@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection, select
 
 from mailtopic_client import MemoryBroker, RecordMetadata, RecordRefused
-from mailtopic_contract import Outcome, open_variables
+from mailtopic_contract import MailSeal, Outcome, open_variables
 from mailtopic_runtime import SettingError
 from mailtopic_signup.adapters.sql_tables import metadata
 from mailtopic_signup.bootstrap import topics_of
@@ -75,7 +75,7 @@ async def test_a_mail_is_stored_sealed_under_its_id_and_topic(
     assert (mail.email, mail.purpose, mail.locale) == ("anna@example.com", "receipt", "en")
     assert (mail.accepted_at, mail.expires_at) == (now_ms, now_ms + 900_000)
     assert mail.variables is None
-    assert open_variables(mail, signup.keyring) == {"code": "481516"}
+    assert open_variables(mail, MailSeal(signup.keyring, "receipts")) == {"code": "481516"}
     assert await signup.parts.outbox.topics() == ["receipts"]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mailtopic_contract import KeyRing, SealingError, open_variables
+from mailtopic_contract import KeyRing, MailSeal, SealingError, open_variables
 from mailtopic_runtime import SettingError
 from mailtopic_signup.keys import Keys
 from support.conditions import until
@@ -49,12 +49,12 @@ async def test_a_rotation_in_four_steps_refuses_nobody_at_any_moment(signup: Sig
             assert (await signup.verify(challenge, code)).status_code == 200
         challenge = await signup.begin(f"a{number}@example.com")
         mail = (await signup.mails())[-1]
-        open_challenges = [(challenge, open_variables(mail, sender)["code"])]
+        open_challenges = [(challenge, open_variables(mail, MailSeal(sender, "mails"))["code"])]
         signup.clock.advance(1)
     assert mail.sealed
     assert mail.sealed.kid == "k2"
     with pytest.raises(SealingError):
-        open_variables(mail, KeyRing(active="k1", keys={"k1": OLD}))
+        open_variables(mail, MailSeal(KeyRing(active="k1", keys={"k1": OLD}), "mails"))
 
 
 @pytest.mark.parametrize("name", ["pepper", "sealing"])
@@ -71,7 +71,10 @@ async def test_a_file_that_can_not_be_used_changes_nothing_until_it_can(
     with pytest.raises(SettingError):
         keys.reload()
     assert (repr(keys.peppers), repr(keys.mails.keyring)) == before
-    code = open_variables((await signup.mails())[-1], KeyRing(active="k1", keys={"k1": OLD}))
+    code = open_variables(
+        (await signup.mails())[-1],
+        MailSeal(KeyRing(active="k1", keys={"k1": OLD}), "mails"),
+    )
     assert (await signup.verify(challenge, code["code"])).status_code == 200
 
 

@@ -117,7 +117,7 @@ async def test_a_known_address_is_told_so_by_mail_and_gets_no_code(signup: Signu
     challenge = await signup.begin(KNOWN)
     mail = (await signup.mails())[-1]
     assert (mail.email, mail.purpose) == (KNOWN, "account-exists")
-    assert dict(open_variables(mail, signup.keyring)) == {}
+    assert dict(open_variables(mail, signup.seal)) == {}
     assert mail.sealed is not None
     signup.clock.advance(60)
     assert (await signup.post(f"/v1/signups/{challenge}/resend")).status_code == 202

@@ -271,11 +271,22 @@ class DeadLetter(Model):
     """How long dead letters stay in the DLQ, and at least how long outcomes in the status topic."""
 
 
+FormerTopic = Annotated[str, Field(min_length=1, max_length=200, pattern="^[A-Za-z0-9._-]+$")]
+
+
 class Sealing(Model):
     """How sealed codes are opened."""
 
     keys_secret_ref: KeysRef
     """The Secret with the keys that publishers seal with."""
+
+    accept_version1: bool = True
+    """Whether mails sealed in version 1 are sent; else they go to the DLQ. Set it to false once all
+    publishers seal in version 2 and the topic's retention has passed.
+    """
+
+    former_topics: Annotated[tuple[FormerTopic, ...], Field(max_length=16)] = ()
+    """Topics whose mails were moved to this one: mails sealed for them are sent as well."""
 
 
 class MailTopicSpec(Model):

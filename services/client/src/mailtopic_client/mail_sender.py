@@ -8,6 +8,8 @@ from mailtopic_contract import (
     KeyRing,
     MailHeaders,
     MailRecord,
+    MailSeal,
+    SealVersion,
     TraceContext,
     new_record,
     read_trace_context,
@@ -28,6 +30,7 @@ class MailSender:
         broker: publishes the records; the caller connects and closes it.
         topic: the MailTopic's main topic.
         keyring: seals the variables. None leaves them readable in Kafka: only for trials.
+        sealing_version: 1 only while some senders of the topic don't know version 2.
         locale: the language of mails without one of their own.
         ttl_s: seconds after which a mail is no longer sent.
         clock: the time at which a mail is accepted.
@@ -39,13 +42,16 @@ class MailSender:
         *,
         topic: str,
         keyring: KeyRing | None,
+        sealing_version: SealVersion = 2,
         locale: str = "ru",
         ttl_s: float = DEFAULT_TTL_S,
         clock: Clock | None = None,
     ) -> None:
         self._broker = broker
         self._topic = topic
-        self._keyring = keyring
+        self._seal = None
+        if keyring is not None:
+            self._seal = MailSeal(keyring, topic, version=sealing_version)
         self._locale = locale
         self._ttl_ms = round(ttl_s * 1000)
         self._clock = clock or SystemClock()
@@ -109,7 +115,7 @@ class MailSender:
             locale=locale or self._locale,
             accepted_at_ms=now_ms,
             expires_at_ms=now_ms + self._ttl_ms,
-            keyring=self._keyring,
+            seal=self._seal,
         )
         given = [] if traceparent is None else [traceparent]
         trace = read_trace_context(given, [] if tracestate is None else [tracestate])
@@ -119,7 +125,7 @@ class MailSender:
     async def publish(
         self, record: MailRecord, *, trace: TraceContext | None = None
     ) -> RecordMetadata:
-        """Publish a mail that was made earlier, such as one from an outbox.
+        """Publish a mail that was made earlier, such as one from an outbox, for this topic.
 
         Raises:
             PublishError: the mail wasn't acknowledged.

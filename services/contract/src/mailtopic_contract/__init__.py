@@ -13,6 +13,7 @@ from mailtopic_contract.errors import (
     SealingError,
 )
 from mailtopic_contract.headers import ErrorInfo, MailHeaders, decode_headers, redact
+from mailtopic_contract.mail_seal import MailSeal, SealVersion
 from mailtopic_contract.mail_value import encode_mail
 from mailtopic_contract.outcome import Outcome, StatusEvent, decode_status, encode_outcome
 from mailtopic_contract.record import (
@@ -53,11 +54,13 @@ __all__ = [
     "LegacyDefaults",
     "MailHeaders",
     "MailRecord",
+    "MailSeal",
     "Outcome",
     "PatternError",
     "RecordError",
     "RecordOrigin",
     "RetryTier",
+    "SealVersion",
     "Sealed",
     "SealingError",
     "StatusEvent",

@@ -45,7 +45,7 @@ class HeaderError(RecordError):
 
 
 class SealingError(ContractError):
-    """Sealed variables can't be unsealed: the key is missing, or they were changed."""
+    """Sealed variables can't be unsealed: the key is missing, or the mail was changed."""
 
 
 class KeyRingError(ContractError):

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from mailtopic_contract.address import Address
+from mailtopic_contract.mail_seal import BoundFields, MailSeal
 from mailtopic_contract.record import LOCALE_PATTERN, MAX_TIME_MS, NAME_PATTERN, new_record
-from mailtopic_contract.sealing import KeyRing
 
 _PURPOSE = re.compile(NAME_PATTERN)
 _LOCALE = re.compile(LOCALE_PATTERN)
@@ -24,23 +24,23 @@ def encode_mail(
     locale: str,
     accepted_at_ms: int,
     expires_at_ms: int,
-    keyring: KeyRing | None,
+    seal: MailSeal | None,
 ) -> bytes:
-    """Return the value of a mail to publish, its variables sealed when a key ring is given.
+    """Return the value of a mail to publish, its variables sealed when its topic's seal is given.
 
     Raises:
         RecordError: an argument contradicts the contract.
     """
     is_plain = (
-        keyring is not None
+        seal is not None
         and _PURPOSE.fullmatch(purpose)
         and _LOCALE.fullmatch(locale)
-        and _KEY_ID.fullmatch(keyring.active)
+        and _KEY_ID.fullmatch(seal.keyring.active)
         and all(_is_plain(name, text) for name, text in variables.items())
         and 0 <= accepted_at_ms <= MAX_TIME_MS
         and 0 <= expires_at_ms <= MAX_TIME_MS
     )
-    if keyring is None or not is_plain:
+    if seal is None or not is_plain:
         # All unusual and invalid input is handled there.
         return new_record(
             email=address.normalised,
@@ -49,14 +49,14 @@ def encode_mail(
             locale=locale,
             accepted_at_ms=accepted_at_ms,
             expires_at_ms=expires_at_ms,
-            keyring=keyring,
+            seal=seal,
             mail_id=mail_id,
         ).encode()
-    kid, nonce, ciphertext = keyring.seal_texts(mail_id, variables)
     email = _to_json(address.normalised)
+    bound = BoundFields(mail_id, address.normalised, purpose, locale, accepted_at_ms, expires_at_ms)
     return (
         f'{{"v":1,"id":"{mail_id}","email":{email},"purpose":"{purpose}","locale":"{locale}",'
-        f'"sealed":{{"kid":"{kid}","n":"{nonce}","ct":"{ciphertext}"}},'
+        f'"sealed":{seal.seal_json(bound, variables)},'
         f'"accepted_at":{accepted_at_ms},"expires_at":{expires_at_ms}}}'
     ).encode()
 

@@ -12,7 +12,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from mailtopic_contract.address import Address, parse_address
 from mailtopic_contract.errors import BadAddress, RecordError, SealingError
-from mailtopic_contract.sealing import KeyRing, Sealed
+from mailtopic_contract.mail_seal import BoundFields, MailSeal
+from mailtopic_contract.sealing import Sealed
 
 MAX_VALUE_BYTES = 262_144
 """A longer value is rejected unread: no transactional mail needs it."""
@@ -126,6 +127,13 @@ class MailRecord(BaseModel):
         """The recipient. Raises BadAddress; never for a record from `decode_record`."""
         return parse_address(self.email)
 
+    @property
+    def bound_fields(self) -> BoundFields:
+        """What sealing binds the variables to."""
+        return BoundFields(
+            self.id, self.email, self.purpose, self.locale, self.accepted_at, self.expires_at
+        )
+
     def encode(self) -> bytes:
         """Return the record's value: compact UTF-8 JSON."""
         encoded: bytes = self.__pydantic_serializer__.to_json(self, exclude_none=True)
@@ -148,10 +156,10 @@ def new_record(
     locale: str,
     accepted_at_ms: int,
     expires_at_ms: int,
-    keyring: KeyRing | None,
+    seal: MailSeal | None,
     mail_id: UUID | None = None,
 ) -> MailRecord:
-    """Return a mail to publish, its variables sealed when a key ring is given.
+    """Return a mail to publish, its variables sealed when a seal is given: that of its topic.
 
     Raises:
         RecordError: an argument contradicts the contract (BadAddress for the address).
@@ -170,22 +178,23 @@ def new_record(
         )
     except ValidationError as error:
         _raise_bad_field(error)
-    if keyring is None:
+    if seal is None:
         return record
-    return record.model_copy(update={"variables": None, "sealed": keyring.seal(mail_id, plain)})
+    sealed = seal.seal(record.bound_fields, plain)
+    return record.model_copy(update={"variables": None, "sealed": sealed})
 
 
-def open_variables(record: MailRecord, keyring: KeyRing | None) -> Mapping[str, str]:
-    """Return a mail's variables, unsealed if they are sealed.
+def open_variables(record: MailRecord, seal: MailSeal | None) -> Mapping[str, str]:
+    """Return a mail's variables, unsealed if they are sealed; `seal` is that of its topic.
 
     Raises:
-        SealingError: they are sealed, and the right key is missing.
+        SealingError: they are sealed and can't be opened; see `MailSeal.open`.
     """
     if record.sealed is None:
         return record.variables or {}
-    if keyring is None:
+    if seal is None:
         raise SealingError("the variables are sealed, and no key ring is set")
-    return keyring.open(record.id, record.sealed)
+    return seal.open(record.bound_fields, record.sealed)
 
 
 def decode_record(

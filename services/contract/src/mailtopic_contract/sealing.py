@@ -1,8 +1,8 @@
-"""Sealing: a mail's variables encrypted, so that no code is readable in a topic or a backup.
+"""Sealing keys: a mail's variables encrypted, so that no code is readable in a topic or a backup.
 
-AES-256-GCM (NIST SP 800-38D) with a random 96-bit nonce; the mail's id is the associated data, so
-sealed variables can't be moved to another mail. Keys have ids, so they can be rotated: give every
-reader the new key first, then make it active for the writers.
+AES-256-GCM (NIST SP 800-38D) with a random 96-bit nonce; `mail_seal` says which associated data
+binds the variables to their mail. Keys have ids, so they can be rotated: give every reader the new
+key first, then make it active for the writers.
 """
 
 import base64
@@ -15,7 +15,6 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self, TypeGuard
-from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -36,13 +35,22 @@ _BLOCK_BYTES = 64  # of SHA-256, which no key here is longer than
 
 
 class Sealed(BaseModel):
-    """Sealed variables in a record: key id, nonce and ciphertext (both base64)."""
+    """Sealed variables in a record: version, key id, nonce and ciphertext (both base64).
+
+    Version 1 has no ``v``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True, strict=True)
 
+    v: int | None = None
     kid: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")
     n: str = Field(max_length=64)
     ct: str = Field(max_length=262_144)
+
+    @property
+    def version(self) -> int:
+        """The version of the sealing; it may be unknown here."""
+        return 1 if self.v is None else self.v
 
 
 class KeyRing:
@@ -112,24 +120,22 @@ class KeyRing:
         keys = {kid: base64.b64encode(key).decode() for kid, key in self._keys.items()}
         return json.dumps({"active": self.active, "keys": keys}, indent=2) + "\n"
 
-    def seal(self, mail_id: UUID, variables: Mapping[str, str]) -> Sealed:
-        """Encrypt a mail's variables with the active key and a fresh nonce."""
-        kid, nonce, ciphertext = self.seal_texts(mail_id, variables)
-        return Sealed(kid=kid, n=nonce, ct=ciphertext)
+    def seal_texts(self, variables: Mapping[str, str], associated: bytes) -> tuple[str, str, str]:
+        """Encrypt variables; return key id, nonce and ciphertext.
 
-    def seal_texts(self, mail_id: UUID, variables: Mapping[str, str]) -> tuple[str, str, str]:
-        """Do the same, but return key id, nonce and ciphertext without creating a model."""
+        Only with the same associated data they can be opened; it isn't part of the result.
+        """
         nonce = secrets.token_bytes(NONCE_BYTES)
         plain = _to_json(dict(variables)).encode()
-        sealed = self._ciphers[self.active].encrypt(nonce, plain, _associated_data(mail_id))
+        sealed = self._ciphers[self.active].encrypt(nonce, plain, associated)
         return self.active, _base64(nonce), _base64(sealed)
 
-    def open(self, mail_id: UUID, sealed: Sealed) -> dict[str, str]:
-        """Decrypt a mail's variables.
+    def open(self, sealed: Sealed, *associated: bytes) -> dict[str, str]:
+        """Decrypt variables that were sealed with one of these associated data.
 
         Raises:
-            SealingError: the key isn't in the ring, or the ciphertext was changed, is another
-                mail's, or doesn't hold variables.
+            SealingError: the key isn't in the ring; the ciphertext or the associated data was
+                changed; or it doesn't hold variables.
         """
         cipher = self._ciphers.get(sealed.kid)
         if cipher is None:
@@ -137,12 +143,16 @@ class KeyRing:
         try:
             nonce = binascii.a2b_base64(sealed.n, strict_mode=True)
             ciphertext = binascii.a2b_base64(sealed.ct, strict_mode=True)
-            plain = cipher.decrypt(nonce, ciphertext, _associated_data(mail_id))
+            plain = _decrypt(cipher, nonce, ciphertext, associated)
             variables = _quick_json(plain)
             if not _are_texts(variables):
                 # Python's own parser decides, more slowly: it supports lone surrogates.
                 variables = json.loads(plain)
-        except (binascii.Error, ValueError, InvalidTag, RecursionError):
+        except InvalidTag:
+            raise SealingError(
+                "the sealed variables can't be opened: the mail was changed, or is another topic's"
+            ) from None
+        except (binascii.Error, ValueError, RecursionError):
             raise SealingError("the sealed variables can't be opened") from None
         if not _are_texts(variables):
             raise SealingError("the sealed variables are not texts by name")
@@ -179,8 +189,15 @@ def _are_texts(variables: object) -> TypeGuard[dict[str, str]]:
     return isinstance(variables, dict) and _TEXT.issuperset(map(type, variables.values()))
 
 
-def _associated_data(mail_id: UUID) -> bytes:
-    return str(mail_id).encode("ascii")
+def _decrypt(
+    cipher: AESGCM, nonce: bytes, ciphertext: bytes, associated: tuple[bytes, ...]
+) -> bytes:
+    for candidate in associated[:-1]:
+        try:
+            return cipher.decrypt(nonce, ciphertext, candidate)
+        except InvalidTag:
+            continue
+    return cipher.decrypt(nonce, ciphertext, associated[-1])
 
 
 class _Tagger:

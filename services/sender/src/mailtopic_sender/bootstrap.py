@@ -5,11 +5,10 @@ import gc
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, TypeVar
 
 from mailtopic_client import KafkaClient
-from mailtopic_contract import HEADER_ROOM_BYTES, KeyRing, KeyRingError, LegacyDefaults
+from mailtopic_contract import HEADER_ROOM_BYTES, KeyRing, KeyRingError, LegacyDefaults, MailSeal
 from mailtopic_runtime import (
     Clock,
     ProbeServer,
@@ -77,7 +76,7 @@ class Sender:
         self._settings = settings
         self._kwargs = settings.kafka.client_kwargs()
         self._clock: Clock = SystemClock()
-        self._keyring = _keyring(settings.sealing.keys_file)
+        self._seal = _open_seal(settings)
         relays = settings.open_relays()
         mailer = RelayMailer(map(SmtpRelay, relays), open_composer(settings))
         self._mailer: Mailer = mailer
@@ -248,14 +247,14 @@ class Sender:
             recorder,
             policy=policy,
             ledger=ledger,
-            keyring=self._keyring,
+            seal=self._seal,
             flood=flood,
             refusals=refusals,
             teller=Teller(
                 tracer=self._tracer,
                 metrics=self._metrics,
                 clock=self._clock,
-                keyring=self._keyring,
+                keyring=self._seal.keyring if self._seal else None,
             ),
             metrics=self._metrics,
             clock=self._clock,
@@ -315,13 +314,20 @@ class Sender:
         return next((each for each in problems if each), None)
 
 
-def _keyring(keys_file: Path | None) -> KeyRing | None:
-    if keys_file is None:
+def _open_seal(settings: SenderSettings) -> MailSeal | None:
+    sealing = settings.sealing
+    if sealing.keys_file is None:
         return None
     try:
-        return KeyRing.load(keys_file)
+        keyring = KeyRing.load(sealing.keys_file)
     except KeyRingError as error:
         raise SettingError("MAILTOPIC_SEALING__KEYS_FILE", str(error)) from None
+    return MailSeal(
+        keyring,
+        settings.names.main,
+        former_topics=sealing.former_topics,
+        opens_version_1=sealing.accept_version1,
+    )
 
 
 def open_composer(settings: MailSettings) -> MessageComposer:

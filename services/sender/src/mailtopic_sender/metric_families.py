@@ -138,6 +138,13 @@ REPLAYS_SKIPPED: Final = Family(
     use="Second copies that were not sent, after a restart or a rebalance.",
     labels=(TOPIC, Label("source", ("metadata", "ledger"))),
 )
+SEALED_IN_VERSION_1: Final = Family(
+    name="mailtopic_sealed_in_version_1_total",
+    kind=Kind.COUNTER,
+    help="Mails read whose variables are sealed in version 1.",
+    use="Publishers to upgrade; at 0, set MAILTOPIC_SEALING__ACCEPT_VERSION1 to false.",
+    labels=(TOPIC,),
+)
 TIMES_IN_SECONDS: Final = Family(
     name="mailtopic_record_times_in_seconds_total",
     kind=Kind.COUNTER,
@@ -266,6 +273,7 @@ FAMILIES: Final = (
     DLQ_FLOOD_OPEN,
     REFUSED_ALIKE,
     REPLAYS_SKIPPED,
+    SEALED_IN_VERSION_1,
     TIMES_IN_SECONDS,
     RECORDS_GONE,
     STALE_COMPLETIONS,

@@ -48,6 +48,9 @@ class SenderMetrics:
         self.dlq_flood_open = families.DLQ_FLOOD_OPEN.gauge(registry, **known).labels(topic)
         self.refused_alike = families.REFUSED_ALIKE.gauge(registry, **known).labels(topic)
         self._replays_skipped = families.REPLAYS_SKIPPED.counter(registry, **known)
+        self.sealed_in_version_1 = families.SEALED_IN_VERSION_1.counter(registry, **known).labels(
+            topic
+        )
         self.times_in_seconds = families.TIMES_IN_SECONDS.counter(registry, **known).labels(topic)
         self.records_gone = families.RECORDS_GONE.counter(registry, **known).labels(topic)
         self.stale_completions = families.STALE_COMPLETIONS.counter(registry, **known).labels(topic)

@@ -94,6 +94,14 @@ class SealingSettings(SettingsGroup):
     keys_file: Path | None = None
     """Key file that the publishers seal with; unset: sealed mails go to the DLQ."""
 
+    accept_version1: bool = True
+    """Whether mails sealed in version 1 are sent; else they go to the DLQ. Switch it off when all
+    publishers seal in version 2 and the topic's retention has passed: in version 1 a changed
+    recipient or expiry isn't noticed."""
+
+    former_topics: tuple[str, ...] = ()
+    """Main topics whose mails were moved to this one: mails sealed for them are sent as well."""
+
 
 class DeliverySettings(SettingsGroup):
     """What happens to mails; below MAILTOPIC_DELIVERY__."""

@@ -42,7 +42,7 @@ class Keys:
         Raises:
             SettingError: one can't be read, or holds no keys.
         """
-        mails = MailMaker(settings.topic, load_keyring(settings.sealing))
+        mails = MailMaker(settings.topic, load_keyring(settings.sealing), settings.sealing.version)
         tokens_file = settings.mails.tokens_file
         tokens = load_tokens(tokens_file) if tokens_file else None
         return cls(load_peppers(settings.pepper.keys_file), mails, settings, tokens)

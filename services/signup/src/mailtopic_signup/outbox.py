@@ -8,7 +8,9 @@ from uuid import UUID
 from mailtopic_contract import (
     Address,
     KeyRing,
+    MailSeal,
     Outcome,
+    SealVersion,
     TopicNames,
     encode_mail,
     encode_outcome,
@@ -29,6 +31,7 @@ class MailMaker:
 
     topic: str
     keyring: KeyRing | None
+    sealing_version: SealVersion = 2
 
     def make(
         self,
@@ -48,6 +51,10 @@ class MailMaker:
         Raises:
             RecordError: an argument contradicts the contract.
         """
+        topic = topic or self.topic
+        seal = None
+        if self.keyring is not None:
+            seal = MailSeal(self.keyring, topic, version=self.sealing_version)
         payload = encode_mail(
             address,
             variables,
@@ -56,11 +63,11 @@ class MailMaker:
             locale=locale,
             accepted_at_ms=accepted_at_ms,
             expires_at_ms=expires_at_ms,
-            keyring=self.keyring,
+            seal=seal,
         )
         return OutboxMail(
             id=mail_id,
-            topic=topic or self.topic,
+            topic=topic,
             key=address.partition_key.decode(),
             type=purpose,
             payload=payload,

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, field_validator
 
 from mailtopic_client import KafkaSettings
-from mailtopic_contract import ContractError, TopicNames
+from mailtopic_contract import ContractError, SealVersion, TopicNames
 from mailtopic_runtime import (
     LogSettings,
     MailTopicSettings,
@@ -146,6 +146,10 @@ class SealingSettings(SettingsGroup):
 
     keys_file: Path | None = None
     """JSON file: {"active": "k1", "keys": {"k1": "<base64 of 32 bytes>"}}; needed for sealing."""
+
+    version: SealVersion = 2
+    """The version in which mails are sealed. In 1, which is for senders of earlier releases only,
+    a code can be sent elsewhere by anyone with Read and Write on the topic."""
 
 
 class OutboxSettings(SettingsGroup):

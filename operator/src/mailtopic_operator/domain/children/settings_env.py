@@ -7,6 +7,7 @@ from mailtopic_operator.domain.children.relay_files import relays_setting
 from mailtopic_operator.domain.children.reply_rules import RULES_FILE
 from mailtopic_operator.domain.desired import Desired
 from mailtopic_operator.model.base import duration_s
+from mailtopic_operator.model.mailtopic_spec import Sealing
 
 DRAIN_TIMEOUT_S: Final = 25
 """Seconds that mails in flight may take when a sender stops."""
@@ -80,7 +81,17 @@ def _mails(desired: Desired) -> Mapping[str, str]:
     if spec.replies.rules:
         settings["REPLIES__RULES_FILE"] = RULES_FILE
     if spec.sealing is not None:
-        settings["SEALING__KEYS_FILE"] = f"{SEALING_DIRECTORY}/keys.json"
+        settings |= _sealing(spec.sealing)
+    return settings
+
+
+def _sealing(sealing: Sealing) -> Mapping[str, str]:
+    settings = {
+        "SEALING__KEYS_FILE": f"{SEALING_DIRECTORY}/keys.json",
+        "SEALING__ACCEPT_VERSION1": str(sealing.accept_version1).lower(),
+    }
+    if sealing.former_topics:
+        settings["SEALING__FORMER_TOPICS"] = ",".join(sealing.former_topics)
     return settings
 
 

@@ -1,7 +1,7 @@
 """One record: expired, superseded, sent, deferred, bounced or dead; its outcome is recorded."""
 
 from mailtopic_client import BrokerUnavailable
-from mailtopic_contract import KeyRing, MailRecord, SealingError, to_ms
+from mailtopic_contract import MailRecord, MailSeal, SealingError, to_ms
 from mailtopic_runtime import Clock
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.domain.templates import TemplateError
@@ -42,7 +42,7 @@ class Delivery:
         *,
         policy: DeliveryPolicy,
         ledger: Ledger,
-        keyring: KeyRing | None,
+        seal: MailSeal | None,
         flood: FloodGate,
         refusals: RefusalGate,
         teller: Teller,
@@ -53,7 +53,7 @@ class Delivery:
         self._recorder = recorder
         self._legacy = policy.legacy
         self._ledger = ledger
-        self._keyring = keyring
+        self._seal = seal
         self._refusals = refusals
         self._teller = teller
         self._metrics = metrics
@@ -69,7 +69,7 @@ class Delivery:
             ledger=ledger,
             usefulness=self._usefulness,
             in_hand=self._in_hand,
-            keyring=keyring,
+            seal=seal,
             refusals=refusals,
             teller=teller,
         ).begin
@@ -90,6 +90,8 @@ class Delivery:
                 incoming = incoming.under(former_id)
         self._teller.received(incoming)
         if incoming.mail is not None:
+            if incoming.mail.sealed is not None and incoming.mail.sealed.version == 1:
+                self._metrics.sealed_in_version_1.inc()
             self._usefulness.note(incoming.mail)
         return incoming
 
@@ -232,9 +234,7 @@ class Delivery:
             return not lease.is_over and self._usefulness.why_not(mail) is None
 
         try:
-            result = await send(
-                self._mailer, outgoing_mail(mail, self._keyring), is_wanted=is_wanted
-            )
+            result = await send(self._mailer, outgoing_mail(mail, self._seal), is_wanted=is_wanted)
         except Withdrawn:
             if lease.is_over:
                 raise Abandoned from None

@@ -7,7 +7,7 @@ goes to `Delivery`, in a task that uses the same queue, relays, batches and log 
 
 from collections.abc import Callable
 
-from mailtopic_contract import KeyRing, MailRecord, open_variables
+from mailtopic_contract import MailRecord, MailSeal, open_variables
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.domain.templates import TemplateError
 from mailtopic_sender.engine.endings import Endings
@@ -69,7 +69,7 @@ class Express:
         ledger: Ledger,
         usefulness: Usefulness,
         in_hand: MailsInHand,
-        keyring: KeyRing | None,
+        seal: MailSeal | None,
         refusals: RefusalGate,
         teller: Teller,
     ) -> None:
@@ -78,7 +78,7 @@ class Express:
         self._ledger = ledger
         self._usefulness = usefulness
         self._in_hand = in_hand
-        self._keyring = keyring
+        self._seal = seal
         self._refusals = refusals
         self._teller = teller
 
@@ -93,7 +93,7 @@ class Express:
             return False
         try:
             self._mailer.offer(
-                outgoing_mail(mail, self._keyring),
+                outgoing_mail(mail, self._seal),
                 Dispatch(self, incoming, mail, lease, ended),
                 is_fresh=incoming.attempt == 1,
             )
@@ -136,14 +136,14 @@ class Express:
         )
 
 
-def outgoing_mail(mail: MailRecord, keyring: KeyRing | None) -> OutgoingMail:
+def outgoing_mail(mail: MailRecord, seal: MailSeal | None) -> OutgoingMail:
     """Return a record's mail with its variables unsealed.
 
     Raises:
         SealingError: they can't be unsealed.
         TemplateError: the code among them is empty, so the mail would be useless.
     """
-    variables = open_variables(mail, keyring)
+    variables = open_variables(mail, seal)
     if not variables.get("code", "-").strip():
         raise TemplateError("the variable code is empty")
     return OutgoingMail(

@@ -16,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from mailtopic_client import MailSender
 from mailtopic_contract import MailHeaders, MailRecord, new_record
-from mailtopic_sender.adapters.kafka_source import without_topic_id
+from mailtopic_sender.adapters.topic_states import without_topic_id
 from mailtopic_sender.ports import Committed, TopicPartition
 from support.conditions import until
 from support.invariants import StatusReader, Verdict, judge

@@ -126,8 +126,20 @@ class KindCluster:
                 *("--kubeconfig", str(self._settings.kubeconfig)),
                 *("--wait", f"{_READY_TIMEOUT_S}s"),
             )
+            if nodes > 1:
+                self._open_the_control_plane()
             self._wait_for_nodes()
             self._settings.kind_progress.write_text("complete\n")
+
+    def _open_the_control_plane(self) -> None:
+        """Let its node take pods too, so that three Kafka nodes have three zones.
+
+        kind does so itself for a single node, and fails there if its configuration did it before.
+        """
+        node = f"{self._settings.name}-control-plane"
+        finished = self._kubectl("taint", "node", node, "node-role.kubernetes.io/control-plane-")
+        if finished.returncode:
+            raise ClusterError(f"{node} can't take pods: {last_line(finished.stderr)}")
 
     def _check_room(self, nodes: int) -> None:
         """Refuse what would fail half-way, by the engine's report on its machine.

@@ -82,6 +82,7 @@ class KafkaClient:
         self._max_request_bytes = max_request_bytes
         self._producer: aiokafka.AIOKafkaProducer | None = None
         self._lock = asyncio.Lock()
+        self._acknowledged_s = 0.0
         self._state = StateLog(get_logger(__name__), "broker")
         self._diagnosis = Diagnosis(self._kwargs)
 
@@ -222,14 +223,20 @@ class KafkaClient:
         self, send: Coroutine[Any, Any, aiokafka.structs.RecordMetadata]
     ) -> aiokafka.structs.RecordMetadata:
         sending = asyncio.ensure_future(send)
+        loop = asyncio.get_running_loop()
+        begun_s = loop.time()
         try:
             await asyncio.wait({sending}, timeout=SILENCE_S)
-            if not sending.done():
+            # If it acknowledges others, only one topic or partition is at fault.
+            if not sending.done() and self._acknowledged_s < begun_s:
                 self._state.down("the broker does not acknowledge records")
-            return await sending
+            stored = await sending
         except asyncio.CancelledError:
             sending.cancel()
             raise
+        else:
+            self._acknowledged_s = loop.time()
+            return stored
 
     async def _connected(self) -> aiokafka.AIOKafkaProducer:
         producer = self._producer

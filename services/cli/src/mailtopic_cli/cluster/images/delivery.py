@@ -59,7 +59,9 @@ def deliver(
     else:
         deliveries = Deliveries(settings)
         missing = deliveries.missing(built)
-        cluster.load([one.archive for one in missing])
-        deliveries.note(missing)
+        # Noted one by one: what was loaded before an interruption isn't loaded again.
+        for one in missing:
+            cluster.load([one.archive])
+            deliveries.note([one])
         if not missing:
             report("the cluster has them all")

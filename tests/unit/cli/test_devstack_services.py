@@ -24,6 +24,25 @@ def test_signup_and_senders_share_the_sealing_keys(tmp_path: Path) -> None:
     assert {s.env["MAILTOPIC_SEALING__KEYS_FILE"] for s in found} == {str(state.sealing_keys)}
 
 
+@pytest.mark.parametrize(
+    ("name", "is_path"),
+    [
+        ("MAILTOPIC_TEMPLATE__DIRECTORY", True),
+        ("MAILTOPIC_TEMPLATE__DEFAULT_LOCALE", False),
+        ("MAILTOPIC_MAILS__TOKENS_FILE", True),
+        ("MAILTOPIC_DEFAULT_LOCALE", False),
+    ],
+)
+def test_templates_tokens_and_languages_of_the_shell_reach_the_services(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, *, is_path: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(name, "en")
+    started = services(StateDir(tmp_path), Ports.default(1))
+    assert base_environment()[name] == (str(tmp_path / "en") if is_path else "en")
+    assert not any(name in service.env for service in started)  # which would win
+
+
 def test_settings_of_the_shell_do_not_reach_the_services(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MAILTOPIC_SMTP__PASSWORD", "MAIL_PASS", "KAFKA_BROKERS"):
         monkeypatch.setenv(name, "of another place")

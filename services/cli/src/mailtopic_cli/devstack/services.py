@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from mailtopic_cli.devstack.ports import HOST, Ports
 from mailtopic_cli.devstack.state_dir import StateDir
@@ -16,6 +17,13 @@ TOPIC = "mails"
 _FROM_ADDRESS = "no-reply@mailtopic.example"
 # The variables of the consumer that MailTopic replaced; senders still understand them.
 _ORIGINAL = ("KAFKA_BROKERS", "KAFKA_TOPIC", "MAIL_")
+# Settings that are as useful here as elsewhere: logs, templates, languages, tokens for /v1/mails.
+_PASSED_ON = (
+    "MAILTOPIC_LOG__",
+    "MAILTOPIC_TEMPLATE__",
+    "MAILTOPIC_MAILS__",
+    "MAILTOPIC_DEFAULT_LOCALE",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +43,18 @@ class Service:
 def base_environment() -> dict[str, str]:
     """This process's environment without settings that are not meant for the devstack.
 
-    Only what concerns logs is passed on: a relay or a broker that is set in the shell belongs
-    to something else.
+    Logs, templates, languages and the tokens of the send API can be set. A relay or a broker that
+    is set in the shell belongs to something else, and is not passed on. Paths become absolute,
+    because each process has a working directory of its own.
     """
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name.startswith("MAILTOPIC_LOG__") or not name.startswith(("MAILTOPIC_", *_ORIGINAL))
+        if name.startswith(_PASSED_ON) or not name.startswith(("MAILTOPIC_", *_ORIGINAL))
     }
+    for name, value in kept.items():
+        if value and name.startswith(_PASSED_ON) and name.endswith(("_FILE", "__DIRECTORY")):
+            kept[name] = str(Path(value).absolute())
     return {"MAILTOPIC_LOG__FORMAT": "text", "PYTHONUNBUFFERED": "1", **kept}
 
 

@@ -22,6 +22,8 @@ from mailtopic_cli.cluster.programs import run
 from mailtopic_cli.cluster.settings import Settings
 from support.requirements import require
 
+_CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+
 pytestmark = [pytest.mark.kind, pytest.mark.timeout(600)]
 
 
@@ -55,12 +57,14 @@ def containers(engine: str, settings: Settings) -> list[str]:
 
 
 def ready_zones(settings: Settings) -> set[str]:
+    """The zones with a node that is ready and no control plane's alone."""
     nodes = ClusterClient(settings).get("nodes")["items"]
     return {
         node["metadata"]["labels"]["topology.kubernetes.io/zone"]
         for node in nodes
         for condition in node["status"]["conditions"]
         if condition["type"] == "Ready" and condition["status"] == "True"
+        if not any(taint["key"] == _CONTROL_PLANE for taint in node["spec"].get("taints", []))
     }
 
 

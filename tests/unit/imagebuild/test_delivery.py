@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mailtopic_cli.cluster.errors import ClusterError
 from mailtopic_cli.cluster.images.builder import Built
 from mailtopic_cli.cluster.images.delivery import deliver
 from mailtopic_cli.cluster.settings import Settings
@@ -17,6 +18,7 @@ class Loaded:
     mode: str = "kind"
     serves: bool = True
     names: list[str] = field(default_factory=list)
+    refuses: str = ""
 
     def up(self) -> None:
         """Do nothing."""
@@ -25,7 +27,10 @@ class Loaded:
         """Do nothing."""
 
     def load(self, archives: list[Path]) -> None:
-        self.names += [archive.stem for archive in archives]
+        names = [archive.stem for archive in archives]
+        if self.refuses in names:
+            raise ClusterError("the engine has stopped")
+        self.names += names
 
     def is_up(self) -> bool:
         return self.serves
@@ -56,6 +61,12 @@ def test_an_image_is_delivered_once_in_each_form(settings: Settings) -> None:
     assert delivered(settings, inbox="1", kafka="1") == []
     assert delivered(settings, inbox="2") == ["inbox"]
     assert delivered(settings, inbox="2", kafka="1") == []
+
+
+def test_what_was_loaded_before_a_failure_is_not_loaded_again(settings: Settings) -> None:
+    with pytest.raises(ClusterError, match="stopped"):
+        deliver(built(inbox="1", kafka="1"), Loaded(refuses="kafka"), settings, str)
+    assert delivered(settings, inbox="1", kafka="1") == ["kafka"]
 
 
 def test_a_new_cluster_in_the_same_place_has_nothing(settings: Settings) -> None:

@@ -99,6 +99,15 @@ def test_a_cluster_is_made_of_our_nodes_under_a_name_of_its_folder(
     assert (settings.bin / "kubectl").is_file(), "the node's own, for want of one on the machine"
 
 
+@pytest.mark.parametrize(("nodes", "times"), [("1", 0), ("3", 1)])
+def test_of_several_nodes_the_control_plane_takes_pods_too(
+    nodes: str, times: int, world: Path, kind: KindCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KIND_NODES", nodes)
+    kind.up()
+    assert sum("kubectl" in line and " taint " in line for line in calls(world, "docker")) == times
+
+
 def test_up_again_finds_it_up_and_down_leaves_nothing(
     world: Path, settings: Settings, kind: KindCluster
 ) -> None:

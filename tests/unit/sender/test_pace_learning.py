@@ -24,7 +24,7 @@ _SLOW = settings(
     suppress_health_check=[HealthCheck.too_slow],
     derandomize=True,
 )
-_SCENARIOS = {each.name: each for each in itertools.chain(limited(14), others())}
+_SCENARIOS = {each.name: each for each in itertools.chain(limited(1), limited(14), others())}
 _BUSY = Reply(451, "4.3.0", "Temporary failure", "mail")
 
 
@@ -40,6 +40,7 @@ def _simulate(
 @pytest.mark.parametrize(
     ("name", "senders", "refusals"),
     [
+        ("1/s, token bucket of 1 s", 1, 0.03),
         ("14/s, token bucket of 1 s", 1, 0.03),
         ("14/s, token bucket of 1 s", 3, 0.03),
         ("14/s, any window of 1 s", 1, 0.03),
@@ -52,7 +53,7 @@ def _simulate(
         ("0.2 % refused at random, 200/s offered", 1, 0.01),
         ("20 mails a connection, 200/s offered", 1, 0.001),
         ("5 connections, 400/s offered", 1, 0.001),
-        ("14/s, 7/s from 100 s to 200 s", 1, 0.06),
+        ("14/s, 7/s from 100 s to 200 s", 1, 0.03),
         ("5,000 a day, 100/s offered", 1, 0.01),
         ("1 % of recipients never taken, 200/s offered", 1, 0.3),
     ],

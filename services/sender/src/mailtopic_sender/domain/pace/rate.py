@@ -1,15 +1,15 @@
 """How many mails a second a relay accepts, learned from its replies. Pure."""
 
 import math
-from typing import NamedTuple
 
+from mailtopic_sender.domain.pace.long_run import LongRun
 from mailtopic_sender.domain.pace.recent import RecentRate
 from mailtopic_sender.domain.pace.suspicion import Suspicion
 from mailtopic_sender.domain.pace.trial import SLOWER, Trial
 
 _BELOW = 0.05
 """A limit is approached from this fraction below it."""
-_FLAT_S, _FIRST_FLAT_S, _LONGEST_FLAT_S = 6.0, 2.0, 20.0
+_FLAT_S, _FIRST_FLAT_S, _LONGEST_FLAT_S = 6.0, 2.0, 45.0
 _FLAT_MAILS = 60
 """The rate returns to the limit within this many seconds, or mails, and stays near as long."""
 _GONE, _GONE_PER_S = 30.0, 100.0
@@ -31,9 +31,6 @@ _SLOWEST_PER_S = 0.05
 _MANY = 0.2
 """Refusals per mail that aren't chance, if there are _HEAVY, and those of _HEAVY_S seconds."""
 _HEAVY, _HEAVY_S = 4, 0.03
-_NOTHING, _NOTHING_OF = 0.005, 400
-"""Refusals per mail, over at least this many mails, that can be ignored."""
-_REMEMBERED = 1000
 _SPELL, _SPELL_S = 5, 2.0
 """Refusals in a row, and seconds without an accepted mail, that make a spell."""
 _OUTAGE = 1.5
@@ -50,17 +47,6 @@ _FIRST_PER_S = 5.0
 _STALE_S = 300.0
 _NEXT_TRIAL, _NEXT_TRIAL_UNSURE, _LAST_TRIAL = 600, 300, 2400
 """Mails until refusals are tested again."""
-
-
-_MARKED, _MUCH_SLOWER, _AS_MANY, _WORTH_IT = 200, 0.8, 0.8, 0.01
-"""Mails; fractions of the earlier rate and refusals per mail; refusals per mail."""
-
-
-class _Mark(NamedTuple):
-    """A rate, and the refusals per mail at it."""
-
-    rate: float
-    share: float
 
 
 class LearnedRate:
@@ -107,9 +93,7 @@ class LearnedRate:
         self._whole_tested = 0
         self._test_after = 0
         self._peak: float | None = None
-        self._mark: _Mark | None = None
-        self._long_passed = 0
-        self._long_refused = 0
+        self._long_run = LongRun()
         self._rate_before = 0.0
         self._is_noise = False
         self._asked_pause_s = 0.0
@@ -172,7 +156,7 @@ class LearnedRate:
         self._recent.add(now_s)
         self._passed += 1
         self._whole_passed += 1
-        self._long_passed += 1
+        self._long_run.passed()
         self._whole_tested += 1
         if self._is_alert:
             self._taken_alert(now_s)
@@ -201,10 +185,7 @@ class LearnedRate:
         if began_at_s < self._slowed_at_s:
             return self.limit is not None
         self._asked_pause_s = asked_pause_s
-        self._long_refused += 1
-        if self._long_passed > _REMEMBERED:
-            self._long_passed //= 2
-            self._long_refused = (self._long_refused + 1) // 2
+        self._long_run.refused()
         if self._trial is not None:
             self._trial.refused(began_at_s)
             if self._trial.is_over(now_s):
@@ -217,38 +198,26 @@ class LearnedRate:
     def _react(self, now_s: float) -> None:
         share, refusals = self._suspicion.share, self._suspicion.refusals
         is_testing = self._whole_tested >= self._test_after
-        is_heavy = share >= _MANY and refusals >= max(_HEAVY, self._recent.per_s(now_s) * _HEAVY_S)
-        if is_heavy:
-            self._slow_down(now_s, is_heavy=True)
-        elif self._long_passed >= _NOTHING_OF and self._long_share < _NOTHING:
+        is_many = share >= _MANY
+        is_heavy = is_many and refusals >= max(_HEAVY, self._recent.per_s(now_s) * _HEAVY_S)
+        if is_heavy or (is_many and self.limit is not None and not self._is_noise):
+            self._forget_noise()
+            self._slow_down(now_s, is_heavy=is_heavy)
+        elif self._long_run.is_negligible:
             self._suspicion.clear()
-        elif share >= _MANY:
-            if self.limit is not None and not self._is_noise:
-                self._slow_down(now_s, is_heavy=False)
+        elif is_many:
+            return
         elif is_testing:
             self._begin_trial(now_s)
         elif self._is_noise:
             self._suspicion.clear()
-        elif self._is_as_refused:
-            self._suspicion.accept(self._long_share)
+        elif (as_refused := self._long_run.rate_as_refused(self.limit)) is not None:
+            self._suspicion.accept(self._long_run.share)
             self._is_noise = True
-            self._peak = self._mark.rate if self._mark else None
+            self._peak = as_refused
             self._restore(now_s)
         else:
             self._slow_down(now_s, is_heavy=False)
-
-    @property
-    def _is_as_refused(self) -> bool:
-        """Whether as many are refused as at a much higher rate."""
-        mark, limit = self._mark, self.limit
-        if mark is None:
-            if limit is not None and self._long_passed >= _MARKED:
-                self._mark = _Mark(limit, self._long_share)
-                self._long_passed = self._long_refused = 0
-            return False
-        is_slower = limit is not None and limit < mark.rate * _MUCH_SLOWER
-        enough = self._long_passed >= _MARKED and mark.share >= _WORTH_IT
-        return is_slower and enough and self._long_share >= mark.share * _AS_MANY
 
     # Slower
 
@@ -256,17 +225,19 @@ class LearnedRate:
         self._suspicion.clear()
         self._slowed_at_s = now_s
         measured = self._measured(now_s)
-        if is_heavy:
-            self._is_noise = False
-            self._peak = self._mark = None
-            self._long_passed = self._long_refused = 0
-            self._test_after, self._whole_tested = max(_NEXT_TRIAL, self._test_after), 0
         if measured is not None:
             self._hold(measured if is_heavy else self._tempered(measured, now_s), now_s)
         elif self.limit is None:
             self._hold(max(self._rate_before, _FIRST_PER_S), now_s, is_measured=False)
         else:
             self._backoffs += 1
+
+    def _forget_noise(self) -> None:
+        """Drop what was learned of refusals at other rates: the relay's limit has changed."""
+        self._is_noise = False
+        self._peak = None
+        self._long_run.clear()
+        self._test_after, self._whole_tested = max(_NEXT_TRIAL, self._test_after), 0
 
     def _measured(self, now_s: float) -> float | None:
         """The rate of accepted mails since the relay was last full, if that says enough."""
@@ -362,11 +333,7 @@ class LearnedRate:
         if self.limit is not None:
             measured = self._measured(now_s)
             self._hold(self.limit if measured is None else self._tempered(measured, now_s), now_s)
-        self._trial = Trial(rate * SLOWER, now_s, self._long_share)
-
-    @property
-    def _long_share(self) -> float:
-        return self._long_refused / max(1, self._long_refused + self._long_passed)
+        self._trial = Trial(rate * SLOWER, now_s, self._long_run.share)
 
     def _end_of_trial(self, now_s: float) -> None:
         trial, self._trial = self._trial, None
@@ -374,6 +341,7 @@ class LearnedRate:
             return
         self._slowed_at_s = now_s
         if trial.is_hopeless:
+            self._forget_noise()
             self._slow_down(now_s, is_heavy=True)
             return
         self._whole_tested = 0
@@ -392,7 +360,8 @@ class LearnedRate:
 
     def _restore(self, now_s: float) -> None:
         """Send as fast as before the refusals, which have another cause."""
-        peak, self._peak, self._mark = self._peak, None, None
+        peak, self._peak = self._peak, None
+        self._long_run.forget_mark()
         if peak is not None and math.isinf(peak):
             self.limit = None
         elif peak is not None and self.limit is not None:

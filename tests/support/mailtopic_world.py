@@ -24,7 +24,7 @@ from mailtopic_operator.domain.actions import (
 )
 from mailtopic_operator.domain.defaults import Border, KafkaAccess, OperatorDefaults
 from mailtopic_operator.domain.desired import Desired
-from mailtopic_operator.domain.kafka import KafkaProblem, TopicState
+from mailtopic_operator.domain.kafka import KafkaProblem, TopicState, UserState
 from mailtopic_operator.domain.observed import (
     ChildRef,
     Claimant,
@@ -69,6 +69,7 @@ class World:
     status: dict[str, Any] = field(default_factory=dict)
     deleting_since: datetime | None = None
     topics: dict[str, TopicState | KafkaProblem] = field(default_factory=dict)
+    kafka_users: dict[str, UserState | KafkaProblem] = field(default_factory=dict)
     children: dict[ChildRef, dict[str, Any]] = field(default_factory=dict)
     apis: frozenset[str] = frozenset()
     secrets: dict[str, DataObject] = field(default_factory=dict)
@@ -107,6 +108,7 @@ class World:
     def observed(self) -> Observed:
         return Observed(
             topics=dict(self.topics),
+            kafka_users=dict(self.kafka_users),
             children=copy.deepcopy(self.children),
             apis=self.apis,
             secrets=self.secrets,

@@ -26,6 +26,19 @@ operator.check: refuse values that contradict each other.
 {{- end -}}
 
 {{/*
+operator.managesUsers: "true" if MailTopics get users of their own in Kafka, else "".
+*/}}
+{{- define "operator.managesUsers" -}}
+{{- $own := include "common.kafka" . | fromYaml -}}
+{{- $enabled := .context.Values.kafkaUsers.enabled -}}
+{{- $canLogIn := and (hasPrefix "SASL" $own.protocol) (hasPrefix "SCRAM" $own.mechanism) -}}
+{{- if and $enabled (not $canLogIn) -}}
+{{- include "common.refuse" (dict "context" .context "value" "kafkaUsers.enabled" "problem" "needs logins by SCRAM (kafka.securityProtocol, kafka.saslMechanism)") -}}
+{{- end -}}
+{{- if kindIs "bool" $enabled | ternary $enabled (and $canLogIn (ne $own.sibling "")) -}}true{{- end -}}
+{{- end -}}
+
+{{/*
 operator.senderKafka: how senders reach Kafka, as YAML: servers, password and ca {name, key}.
 */}}
 {{- define "operator.senderKafka" -}}
@@ -36,7 +49,7 @@ operator.senderKafka: how senders reach Kafka, as YAML: servers, password and ca
 {{- $servers = printf "%s.%s.svc:9092" $own.sibling .context.Release.Namespace -}}
 {{- end -}}
 {{- $password := dict "name" "" "key" $sender.passwordSecret.key -}}
-{{- if hasPrefix "SASL" $own.protocol -}}
+{{- if and (hasPrefix "SASL" $own.protocol) (not (include "operator.managesUsers" .)) -}}
 {{- $name := $sender.passwordSecret.name | default (ternary (printf "%s-user-sender" $own.sibling) "" (ne $own.sibling "")) -}}
 {{- if not $name -}}
 {{- include "common.refuse" (dict "context" .context "value" "sender.kafka.passwordSecret.name" "problem" (printf "must name the Secret with the senders' password: Kafka wants a login (%s)" $own.protocol)) -}}
@@ -88,6 +101,12 @@ operator.env: the operator's settings as env entries, as text for common.env.
 {{- with $values.topics.prefixes }}
 - name: MAILTOPIC_OPERATOR__TOPICS__PREFIXES
   value: {{ toJson . | quote }}
+{{- end }}
+{{- if include "operator.managesUsers" . }}
+- name: MAILTOPIC_OPERATOR__KAFKA_USERS__ENABLED
+  value: "true"
+- name: MAILTOPIC_OPERATOR__KAFKA_USERS__PREFIX
+  value: {{ $values.kafkaUsers.prefix | quote }}
 {{- end }}
 {{- with $values.secrets.allowed }}
 - name: MAILTOPIC_OPERATOR__SECRETS__ALLOWED
@@ -187,6 +206,12 @@ test takes each verb away and sees something fail.
 - apiGroups: [""]
   resources: [secrets, configmaps]
   verbs: [get]
+{{- if include "operator.managesUsers" . }}
+# Passwords of the users that it creates in Kafka.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create, patch]
+{{- end }}
 # Whether its namespace is going: then nothing is waited for.
 - apiGroups: [""]
   resources: [namespaces]

@@ -10,12 +10,14 @@ from typing import Final
 from mailtopic_operator.adapters.kafka_admin import ConfluentAdmin
 from mailtopic_operator.adapters.kafka_backlog import ConfluentBacklog
 from mailtopic_operator.adapters.kafka_client import KafkaClient
+from mailtopic_operator.adapters.kafka_users import ConfluentUsers
 from mailtopic_operator.adapters.kube_access import KubeAccess
 from mailtopic_operator.adapters.kube_api import KubeApi
 from mailtopic_operator.adapters.kube_objects import KubeLease, KubeObjects, KubeResources
 from mailtopic_operator.adapters.kube_watch import watch
 from mailtopic_operator.adapters.sender_metrics import HttpSenderMetrics
 from mailtopic_operator.adapters.watch_freshness import WatchFreshness
+from mailtopic_operator.domain.defaults import OperatorDefaults
 from mailtopic_operator.engine.assembly import Outside, Parts, assemble
 from mailtopic_operator.engine.engine import Engine
 from mailtopic_operator.engine.executor import BetweenActions
@@ -161,6 +163,12 @@ class Operator:
             metrics=self._metrics,
         )
 
+    def _users(self, client: KafkaClient, defaults: OperatorDefaults) -> ConfluentUsers | None:
+        managed, mechanism = defaults.kafka_users, defaults.kafka.sasl_mechanism
+        if managed is None:
+            return None
+        return ConfluentUsers(client, mechanism=mechanism, prefix=managed.prefix)
+
     def _assemble(
         self,
         api: KubeApi,
@@ -169,6 +177,7 @@ class Operator:
         senders: HttpSenderMetrics,
         leadership: Leadership,
     ) -> Parts:
+        defaults = self._settings.defaults()
         parts = assemble(
             Outside(
                 admin=ConfluentAdmin(client),
@@ -181,9 +190,10 @@ class Operator:
                 metrics=self._metrics,
                 guard=leadership.check,
                 between_actions=self._between_actions,
+                users=self._users(client, defaults),
             ),
             self._settings.operator.reconcile.limits(),
-            self._settings.defaults(),
+            defaults,
         )
         self._metrics.watch(
             queue_depth=lambda: len(parts.queue),

@@ -1,15 +1,22 @@
 """The engine's external dependencies. Each port has a real adapter and a shipped fake."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from mailtopic_operator.domain.actions import Event
-from mailtopic_operator.domain.kafka import ConfigChange, KafkaProblem, NewTopic, TopicState
+from mailtopic_operator.domain.kafka import (
+    Acl,
+    ConfigChange,
+    KafkaProblem,
+    NewTopic,
+    TopicState,
+    UserState,
+)
 from mailtopic_operator.domain.observed import RelayReading
 
 Json = dict[str, Any]
 Answers = Mapping[str, KafkaProblem | None]
-"""The result for each topic of one request: None means success."""
+"""The result for each topic or user of one request: None means success."""
 
 
 class KafkaAdmin(Protocol):
@@ -38,6 +45,33 @@ class KafkaAdmin(Protocol):
 
     async def delete(self, topics: Collection[str]) -> Answers:
         """Delete topics with all their records."""
+        ...
+
+
+class KafkaUsers(Protocol):
+    """Users of one Kafka cluster that log in by SCRAM, and their ACLs; only the operator's own.
+
+    Problems are answers, as in `KafkaAdmin`; a user that isn't the operator's is a ValueError.
+    """
+
+    async def describe(self, users: Collection[str]) -> Mapping[str, UserState | KafkaProblem]:
+        """Return each user's state; nothing stored is a state, too."""
+        ...
+
+    async def set_passwords(self, passwords: Mapping[str, tuple[bytes, int]]) -> Answers:
+        """Store passwords with their iterations; users that don't exist are created."""
+        ...
+
+    async def allow(self, acls: Mapping[str, Iterable[Acl]]) -> Answers:
+        """Create ACLs by user; one that exists is a success."""
+        ...
+
+    async def forbid(self, acls: Mapping[str, Iterable[Acl]]) -> Answers:
+        """Delete ACLs by user; an absent one is a success."""
+        ...
+
+    async def drop(self, users: Collection[str]) -> Answers:
+        """Delete users with their passwords and all their ACLs; an absent one is a success."""
         ...
 
 

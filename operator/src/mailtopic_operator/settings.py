@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from mailtopic_operator.domain.defaults import (
     Border,
     KafkaAccess,
+    KafkaUsers,
     OperatorDefaults,
     SecretKey,
     SenderDefaults,
@@ -101,6 +102,20 @@ class SenderKafkaSettings(SettingsGroup):
     @classmethod
     def _are_servers(cls, servers: tuple[str, ...]) -> tuple[str, ...]:
         return _servers(servers)
+
+
+class KafkaUsersSettings(SettingsGroup):
+    """Users and ACLs of Kafka; below MAILTOPIC_OPERATOR__KAFKA_USERS__."""
+
+    enabled: bool = False
+    """Whether each MailTopic's senders get a user and ACLs of their own. The operator's user needs
+    Alter and Describe on the cluster, with which it could change any user: your consent.
+    """
+
+    prefix: str = Field(default="mailtopic.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{1,31}$")
+    """What the names of these users begin with; no other user is touched. Operators that share a
+    Kafka have different ones, none of which begins with another.
+    """
 
 
 class SenderTracingSettings(SettingsGroup):
@@ -272,6 +287,7 @@ class OperatorGroup(SettingsGroup):
     secrets: SecretsSettings = Field(default_factory=SecretsSettings)
     sender: SenderSettings = Field(default_factory=SenderSettings)
     replay: ReplaySettings = Field(default_factory=ReplaySettings)
+    kafka_users: KafkaUsersSettings = Field(default_factory=KafkaUsersSettings)
     deletion: DeletionSettings = Field(default_factory=DeletionSettings)
     reconcile: ReconcileSettings = Field(default_factory=ReconcileSettings)
     lease: LeaseSettings = Field(default_factory=LeaseSettings)
@@ -296,6 +312,14 @@ class OperatorSettings(MailTopicSettings):
     def _senders_can_log_in(self) -> Self:
         kafka = self.operator.sender.kafka
         protocol = kafka.security_protocol or self.kafka.security_protocol
+        mechanism = kafka.sasl_mechanism or self.kafka.sasl_mechanism
+        if self.operator.kafka_users.enabled:
+            if not (protocol.startswith("SASL") and mechanism.startswith("SCRAM")):
+                raise ValueError(
+                    "MAILTOPIC_OPERATOR__KAFKA_USERS__ENABLED: senders must log in by SCRAM"
+                    " (…__SENDER__KAFKA__SECURITY_PROTOCOL, …__SASL_MECHANISM)"
+                )
+            return self
         if protocol.startswith("SASL") and not (kafka.username and kafka.password_secret):
             raise ValueError(
                 "MAILTOPIC_OPERATOR__SENDER__KAFKA__USERNAME and …__PASSWORD_SECRET are required"
@@ -307,7 +331,7 @@ class OperatorSettings(MailTopicSettings):
         """Return the defaults for all MailTopics."""
         own, sender, deletion = self.kafka, self.operator.sender, self.operator.deletion
         kafka = sender.kafka
-        password = kafka.password_secret
+        password, users = kafka.password_secret, self.operator.kafka_users
         return OperatorDefaults(
             kafka=KafkaAccess(
                 bootstrap_servers=",".join(kafka.bootstrap_servers or own.bootstrap_servers),
@@ -334,6 +358,7 @@ class OperatorSettings(MailTopicSettings):
                 secrets=self.operator.secrets.allowed,
                 pod_fields=sender.pod_template_fields,
             ),
+            kafka_users=KafkaUsers(users.prefix) if users.enabled else None,
             drain_timeout_s=deletion.drain_timeout_s,
             give_up_s=deletion.give_up_s,
             resync_s=self.operator.reconcile.resync_s,

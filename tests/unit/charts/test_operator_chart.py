@@ -18,6 +18,7 @@ SERVERS = {"kafka.bootstrapServers": "kafka:9092"}
 DEFAULTS = {
     "MAILTOPIC_KAFKA__REQUEST_TIMEOUT_S": "kafka.requestTimeoutS",
     "MAILTOPIC_OPERATOR__WATCH_STALE_S": "watch.staleS",
+    "MAILTOPIC_OPERATOR__KAFKA_USERS__PREFIX": "kafkaUsers.prefix",
     "MAILTOPIC_OPERATOR__SENDER__IMAGE_PULL_POLICY": "sender.image.pullPolicy",
     "MAILTOPIC_OPERATOR__SENDER__LOG_LEVEL": "sender.logLevel",
     "MAILTOPIC_OPERATOR__SENDER__TRACING__SAMPLE_RATIO": "sender.tracing.sampleRatio",

@@ -12,6 +12,7 @@ _KINDS: Final = {
         KafkaError.UNKNOWN_TOPIC_OR_PART,
         KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - a documented code of librdkafka
         KafkaError.GROUP_ID_NOT_FOUND,
+        KafkaError.RESOURCE_NOT_FOUND,
     ),
     ProblemKind.EXISTS: (KafkaError.TOPIC_ALREADY_EXISTS,),
     ProblemKind.NOT_AUTHORISED: (
@@ -24,9 +25,11 @@ _KINDS: Final = {
     ProblemKind.NOT_SUPPORTED: (
         KafkaError.TOPIC_DELETION_DISABLED,
         KafkaError.UNSUPPORTED_VERSION,
+        KafkaError.UNSUPPORTED_SASL_MECHANISM,
         KafkaError._UNSUPPORTED_FEATURE,  # noqa: SLF001 - the same
     ),
     ProblemKind.POLICY: (KafkaError.POLICY_VIOLATION,),
+    ProblemKind.NO_AUTHORIZER: (KafkaError.SECURITY_DISABLED,),
     ProblemKind.INVALID: (
         KafkaError.INVALID_CONFIG,
         KafkaError.INVALID_PARTITIONS,
@@ -34,6 +37,7 @@ _KINDS: Final = {
         KafkaError.INVALID_REPLICA_ASSIGNMENT,
         KafkaError.INVALID_REQUEST,
         KafkaError.TOPIC_EXCEPTION,
+        KafkaError.UNACCEPTABLE_CREDENTIAL,
         KafkaError._INVALID_ARG,  # noqa: SLF001 - the same
     ),
 }

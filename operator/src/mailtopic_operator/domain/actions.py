@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from mailtopic_operator.domain.kafka import ConfigChange, NewTopic
+from mailtopic_operator.domain.kafka import Acl, ConfigChange, NewTopic
 from mailtopic_operator.domain.observed import ChildRef
 
 
@@ -88,6 +88,130 @@ class DeleteTopic:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimKafkaUser:
+    """Write into the status that a user is about to be created; if that fails, it isn't.
+
+    Attributes:
+        patch: the JSON merge patch of the status subresource.
+    """
+
+    user: str
+    patch: Mapping[str, Any]
+    event: Event | None = None
+
+    @property
+    def target(self) -> str:
+        """What a Failure of it names."""
+        return f"claim of user {self.user}"
+
+    @property
+    def words(self) -> str:
+        """What it does."""
+        return f"note in the status that it creates user {self.user}"
+
+
+@dataclass(frozen=True, slots=True)
+class MakePassword:
+    """Make a random password under a key of a Secret, unless there is one.
+
+    Attributes:
+        manifest: the Secret without its data; it is created if it is missing.
+    """
+
+    manifest: Mapping[str, Any]
+    key: str
+    event: Event | None = None
+
+    @property
+    def target(self) -> str:
+        """What a Failure of it names."""
+        return f"Secret/{self.manifest['metadata']['name']} {self.key}"
+
+    @property
+    def words(self) -> str:
+        """What it does."""
+        return f"make a password in {self.target}"
+
+
+@dataclass(frozen=True, slots=True)
+class SetKafkaUser:
+    """Store the password from a Secret for a user of Kafka; it is created if it is missing."""
+
+    user: str
+    namespace: str
+    secret: str
+    key: str
+    event: Event | None = None
+
+    @property
+    def target(self) -> str:
+        """What a Failure of it names."""
+        return f"user {self.user}"
+
+    @property
+    def words(self) -> str:
+        """What it does."""
+        return f"set the password of user {self.user}"
+
+
+@dataclass(frozen=True, slots=True)
+class SetAcls:
+    """Create and delete ACLs of one user."""
+
+    user: str
+    allow: frozenset[Acl]
+    forbid: frozenset[Acl]
+    event: Event | None = None
+
+    @property
+    def target(self) -> str:
+        """What a Failure of it names."""
+        return f"ACLs of user {self.user}"
+
+    @property
+    def words(self) -> str:
+        """What it does."""
+        return f"{self.target}: create {len(self.allow)}, delete {len(self.forbid)}"
+
+
+@dataclass(frozen=True, slots=True)
+class DropKafkaUser:
+    """Delete a user of Kafka with all its ACLs. An absent one is a success."""
+
+    user: str
+    event: Event | None = None
+
+    @property
+    def target(self) -> str:
+        """What a Failure of it names."""
+        return f"user {self.user}"
+
+    @property
+    def words(self) -> str:
+        """What it does."""
+        return f"delete user {self.user} with its ACLs"
+
+
+@dataclass(frozen=True, slots=True)
+class DropPassword:
+    """Remove a key from a Secret. An absent key or Secret is a success."""
+
+    secret: str
+    key: str
+    event: Event | None = None
+
+    @property
+    def target(self) -> str:
+        """What a Failure of it names."""
+        return f"Secret/{self.secret} {self.key}"
+
+    @property
+    def words(self) -> str:
+        """What it does."""
+        return f"remove the password in {self.target}"
+
+
+@dataclass(frozen=True, slots=True)
 class ApplyChild:
     """Server-side apply, forced, with the operator's field manager.
 
@@ -144,10 +268,30 @@ Action = (
     | IncreasePartitions
     | AlterConfig
     | DeleteTopic
+    | ClaimKafkaUser
+    | MakePassword
+    | SetKafkaUser
+    | SetAcls
+    | DropKafkaUser
+    | DropPassword
     | ApplyChild
     | PruneChild
     | DeleteChild
 )
+
+
+USER_ACTIONS: Final = (
+    ClaimKafkaUser,
+    MakePassword,
+    SetKafkaUser,
+    SetAcls,
+    DropKafkaUser,
+    DropPassword,
+)
+"""What is done about a MailTopic's users in Kafka."""
+
+KAFKA_USER_ACTIONS: Final = (SetKafkaUser, SetAcls, DropKafkaUser)
+"""Those of them that take place in Kafka."""
 
 
 class Side(StrEnum):
@@ -159,25 +303,28 @@ class Side(StrEnum):
 
 def side(action: Action) -> Side:
     """Return where an action takes place; Kafka's can be batched across MailTopics."""
-    kafka = (CreateTopic, IncreasePartitions, AlterConfig, DeleteTopic)
+    kafka = (CreateTopic, IncreasePartitions, AlterConfig, DeleteTopic, *KAFKA_USER_ACTIONS)
     return Side.KAFKA if isinstance(action, kafka) else Side.CLUSTER
 
 
 def target(action: Action) -> str:
     """Return the target of an action's Failure: a topic, a child, the finalizer, the claim."""
+    if isinstance(action, USER_ACTIONS):
+        return action.target
     match action:
         case AddFinalizer() | RemoveFinalizer():
-            return "finalizer"
+            name = "finalizer"
         case ClaimTopics():
-            return "claim"
+            name = "claim"
         case CreateTopic():
-            return action.topic.name
+            name = action.topic.name
         case AlterConfig():
-            return action.change.name
+            name = action.change.name
         case IncreasePartitions() | DeleteTopic():
-            return action.name
+            name = action.name
         case ApplyChild() | PruneChild() | DeleteChild():
-            return str(action.ref)
+            name = str(action.ref)
+    return name
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,14 @@ READY: Final = "Ready"
 TOPICS: Final = "TopicsReady"
 SENDERS: Final = "SendersReady"
 CREDENTIALS: Final = "CredentialsValid"
+KAFKA_USER: Final = "KafkaUserReady"
 RELAYS: Final = "RelayHealthy"
 DEAD_LETTERS: Final = "DeadLetterEmpty"
 PAUSED: Final = "Paused"
 RECONCILING: Final = "Reconciling"
 STALLED: Final = "Stalled"
 
-_PARTS: Final = (TOPICS, CREDENTIALS, SENDERS, RELAYS, DEAD_LETTERS)
+_PARTS: Final = (TOPICS, CREDENTIALS, KAFKA_USER, SENDERS, RELAYS, DEAD_LETTERS)
 """Conditions with transitions that become events, besides Ready."""
 
 _ALWAYS_TOLD: Final = frozenset({"KafkaUnavailable", "ApiUnavailable", "TopicRecreated"})

@@ -49,8 +49,9 @@ def needs(desired: Desired) -> Iterator[Need]:
         signing = desired.spec.dkim.keys_secret_ref
         for selector in desired.spec.dkim.selectors:
             yield Need(signing.name, f"{selector}.pem", "dkim.keysSecretRef", DKIM)
-    kafka = desired.defaults.kafka
-    if kafka.password is not None:
+    kafka = desired.kafka
+    # One that the operator makes itself is waited for: see KafkaUserReady.
+    if kafka.password is not None and desired.kafka_user is None:
         yield Need(kafka.password.name, kafka.password.key, "the senders' Kafka password")
     if kafka.ca is not None:
         yield Need(kafka.ca.name, kafka.ca.key, "the brokers' authorities")
@@ -95,6 +96,14 @@ def _is_allowed(desired: Desired, need: Need, secret: DataObject) -> bool:
     return need.use in {None, secret.use} or need.secret in allowed or "*" in allowed
 
 
+def _version(desired: Desired, name: str, found: DataObject) -> str:
+    password = desired.kafka.password
+    if desired.kafka_user is not None and password is not None and password.name == name:
+        # Passwords of former users come and go in the same Secret.
+        return found.versions.get(password.key, "")
+    return found.version
+
+
 def checksum(desired: Desired, observed: Observed) -> str:
     """Return a digest that changes with the Secrets and ConfigMaps; the senders roll then."""
     digest = hashlib.sha256()
@@ -103,6 +112,6 @@ def checksum(desired: Desired, observed: Observed) -> str:
         ("ConfigMap", desired.config_maps, observed.config_maps),
     ):
         for name in names:
-            version = objects[name].version if name in objects else ""
+            version = _version(desired, name, objects[name]) if name in objects else ""
             digest.update(f"{kind}/{name}={version}\n".encode())
     return digest.hexdigest()[:16]

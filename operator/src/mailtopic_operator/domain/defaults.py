@@ -99,10 +99,23 @@ class Border:
 
 
 @dataclass(frozen=True, slots=True)
+class KafkaUsers:
+    """How users and ACLs in Kafka are managed.
+
+    Attributes:
+        prefix: what the names of all users begin with; another operator of the same Kafka has
+            another one.
+    """
+
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
 class OperatorDefaults:
     """The operator's settings that apply to all MailTopics.
 
     Attributes:
+        kafka_users: None if each MailTopic's senders log in as `kafka` says.
         drain_timeout_s: with deletionPolicy Delete, how long senders continue at most.
         give_up_s: how long after that a deletion that Kafka doesn't allow ends anyway; the topics
             stay then.
@@ -112,6 +125,7 @@ class OperatorDefaults:
     kafka: KafkaAccess
     sender: SenderDefaults = field(default_factory=SenderDefaults)
     border: Border = field(default_factory=Border)
+    kafka_users: KafkaUsers | None = None
     drain_timeout_s: float = 300.0
     give_up_s: float = 300.0
     resync_s: float = 120.0

@@ -8,9 +8,11 @@ from mailtopic_operator.domain.actions import (
     Action,
     DeleteChild,
     DeleteTopic,
+    DropKafkaUser,
     Event,
     Plan,
     RemoveFinalizer,
+    target,
 )
 from mailtopic_operator.domain.children.family import child_refs, deployment_ref, is_ours
 from mailtopic_operator.domain.children.scaling import SCALED_OBJECT
@@ -24,6 +26,7 @@ from mailtopic_operator.domain.reporting import report
 from mailtopic_operator.domain.senders import wanted_replicas
 from mailtopic_operator.domain.topic_statuses import created_topics
 from mailtopic_operator.domain.topics import is_missing
+from mailtopic_operator.domain.users import users_to_drop
 from mailtopic_operator.model.mailtopic import FINALIZER
 from mailtopic_operator.model.mailtopic_spec import DeletionPolicy
 
@@ -42,7 +45,7 @@ def plan_deletion(desired: Desired, observed: Observed, now: datetime) -> Plan:
         return _plan_end_of_namespace(desired, observed)
     done = _reason_to_keep(desired, observed) or _outcome(desired, observed, now)
     if done is not None:
-        return Plan((RemoveFinalizer(done),))
+        return _without_users(desired, observed, now, done)
     if must_drain(desired, observed, now):
         step = pending("Draining", "senders deliver what is left")
         return _going_on(desired, observed, now, (), step)
@@ -53,6 +56,35 @@ def plan_deletion(desired: Desired, observed: Observed, now: datetime) -> Plan:
     deletes = tuple(DeleteTopic(name) for name in _topics_left(desired, observed))
     step = pending("DeletingTopics", "the topics are being deleted")
     return _going_on(desired, observed, now, deletes, step)
+
+
+def _without_users(desired: Desired, observed: Observed, now: datetime, done: Event) -> Plan:
+    """Delete the users in Kafka, after the senders that log in with them; then let it go."""
+    users = _users_left(desired, observed)
+    if not users:
+        return Plan((RemoveFinalizer(done),))
+    if _age_s(desired, now) > _patience_s(desired):
+        return Plan((RemoveFinalizer(_users_kept(users)),))
+    stopping = _stop_senders(desired, observed)
+    if stopping is not None:
+        step = pending("StoppingSenders", "senders stop before their Kafka user goes")
+        return _going_on(desired, observed, now, stopping, step)
+    drops = tuple(DropKafkaUser(user) for user in users)
+    step = pending("DeletingKafkaUser", "the senders' user in Kafka is being deleted")
+    for failure in observed.failures:
+        if failure.target in {target(drop) for drop in drops}:
+            step = Finding("False", "DeletionRefused", f"{failure.target}: {failure.message}")
+    return _going_on(desired, observed, now, drops, step)
+
+
+def _users_left(desired: Desired, observed: Observed) -> tuple[str, ...]:
+    may_act = desired.is_managed and not desired.is_dry_run
+    return users_to_drop(desired, observed) if may_act else ()
+
+
+def _users_kept(users: tuple[str, ...]) -> Event:
+    message = f"Kafka did not delete {listing(users)}: delete them, and their ACLs, by hand"
+    return Event("Warning", "KafkaUserLeft", message)
 
 
 def _plan_end_of_namespace(desired: Desired, observed: Observed) -> Plan:
@@ -67,9 +99,19 @@ def _plan_end_of_namespace(desired: Desired, observed: Observed) -> Plan:
         done = _deleted(desired, observed)
     if done is None and _problem(desired, observed) is not None:
         done = Event("Warning", "TopicsLeft", "Kafka did not delete the topics at once; they stay")
+    users = _users_left(desired, observed)
+    if done is not None and users and not _is_refused(observed, users):
+        return Plan(tuple(DropKafkaUser(user) for user in users), requeue_after_s=POLL_S)
     if done is not None:
-        return Plan((RemoveFinalizer(done),))
+        return Plan((RemoveFinalizer(_users_kept(users) if users else done),))
     return Plan(tuple(DeleteTopic(name) for name in left), requeue_after_s=POLL_S)
+
+
+def _is_refused(observed: Observed, users: tuple[str, ...]) -> bool:
+    tried = {target(DropKafkaUser(user)) for user in users}
+    return any(failure.target in tried for failure in observed.failures) or any(
+        isinstance(observed.kafka_users.get(user), KafkaProblem) for user in users
+    )
 
 
 def _deleted(desired: Desired, observed: Observed) -> Event:

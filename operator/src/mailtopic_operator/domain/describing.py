@@ -1,6 +1,7 @@
 """Actions in words: for a dry run's plan, and for logs."""
 
 from mailtopic_operator.domain.actions import (
+    USER_ACTIONS,
     Action,
     AddFinalizer,
     AlterConfig,
@@ -17,6 +18,10 @@ from mailtopic_operator.domain.actions import (
 
 def describe(action: Action) -> str:
     """Return what an action does, in one line."""
+    return action.words if isinstance(action, USER_ACTIONS) else _describe(action)
+
+
+def _describe(action: Action) -> str:
     match action:
         case AddFinalizer() | RemoveFinalizer():
             verb = "add" if isinstance(action, AddFinalizer) else "remove"

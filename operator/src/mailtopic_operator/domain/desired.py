@@ -1,7 +1,7 @@
 """What a MailTopic asks for, with the operator's defaults."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Self
@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from mailtopic_contract import ContractError, TopicNames, parse_tier
-from mailtopic_operator.domain.defaults import OperatorDefaults
-from mailtopic_operator.model.mailtopic import DRY_RUN, MANAGED, MailTopic
+from mailtopic_operator.domain.defaults import KafkaAccess, OperatorDefaults, SecretKey
+from mailtopic_operator.domain.user_names import password_key, secret_name, user_name
+from mailtopic_operator.model.mailtopic import DRY_RUN, KAFKA_USER, MANAGED, MailTopic
 from mailtopic_operator.model.mailtopic_spec import MailTopicSpec
 from mailtopic_operator.model.mailtopic_status import MailTopicStatus
 
@@ -106,6 +107,31 @@ class Desired:
         return ((names.main, (names.main,)), (f"{names.main}.retry", names.retries))
 
     @property
+    def kafka_user(self) -> str | None:
+        """The user in Kafka that is managed for this MailTopic; None if none is."""
+        users, meta = self.defaults.kafka_users, self.meta
+        if users is None:
+            return None
+        rotation = meta.annotations.get(KAFKA_USER, "")
+        return user_name(users.prefix, meta.namespace, meta.name, meta.uid, rotation)
+
+    @property
+    def kafka_users(self) -> frozenset[str]:
+        """Users in Kafka to describe: the current one, and former ones."""
+        user = self.kafka_user
+        former = {each.name for each in self.status.kafka_users}
+        return frozenset() if user is None else frozenset({user, *former})
+
+    @property
+    def kafka(self) -> KafkaAccess:
+        """How the senders reach Kafka."""
+        access, user = self.defaults.kafka, self.kafka_user
+        if user is None:
+            return access
+        password = SecretKey(secret_name(self.meta.name), password_key(user))
+        return replace(access, username=user, password=password)
+
+    @property
     def is_managed(self) -> bool:
         """Whether anything may be changed for this MailTopic."""
         return self.meta.annotations.get(MANAGED, "true").lower() != "false"
@@ -118,7 +144,7 @@ class Desired:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Names of the Secrets in this namespace that the senders need; sorted."""
-        kafka = self.defaults.kafka
+        kafka = self.kafka
         named = {key.name for key in (kafka.password, kafka.ca) if key is not None}
         for relay in self.spec.relays:
             refs = (relay.credentials_secret_ref, relay.ca_secret_ref)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from mailtopic_operator.domain import conditions as kinds
-from mailtopic_operator.domain.actions import Action
+from mailtopic_operator.domain.actions import USER_ACTIONS, Action
 from mailtopic_operator.domain.border import obstacle
 from mailtopic_operator.domain.credentials import judge_credentials
 from mailtopic_operator.domain.desired import Desired
@@ -13,6 +13,7 @@ from mailtopic_operator.domain.observed import Observed
 from mailtopic_operator.domain.relay_paces import in_words, relay_statuses
 from mailtopic_operator.domain.senders import judge_senders
 from mailtopic_operator.domain.topic_findings import judge_topics
+from mailtopic_operator.domain.user_findings import judge_user
 
 
 def judge(
@@ -23,12 +24,15 @@ def judge(
     if topics is not None:
         senders = pending("WaitingForTopics", "senders start, and change, once the topics are ours")
     else:
-        topics = judge_topics(desired, observed, due, now)
-        senders = judge_senders(desired, observed, due)
+        others = [action for action in due if not isinstance(action, USER_ACTIONS)]
+        topics = judge_topics(desired, observed, others, now)
+        senders = judge_senders(desired, observed, others)
+    user = None if desired.kafka_user is None else judge_user(desired, observed, due)
     parts = {
         kinds.TOPICS: topics,
         # Before the senders, which wait for it: report the cause, not its consequence.
         kinds.CREDENTIALS: judge_credentials(desired, observed),
+        **({kinds.KAFKA_USER: user} if user is not None else {}),
         kinds.SENDERS: senders,
     }
     return {

@@ -22,6 +22,8 @@ class ProblemKind(StrEnum):
     """The topic doesn't exist (any more)."""
     EXISTS = "Exists"
     """The topic exists already."""
+    NO_AUTHORIZER = "NoAuthorizer"
+    """The brokers check no ACLs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +80,40 @@ class Backlog:
 
     records: int
     is_known: bool = True
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Acl:
+    """What one user may do with one resource, by Kafka's names.
+
+    Attributes:
+        resource: such as TOPIC, GROUP, TRANSACTIONAL_ID, BROKER.
+        operation: such as READ, WRITE, DESCRIBE_CONFIGS.
+        pattern: LITERAL or PREFIXED.
+        permission: ALLOW or DENY.
+    """
+
+    resource: str
+    name: str
+    operation: str
+    pattern: str = "LITERAL"
+    host: str = "*"
+    permission: str = "ALLOW"
+
+
+@dataclass(frozen=True, slots=True)
+class UserState:
+    """The actual state of a user that logs in by SCRAM.
+
+    Attributes:
+        iterations: of the stored password; None if the user has none.
+        acls: everything that names the user itself, not a group of users.
+    """
+
+    iterations: int | None = None
+    acls: frozenset[Acl] = frozenset()
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether Kafka stores nothing about the user."""
+        return self.iterations is None and not self.acls

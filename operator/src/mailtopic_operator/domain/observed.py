@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Self
 
-from mailtopic_operator.domain.kafka import KafkaProblem, ProblemKind, TopicState
+from mailtopic_operator.domain.kafka import KafkaProblem, ProblemKind, TopicState, UserState
 
 USE_LABEL: Final = "mailtopic.dev/use"
 """Label of Secrets that MailTopics may refer to; its value is the allowed use."""
@@ -64,11 +64,15 @@ class DataObject:
         version: a digest that changes only with the data.
         keys: the keys of the data.
         use: the use that the label mailtopic.dev/use allows to MailTopics.
+        owner: uid of the controller; empty if there is none.
+        versions: a digest of each value, by key; of a Secret only.
     """
 
     version: str
     keys: frozenset[str]
     use: str = ""
+    owner: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 def data_object(kind: str, item: Mapping[str, Any]) -> DataObject:
@@ -80,11 +84,17 @@ def data_object(kind: str, item: Mapping[str, Any]) -> DataObject:
     refresh, are not part of it.
     """
     data = {**(item.get("data") or {}), **(item.get("binaryData") or {})}
-    text = json.dumps(data, sort_keys=True).encode()
     key = item["metadata"]["uid"].encode() if kind == "Secret" else b""
-    version = hmac.new(key, text, "sha256").hexdigest()[:32]
+    version = _digest(key, json.dumps(data, sort_keys=True))
     use = (item["metadata"].get("labels") or {}).get(USE_LABEL, "")
-    return DataObject(version, frozenset(data), use)
+    owners = item["metadata"].get("ownerReferences") or ()
+    owner = next((each["uid"] for each in owners if each.get("controller")), "")
+    single = {name: _digest(key, value) for name, value in data.items()} if key else {}
+    return DataObject(version, frozenset(data), use, owner, single)
+
+
+def _digest(key: bytes, text: str) -> str:
+    return hmac.new(key, text.encode(), "sha256").hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +161,7 @@ class Observed:
 
     Attributes:
         topics: Kafka's answer for each of `Desired.topics`; an absent one is MISSING or left out.
+        kafka_users: Kafka's answer for each of `Desired.kafka_users`.
         children: live objects by reference: each of `children.refs(desired)` that exists, managed
             fields included. Objects with our labels and this owner that aren't wanted any more are
             included: they are deleted.
@@ -166,6 +177,7 @@ class Observed:
     """
 
     topics: Mapping[str, TopicState | KafkaProblem]
+    kafka_users: Mapping[str, UserState | KafkaProblem] = field(default_factory=dict)
     children: Mapping[ChildRef, Mapping[str, Any]] = field(default_factory=dict)
     apis: frozenset[str] = frozenset()
     secrets: Mapping[str, DataObject] = field(default_factory=dict)

@@ -25,6 +25,8 @@ from mailtopic_operator.domain.senders import sender_actions
 from mailtopic_operator.domain.topic_findings import RECREATION_SHOWN
 from mailtopic_operator.domain.topic_statuses import topic_statuses
 from mailtopic_operator.domain.topics import topic_actions
+from mailtopic_operator.domain.user_findings import user_obstacle
+from mailtopic_operator.domain.users import left_s, user_actions
 from mailtopic_operator.model.mailtopic import FINALIZER
 from mailtopic_operator.model.mailtopic_spec import DeletionPolicy
 from mailtopic_operator.model.mailtopic_status import MailTopicStatus
@@ -46,21 +48,26 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
     hindrance = obstacle(desired, observed)
     if hindrance is not None:
         observed = without_numbers(observed)
-    due = () if hindrance else tuple(_actions(desired, observed))
+    due = () if hindrance else tuple(_actions(desired, observed, now))
     findings = judge(desired, observed, due, now)
     status = report(desired, observed, findings, due=due, now=now)
     is_acting = desired.is_managed and not desired.is_dry_run
     return Plan(due if is_acting else (), status, _requeue_after_s(desired, observed, now))
 
 
-def _actions(desired: Desired, observed: Observed) -> Iterator[Action]:
+def _actions(desired: Desired, observed: Observed, now: datetime) -> Iterator[Action]:
     has_finalizer = FINALIZER in desired.meta.finalizers
-    if desired.spec.deletion_policy is DeletionPolicy.DELETE and not has_finalizer:
+    is_needed = (
+        desired.spec.deletion_policy is DeletionPolicy.DELETE or desired.kafka_user is not None
+    )
+    if is_needed and not has_finalizer:
         # Before anything exists that it protects.
         yield AddFinalizer()
-    if desired.spec.deletion_policy is DeletionPolicy.RETAIN and has_finalizer:
+    if has_finalizer and not is_needed:
         yield RemoveFinalizer()
     yield from topic_actions(desired, observed)
+    if user_obstacle(desired, observed) is None:
+        yield from user_actions(desired, observed, now)
     yield from sender_actions(desired, observed)
 
 
@@ -72,8 +79,11 @@ def _requeue_after_s(desired: Desired, observed: Observed, now: datetime) -> flo
         for topic in topic_statuses(desired, observed, now)
         if topic.recreated_at is not None
     ]
-    left = [rest for rest in shown if rest > timedelta()]
-    return min(left).total_seconds() if left else None
+    left = [rest.total_seconds() for rest in shown if rest > timedelta()]
+    if desired.kafka_user is not None:
+        users = (left_s(desired, user, now) for user in desired.status.kafka_users)
+        left += [max(rest, 1.0) for rest in users if rest is not None]
+    return min(left) if left else None
 
 
 def plan_invalid(body: Mapping[str, Any], problem: str, now: datetime) -> Plan:

@@ -17,6 +17,7 @@ from mailtopic_operator.domain.relay_paces import relay_statuses
 from mailtopic_operator.domain.senders import wanted_replicas
 from mailtopic_operator.domain.times import timestamp
 from mailtopic_operator.domain.topic_statuses import topic_statuses
+from mailtopic_operator.domain.users import user_statuses
 from mailtopic_operator.model.mailtopic_status import (
     ConsumersStatus,
     DeadLetterStatus,
@@ -57,6 +58,7 @@ def report(
         observed_generation=desired.meta.generation,
         topic=next((t for t in topics if t.name == desired.names.main), None),
         topics=topics,
+        kafka_users=user_statuses(desired, observed, now),
         consumers=_consumers(desired, observed),
         relays=relay_statuses(desired, observed),
         lag=_lag(desired, observed),

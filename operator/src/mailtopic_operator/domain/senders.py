@@ -22,6 +22,8 @@ from mailtopic_operator.domain.findings import Finding, good, listing, pending, 
 from mailtopic_operator.domain.kafka import TopicState
 from mailtopic_operator.domain.observed import ChildRef, KubeProblemKind, Observed
 from mailtopic_operator.domain.topics import is_missing
+from mailtopic_operator.domain.user_findings import user_obstacle
+from mailtopic_operator.domain.users import user_ready
 
 Live = Mapping[str, Any]
 
@@ -32,6 +34,8 @@ def can_run(desired: Desired, observed: Observed) -> bool:
         topics_exist(desired, observed)
         and judge_credentials(desired, observed).status == "True"
         and rules_problem(desired) is None
+        and user_obstacle(desired, observed) is None
+        and user_ready(desired, observed)
     )
 
 
@@ -108,6 +112,8 @@ def _beyond_the_border(desired: Desired) -> Finding | None:
 def _waiting(desired: Desired, observed: Observed, live: Live | None) -> Finding | None:
     if not topics_exist(desired, observed):
         return pending("WaitingForTopics", "senders start, and change, once all topics exist")
+    if live is None and not user_ready(desired, observed):
+        return pending("WaitingForKafkaUser", "senders start once they can log in to Kafka")
     credentials = judge_credentials(desired, observed)
     if live is None and credentials.status != "True":
         return Finding("False", "WaitingForCredentials", credentials.message)

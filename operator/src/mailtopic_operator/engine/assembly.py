@@ -23,12 +23,14 @@ from mailtopic_operator.engine.relay_sampler import RelaySampler
 from mailtopic_operator.engine.replay_index import ReplayIndex
 from mailtopic_operator.engine.replay_observer import ReplayObserver
 from mailtopic_operator.engine.store import Store
+from mailtopic_operator.engine.user_keeper import UserKeeper
 from mailtopic_operator.kinds import MAIL_REPLAY, MAIL_TOPIC
 from mailtopic_operator.metrics import OperatorMetrics
 from mailtopic_operator.ports import (
     Apis,
     KafkaAdmin,
     KafkaBacklog,
+    KafkaUsers,
     Objects,
     Resources,
     SenderMetrics,
@@ -50,6 +52,7 @@ class Outside:
     metrics: OperatorMetrics
     guard: Guard
     between_actions: BetweenActions
+    users: KafkaUsers | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +169,7 @@ def assemble(
 def _observer(outside: Outside, limits: Limits, shared: _Shared) -> Observer:
     return Observer(
         admin=shared.gate,
+        users=outside.users,
         objects=outside.objects,
         apis=outside.apis,
         store=shared.store,
@@ -192,6 +196,7 @@ def _replay_observer(outside: Outside, limits: Limits, shared: _Shared) -> Repla
 def _executor(outside: Outside, limits: Limits, shared: _Shared) -> Executor:
     return Executor(
         admin=shared.gate,
+        users=UserKeeper(outside.users, outside.objects),
         objects=outside.objects,
         resources=outside.resources,
         store=shared.store,

@@ -5,17 +5,24 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from mailtopic_operator.domain.actions import (
+    KAFKA_USER_ACTIONS,
     Action,
     AddFinalizer,
     AlterConfig,
     ApplyChild,
+    ClaimKafkaUser,
     ClaimTopics,
     CreateTopic,
     DeleteChild,
     DeleteTopic,
+    DropKafkaUser,
+    DropPassword,
     IncreasePartitions,
+    MakePassword,
     PruneChild,
     RemoveFinalizer,
+    SetAcls,
+    SetKafkaUser,
     Side,
     side,
     target,
@@ -27,6 +34,7 @@ from mailtopic_operator.domain.observed import Failure
 from mailtopic_operator.engine.failures import Failures, kube_failure
 from mailtopic_operator.engine.recorder import EventRecorder
 from mailtopic_operator.engine.store import Store
+from mailtopic_operator.engine.user_keeper import UserKeeper
 from mailtopic_operator.engine.work import Work
 from mailtopic_operator.errors import KubeConflict, KubeError, KubeForbidden, KubeNotFound
 from mailtopic_operator.metrics import OperatorMetrics
@@ -46,6 +54,12 @@ _ORDER: Final[Sequence[type[Action]]] = (
     CreateTopic,
     IncreasePartitions,
     AlterConfig,
+    ClaimKafkaUser,
+    MakePassword,
+    SetKafkaUser,
+    SetAcls,
+    DropKafkaUser,
+    DropPassword,
     ApplyChild,
     PruneChild,
     DeleteChild,
@@ -67,6 +81,7 @@ class Executor:
         self,
         *,
         admin: KafkaAdmin,
+        users: UserKeeper,
         objects: Objects,
         resources: Resources,
         store: Store,
@@ -78,6 +93,7 @@ class Executor:
         concurrency: int,
     ) -> None:
         self._admin = admin
+        self._users = users
         self._objects = objects
         self._resources = resources
         self._store = store
@@ -110,7 +126,7 @@ class Executor:
         answers = await self._ask_kafka(kind, [action for _, action in items])
         for work, action in items:
             problem = answers.get(target(action))
-            if problem is None or problem.kind in _HARMLESS[kind]:
+            if problem is None or problem.kind in _HARMLESS.get(kind, ()):
                 self._succeeded(work, action)
             else:
                 failure = Failure(target(action), problem.kind, problem.message)
@@ -119,6 +135,8 @@ class Executor:
     async def _ask_kafka(
         self, kind: type[Action], actions: Sequence[Action]
     ) -> Mapping[str, KafkaProblem | None]:
+        if kind in KAFKA_USER_ACTIONS:
+            return await self._users.carry_out(actions)
         if kind is CreateTopic:
             return await self._admin.create(
                 [a.topic for a in actions if isinstance(a, CreateTopic)]
@@ -148,10 +166,14 @@ class Executor:
         match action:
             case AddFinalizer() | RemoveFinalizer():
                 await self._set_finalizer(work, there=isinstance(action, AddFinalizer))
-            case ClaimTopics():
+            case ClaimTopics() | ClaimKafkaUser():
                 patched = await self._resources.patch_status(work.key, dict(action.patch))
                 self._store.put(work.key.kind, patched)
                 work.body = patched
+            case MakePassword():
+                await self._users.make_password(action)
+            case DropPassword():
+                await self._users.drop_password(namespace, action)
             case ApplyChild():
                 await self._apply(work, action)
             case PruneChild():
@@ -246,7 +268,7 @@ class Executor:
         )
         if is_drift:
             self._metrics.drift_corrections.labels("kubernetes").inc()
-        elif isinstance(action, AlterConfig) and work.is_settled:
+        elif isinstance(action, AlterConfig | SetAcls | SetKafkaUser) and work.is_settled:
             self._metrics.drift_corrections.labels("kafka").inc()
 
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from mailtopic_operator.domain.desired import Desired
-from mailtopic_operator.domain.kafka import KafkaProblem, TopicState
+from mailtopic_operator.domain.kafka import KafkaProblem, ProblemKind, TopicState, UserState
 from mailtopic_operator.domain.observed import ChildRef, DataObject, Observed, data_object
 from mailtopic_operator.engine.backlog import BacklogSampler
 from mailtopic_operator.engine.claims import Claims
@@ -15,7 +15,7 @@ from mailtopic_operator.engine.relay_sampler import RelaySampler
 from mailtopic_operator.engine.store import Key, Store
 from mailtopic_operator.errors import KubeError, KubeNotFound, KubeUnavailable
 from mailtopic_operator.kinds import OPTIONAL_KINDS
-from mailtopic_operator.ports import Apis, KafkaAdmin, Objects
+from mailtopic_operator.ports import Apis, KafkaAdmin, KafkaUsers, Objects
 from mailtopic_runtime import Clock
 
 _FRESH_S: Final = 5.0
@@ -40,6 +40,7 @@ class Observer:
         self,
         *,
         admin: KafkaAdmin,
+        users: KafkaUsers | None,
         objects: Objects,
         apis: Apis,
         store: Store,
@@ -52,6 +53,7 @@ class Observer:
         concurrency: int,
     ) -> None:
         self._admin = admin
+        self._users = users
         self._objects = objects
         self._apis = apis
         self._store = store
@@ -70,6 +72,7 @@ class Observer:
         names = {name for desired in batch.values() for name in desired.topics}
         topics = await self._admin.describe(names) if names else {}
         self._backlog.notice(topics)
+        users = await self._describe_users(batch, topics)
         apis = await self.served()
         data = await self._read_data(batch)
         ending = {key: each for key, each in batch.items() if each.meta.deleting_since is not None}
@@ -78,7 +81,13 @@ class Observer:
         terminating = await self._endings.among(batch)
         return {
             key: self._of(
-                key, desired, topics=topics, apis=apis, data=data, terminating=terminating
+                key,
+                desired,
+                topics=topics,
+                users=users,
+                apis=apis,
+                data=data,
+                terminating=terminating,
             )
             for key, desired in batch.items()
         }
@@ -101,6 +110,7 @@ class Observer:
         desired: Desired,
         *,
         topics: Mapping[str, TopicState | KafkaProblem],
+        users: Mapping[str, UserState | KafkaProblem],
         apis: frozenset[str],
         data: _Data,
         terminating: frozenset[str],
@@ -109,6 +119,7 @@ class Observer:
         meta = {"uid": desired.meta.uid, "namespace": key.namespace, "name": key.name}
         return Observed(
             topics={name: topics[name] for name in desired.topics if name in topics},
+            kafka_users={name: users[name] for name in desired.kafka_users if name in users},
             children={
                 ChildRef(item["apiVersion"], kind, item["metadata"]["name"]): item
                 for kind, item in self._store.children({"metadata": meta})
@@ -123,6 +134,15 @@ class Observer:
             failures=self._failures.of(key),
             is_namespace_terminating=key.namespace in terminating,
         )
+
+    async def _describe_users(
+        self, batch: Mapping[Key, Desired], topics: Mapping[str, TopicState | KafkaProblem]
+    ) -> Mapping[str, UserState | KafkaProblem]:
+        names = {name for desired in batch.values() for name in desired.kafka_users}
+        for answer in topics.values():
+            if isinstance(answer, KafkaProblem) and answer.kind is ProblemKind.UNAVAILABLE:
+                return dict.fromkeys(names, answer)  # another timeout would show nothing new
+        return await self._users.describe(names) if self._users is not None and names else {}
 
     async def _read_data(self, batch: Mapping[Key, Desired]) -> _Data:
         """Return every Secret and ConfigMap that a batch names; None for an absent one."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 from mailtopic_operator.domain.actions import (
     Action,
     AddFinalizer,
+    ClaimKafkaUser,
     ClaimTopics,
     Plan,
     side,
@@ -16,7 +17,7 @@ from mailtopic_operator.domain.desired import Desired
 from mailtopic_operator.domain.replays import DesiredReplay
 from mailtopic_operator.engine.store import Key
 
-_FIRST: Final = (AddFinalizer, ClaimTopics)
+_FIRST: Final = (AddFinalizer, ClaimTopics, ClaimKafkaUser)
 """If one of these fails, nothing else of a plan is done."""
 
 Wanted = Desired | DesiredReplay

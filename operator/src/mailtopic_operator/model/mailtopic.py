@@ -10,10 +10,14 @@ from mailtopic_operator.model.mailtopic_spec import MailTopicSpec
 from mailtopic_operator.model.mailtopic_status import MailTopicStatus
 
 FINALIZER = "mailtopic.dev/topics"
-"""Keeps a MailTopic until its topics are deleted; only with deletionPolicy: Delete."""
+"""Keeps a MailTopic until its topics (only with deletionPolicy: Delete) and users are deleted."""
 
 MANAGED = "mailtopic.dev/managed"
 """Annotation; "false": the operator observes and reports, but changes nothing."""
+
+KAFKA_USER = "mailtopic.dev/kafka-user"
+"""Annotation; another value makes another user in Kafka, with another password, for the senders;
+the former one is removed when they have rolled."""
 
 DRY_RUN = "mailtopic.dev/dry-run"
 """Annotation; "true": the planned actions are written into status.plan, but not carried out."""

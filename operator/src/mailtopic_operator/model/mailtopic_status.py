@@ -25,6 +25,10 @@ Moment = Annotated[
 ]
 
 
+MAX_USERS = 8
+"""The most users in a status; no more are created until one is removed."""
+
+
 class TopicOrigin(StrEnum):
     """Where a topic comes from."""
 
@@ -59,6 +63,16 @@ class TopicStatus(Model):
     Adopted: it existed before, or was recreated by something else. Unset: from the time before the
     origin was recorded; such a topic is managed, but not deleted.
     """
+
+
+class KafkaUserStatus(Model):
+    """A user in Kafka that the operator created for this MailTopic, or is about to create."""
+
+    name: Annotated[str, Field(max_length=253)]
+    """The user's name."""
+
+    unused_since: Moment | None = None
+    """Since when no sender logs in as this user; it is removed a while later."""
 
 
 class ConsumersStatus(Model):
@@ -140,6 +154,18 @@ class MailTopicStatus(Model):
     ] = ()
     """Every topic of the MailTopic, including those of former retry tiers."""
 
+    kafka_users: Annotated[
+        tuple[KafkaUserStatus, ...],
+        Field(
+            max_length=MAX_USERS,
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["name"],
+            },
+        ),
+    ] = ()
+    """The senders' users in Kafka, current and former; only these are ever removed."""
+
     consumers: ConsumersStatus | None = None
     """The actual state of the senders."""
 
@@ -174,8 +200,9 @@ class MailTopicStatus(Model):
             },
         ),
     ] = ()
-    """Ready sums up TopicsReady, SendersReady and CredentialsValid. RelayHealthy, DeadLetterEmpty
-    and Paused are informational. Reconciling: in progress. Stalled: only a person can fix it.
+    """Ready sums up TopicsReady, SendersReady, CredentialsValid and, where users in Kafka are
+    managed, KafkaUserReady. RelayHealthy, DeadLetterEmpty and Paused are informational.
+    Reconciling: in progress. Stalled: only a person can fix it.
     """
 
     def condition(self, kind: str) -> Condition | None:

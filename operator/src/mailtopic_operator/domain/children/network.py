@@ -15,7 +15,7 @@ _DNS: Final = [
 
 def network_policy(desired: Desired) -> dict[str, Any]:
     """Return a policy: metrics in; DNS, Kafka and the relays out."""
-    servers = desired.defaults.kafka.bootstrap_servers.split(",")
+    servers = desired.kafka.bootstrap_servers.split(",")
     kafka = [int(server.rpartition(":")[2]) for server in servers]
     relays = [relay.port for relay in desired.spec.relays]
     relays += [_token_port(relay.oauth) for relay in desired.spec.relays if relay.oauth is not None]

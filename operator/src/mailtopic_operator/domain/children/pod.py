@@ -178,7 +178,7 @@ def _signing_keys(dkim: Dkim) -> dict[str, Any]:
 
 def kafka_volume(desired: Desired) -> dict[str, Any] | None:
     """Return the volume with Kafka's password and CA certificates; None if there are none."""
-    kafka = desired.defaults.kafka
+    kafka = desired.kafka
     files = ((kafka.password, "password"), (kafka.ca, "ca.crt"))
     sources = [
         {"secret": {"name": secret.name, "items": [{"key": secret.key, "path": path}]}}

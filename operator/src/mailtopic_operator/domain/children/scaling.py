@@ -113,7 +113,7 @@ def scaled_object(desired: Desired) -> dict[str, Any]:
 
 
 def _trigger(desired: Desired, group: str, topic: str, threshold: int) -> dict[str, Any]:
-    kafka = desired.defaults.kafka
+    kafka = desired.kafka
     metadata = {
         "bootstrapServers": kafka.bootstrap_servers,
         "consumerGroup": group,
@@ -132,12 +132,12 @@ def _trigger(desired: Desired, group: str, topic: str, threshold: int) -> dict[s
 
 def needs_authentication(desired: Desired) -> bool:
     """Whether KEDA needs secrets to query Kafka."""
-    return desired.defaults.kafka.password is not None or desired.defaults.kafka.ca is not None
+    return desired.kafka.password is not None or desired.kafka.ca is not None
 
 
 def trigger_authentication(desired: Desired) -> dict[str, Any]:
     """Return the object through which KEDA uses the senders' own login."""
-    kafka = desired.defaults.kafka
+    kafka = desired.kafka
     secrets = (("password", kafka.password), ("ca", kafka.ca))
     spec: dict[str, Any] = {
         "secretTargetRef": [

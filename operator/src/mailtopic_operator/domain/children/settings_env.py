@@ -52,7 +52,7 @@ def sender_env(desired: Desired) -> list[dict[str, Any]]:
 
 
 def _kafka(desired: Desired) -> Mapping[str, str]:
-    kafka = desired.defaults.kafka
+    kafka = desired.kafka
     settings = {
         "KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
         "KAFKA__SECURITY_PROTOCOL": kafka.security_protocol,

@@ -1,4 +1,4 @@
-"""Whether relays take mails, as an operator hears it from pods; the pods are the tests' own."""
+"""What the operator learns from senders' pods, which are the tests' own."""
 
 import json
 import socket
@@ -183,3 +183,39 @@ async def test_reply_rules_reach_the_senders_and_are_no_drift(
     assert mail_operators.get(what)["metadata"]["generation"] == 1
     reasons = [event["reason"] for event in mail_operators.get("events")["items"]]
     assert "DriftCorrected" not in reasons
+
+
+async def test_a_pod_that_crashes_is_named_in_the_condition_with_its_last_line(
+    mail_operators: Operators, topic: str
+) -> None:
+    await with_senders(mail_operators, topic)
+    name = add_pod(mail_operators, topic, 9100)
+    ended = {
+        "exitCode": 2,
+        "reason": "Error",
+        "message": "MAILTOPIC_TOPIC: missing",
+        "startedAt": "2026-12-01T00:00:00Z",
+        "finishedAt": "2026-12-01T00:00:01Z",
+    }
+    container = {
+        "name": "sender",
+        "image": "x",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 3,
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
+        "lastState": {"terminated": ended},
+    }
+    patch_status(mail_operators, f"pod/{name}", containerStatuses=[container])
+    patch_status(mail_operators, f"deployment/{topic}-sender", availableReplicas=1)
+    await until(
+        lambda: mail_operators.condition(topic) == ("False", "CrashLoopBackOff"), "it is named"
+    )
+    [told] = [
+        condition["message"]
+        for condition in mail_operators.status(topic)["conditions"]
+        if condition["type"] == "Stalled"
+    ]
+    assert told == (f"pod {name}: CrashLoopBackOff: exit code 2 (Error): MAILTOPIC_TOPIC: missing")
+    patch_status(mail_operators, f"deployment/{topic}-sender", availableReplicas=2)
+    await mail_operators.is_ready(topic)

@@ -26,6 +26,7 @@ from mailtopic_operator.domain.defaults import Border, KafkaAccess, OperatorDefa
 from mailtopic_operator.domain.desired import Desired
 from mailtopic_operator.domain.kafka import KafkaProblem, TopicState, UserState
 from mailtopic_operator.domain.observed import (
+    Admitted,
     ChildRef,
     Claimant,
     DataObject,
@@ -35,6 +36,7 @@ from mailtopic_operator.domain.observed import (
     RelayHealth,
 )
 from mailtopic_operator.domain.planning import plan
+from mailtopic_operator.domain.pod_trouble import PodTrouble
 from mailtopic_operator.model.mailtopic import FINALIZER
 
 START = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -78,7 +80,10 @@ class World:
     lag: Lag | None = None
     dead_letters: int | None = 0
     relays: tuple[RelayHealth, ...] = ()
+    pod_trouble: PodTrouble | None = None
     failures: tuple[Failure, ...] = ()
+    admitted: dict[ChildRef, Admitted] = field(default_factory=dict)
+    held: dict[str, datetime] = field(default_factory=dict)
     is_namespace_terminating: bool = False
     is_gone: bool = False
     events: list[Event] = field(default_factory=list)
@@ -117,7 +122,10 @@ class World:
             lag=self.lag,
             dead_letters=self.dead_letters,
             relays=self.relays,
+            pod_trouble=self.pod_trouble,
             failures=self.failures,
+            admitted=self.admitted,
+            held=self.held,
             is_namespace_terminating=self.is_namespace_terminating,
         )
 

@@ -16,8 +16,8 @@ from mailtopic_operator.domain.planning import plan, plan_invalid
 from mailtopic_operator.domain.replay_planning import plan_invalid_replay, plan_replay
 from mailtopic_operator.domain.replays import DesiredReplay, ObservedReplay
 from mailtopic_operator.engine.claims import Claims
-from mailtopic_operator.engine.relay_sampler import judge_relays
 from mailtopic_operator.engine.replay_index import ReplayIndex
+from mailtopic_operator.engine.sender_sampler import judge_relays
 from mailtopic_operator.engine.store import Key
 from mailtopic_operator.model.crd import mailreplay_crd, mailtopic_crd
 from support.fuzzing import FUZZ_S, Targets, fuzz_target

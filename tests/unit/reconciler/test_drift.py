@@ -8,12 +8,13 @@ import pytest
 from mailtopic_operator.domain.children import wanted_children
 from mailtopic_operator.domain.children.common import MANAGER
 from mailtopic_operator.domain.drift import difference, removals
-from mailtopic_operator.domain.field_sets import leaves
+from mailtopic_operator.domain.field_sets import in_words, leaves, writer
 from mailtopic_operator.domain.observed import Observed
 from mailtopic_operator.domain.quantities import quantity, same_quantity
 from support.mailtopic_world import World
 
 Json = dict[str, Any]
+SCALER = "kube-controller-manager through scale"
 
 
 @pytest.fixture
@@ -189,3 +190,29 @@ def test_the_same_amount_in_other_words(one: str | int, other: str | int) -> Non
 def test_what_is_no_amount(text: str) -> None:
     assert quantity(text) is None
     assert not same_quantity(text, text)
+
+
+@pytest.mark.parametrize(
+    ("entry", "name"),
+    [
+        ({"manager": "kubectl", "subresource": "scale"}, "kubectl through scale"),
+        ({"manager": "kube-controller-manager", "subresource": "scale"}, SCALER),
+        ({"manager": "flux"}, "flux"),
+        ({"manager": MANAGER}, None),
+    ],
+)
+def test_the_writer_of_a_field_is_named(entry: Json, name: str | None) -> None:
+    fields = {"f:spec": {"f:replicas": {}}}
+    ours = {"manager": MANAGER, "fieldsV1": {"f:spec": {"f:paused": {}}}}
+    entries = [ours, {**entry, "fieldsV1": fields}]
+    assert writer(entries, MANAGER, (("f", "spec"), ("f", "replicas"))) == name
+
+
+def test_the_writer_of_a_field_in_a_list_is_found_by_the_items_key() -> None:
+    inside = {"f:image": {}}
+    fields = {"f:containers": {'k:{"name":"sender"}': inside, 'k:{"name":"other"}': {}}}
+    entries = [{"manager": "argocd", "fieldsV1": fields}]
+    path = (("f", "containers"), ("k", {"name": "sender"}), ("f", "image"))
+    assert writer(entries, MANAGER, path) == "argocd"
+    assert writer(entries, MANAGER, (*path[:2], ("f", "args"))) is None
+    assert in_words(path) == "containers[sender].image"

@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
-from mailtopic_operator.domain.actions import ApplyChild, DeleteChild
+from mailtopic_operator.domain.actions import ApplyChild, DeleteChild, write_id
+from mailtopic_operator.domain.children.family import APPLIED, deployment_ref
 from mailtopic_operator.domain.defaults import Border, KafkaAccess, OperatorDefaults, SecretKey
+from mailtopic_operator.domain.drift import as_admitted
+from mailtopic_operator.domain.kafka import TopicState
 from mailtopic_operator.domain.observed import (
+    Admitted,
     Claimant,
     DataObject,
     Failure,
@@ -466,3 +470,43 @@ def test_sealing_keys_and_authorities_are_needed() -> None:
     world.secrets["keys"] = DataObject("1", frozenset({"keys.json"}), "sealing")
     world.settle()
     assert _env(world)["MAILTOPIC_SEALING__KEYS_FILE"] == "/etc/mailtopic/sealing/keys.json"
+
+
+def test_what_admission_changed_is_left_and_other_changes_are_put_back(settled: World) -> None:
+    ref, manifest = deployment_ref(settled.desired), dict(settled.deployment)
+    requests = _container(settled)["resources"]["requests"]
+    requests["cpu"] = "250m"
+    stamp = manifest["metadata"]["annotations"][APPLIED]
+    settled.admitted[ref] = Admitted(stamp, as_admitted(manifest, settled.deployment))
+    settled.settle()
+    assert settled.done == []
+    requests["cpu"] = "300m"
+    settled.round()
+    assert kinds(settled.done) == ["ApplyChild"]
+
+
+def test_a_write_that_is_undone_each_time_is_withheld_for_a_while(settled: World) -> None:
+    _container(settled)["image"] = "example/other:1"
+    due = settled.plan()
+    [action] = due.actions
+    settled.held[write_id(action) or ""] = settled.now + timedelta(seconds=60)
+    settled.settle()
+    assert settled.done == []
+    assert settled.condition("SendersReady") == ("False", "Contested")
+    assert settled.condition("Stalled")[0] == "True"
+    assert "containers[sender].image" in settled.message("Ready")
+    assert 0 < (settled.plan().requeue_after_s or 0) <= 60
+    settled.pass_time(60)
+    settled.settle()
+    assert kinds(settled.done) == ["ApplyChild"]
+    assert settled.condition("Ready")[0] == "True"
+
+
+def test_a_topic_that_others_change_each_time_is_reported(settled: World) -> None:
+    state = settled.topics["mails"]
+    assert isinstance(state, TopicState)
+    settled.topics["mails"] = replace(state, config={**state.config, "retention.ms": "1"})
+    [action] = settled.plan().actions
+    settled.held[write_id(action) or ""] = settled.now + timedelta(seconds=60)
+    settled.settle()
+    assert settled.condition("TopicsReady") == ("False", "Contested")

@@ -19,6 +19,7 @@ from mailtopic_operator.domain.kafka import (
 from mailtopic_operator.engine.deciders import Decide
 from mailtopic_operator.engine.executor import Executor
 from mailtopic_operator.engine.failures import Failures
+from mailtopic_operator.engine.own_writes import OwnWrites
 from mailtopic_operator.engine.queue import BatchQueue
 from mailtopic_operator.engine.reconciler import Reconciler
 from mailtopic_operator.engine.recorder import EventRecorder
@@ -93,7 +94,7 @@ class Bench:
         store.put(
             MAIL_TOPIC.kind, {**body, "metadata": {**body["metadata"], "resourceVersion": "1"}}
         )
-        recorder = EventRecorder(CLUSTER)
+        recorder, writes = EventRecorder(CLUSTER), OwnWrites()
         self._reconciler = Reconciler(
             deciders={MAIL_TOPIC.kind: self.decider},
             topics=self.admin,
@@ -103,8 +104,10 @@ class Bench:
                 resources=CLUSTER,
                 store=store,
                 failures=self.failures,
+                writes=writes,
                 recorder=recorder,
                 metrics=metrics,
+                clock=self.clock,
                 guard=lambda: None,
                 between_actions=nothing,
                 concurrency=1,
@@ -113,6 +116,7 @@ class Bench:
             store=store,
             replays=ReplayIndex(),
             failures=self.failures,
+            writes=writes,
             recorder=recorder,
             queue=self.queue,
             metrics=metrics,

@@ -327,6 +327,19 @@ def target(action: Action) -> str:
     return name
 
 
+def write_id(action: Action) -> str | None:
+    """Return the same text, in one process, for the same write; None if no other may undo it."""
+    match action:
+        case ApplyChild():
+            return f"apply {action.why} {action.ref} {hash(repr(action.manifest))}"
+        case PruneChild():
+            return f"prune {action.ref}"
+        case AlterConfig(change):
+            return f"alter {change.name} {sorted(change.set.items())} {sorted(change.remove)}"
+        case _:
+            return None
+
+
 @dataclass(frozen=True, slots=True)
 class PatchStatus:
     """Write the whole status, after everything else in the plan has been tried.

@@ -24,25 +24,60 @@ def difference(
     stamp = manifest["metadata"]["annotations"][APPLIED]
     if (live["metadata"].get("annotations") or {}).get(APPLIED) != stamp:
         return "changed"
-    return None if _contains(live, manifest) else "drift"
+    return None if first_difference(manifest, live) is None else "drift"
 
 
-def _contains(live: Any, wanted: Any, field: str = "") -> bool:
-    """Whether everything wanted is present; maps and keyed lists may hold more."""
-    if isinstance(wanted, Mapping) and isinstance(live, Mapping):
-        return all(_contains(live.get(key), value, key) for key, value in wanted.items())
-    if isinstance(wanted, list) and isinstance(live, list):
-        return _contains_items(live, wanted, field)
-    return bool(live == wanted) or (wanted in _EMPTY and live in _EMPTY) or _same(live, wanted)
+def first_difference(manifest: Any, live: Any, field: str = "") -> Path | None:
+    """Return the path of the first field that isn't as wanted; None if all of them are.
+
+    Maps and keyed lists may hold more than what is wanted.
+    """
+    if isinstance(manifest, Mapping) and isinstance(live, Mapping):
+        for key, value in manifest.items():
+            rest = first_difference(value, live.get(key), key)
+            if rest is not None:
+                return (("f", key), *rest)
+        return None
+    if isinstance(manifest, list) and isinstance(live, list):
+        return _first_in_list(manifest, live, field)
+    is_same = live == manifest or (manifest in _EMPTY and live in _EMPTY) or _same(live, manifest)
+    return None if is_same else ()
 
 
-def _contains_items(live: list[Any], wanted: list[Any], field: str) -> bool:
+def _first_in_list(wanted: list[Any], live: list[Any], field: str) -> Path | None:
     key = LIST_KEYS.get(field)
     if key is not None and is_keyed(live, key) and is_keyed(wanted, key):
         by_key = {item[key]: item for item in live}
-        return all(_contains(by_key.get(item[key]), item) for item in wanted)
-    pairs = zip(live, wanted, strict=False)
-    return len(live) == len(wanted) and all(_contains(one, other) for one, other in pairs)
+        for item in wanted:
+            rest = first_difference(item, by_key.get(item[key]))
+            if rest is not None:
+                return (("k", {key: item[key]}), *rest)
+        return None
+    if len(live) != len(wanted):
+        return ()
+    pairs = zip(wanted, live, strict=True)
+    return next((() for one, other in pairs if first_difference(one, other) is not None), None)
+
+
+def as_admitted(manifest: Any, applied: Any, field: str = "") -> Any:
+    """Return the manifest with the values that the API server gave its fields when it was applied.
+
+    An admission webhook may have changed some of them. Applying those again is no use: it would
+    change them again.
+    """
+    if isinstance(manifest, Mapping) and isinstance(applied, Mapping):
+        return {key: as_admitted(value, applied.get(key), key) for key, value in manifest.items()}
+    key = LIST_KEYS.get(field)
+    if (
+        isinstance(manifest, list)
+        and isinstance(applied, list)
+        and key is not None
+        and is_keyed(applied, key)
+        and is_keyed(manifest, key)
+    ):
+        by_key = {item[key]: item for item in applied}
+        return [as_admitted(item, by_key[item[key]]) for item in manifest if item[key] in by_key]
+    return applied
 
 
 def _same(live: Any, wanted: Any) -> bool:

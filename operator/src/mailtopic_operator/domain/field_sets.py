@@ -38,3 +38,50 @@ def leaves(fields: Mapping[str, Any]) -> Iterator[Path]:
             yield (step,)
         for path in leaves(below):
             yield (step, *path)
+
+
+def in_words(path: Path) -> str:
+    """Return a path as people write it, such as spec.containers[sender].image."""
+    words = ""
+    for kind, step in path:
+        if kind == "f":
+            words += f".{step}" if words else str(step)
+        else:
+            items = step.values() if isinstance(step, Mapping) else (step,)
+            words += f"[{','.join(str(item) for item in items)}]"
+    return words
+
+
+def writer(managed_fields: Iterable[Mapping[str, Any]], own: str, path: Path) -> str | None:
+    """Return the manager that set a field last, apart from `own`; None if there is none."""
+    found = [
+        entry
+        for entry in managed_fields
+        if entry.get("manager") != own and _owns(entry.get("fieldsV1") or {}, path)
+    ]
+    if not found:
+        return None
+    latest = max(found, key=lambda entry: str(entry.get("time") or ""))
+    through = f" through {latest['subresource']}" if latest.get("subresource") else ""
+    return f"{latest['manager']}{through}"
+
+
+def _owns(fields: Mapping[str, Any], path: Path) -> bool:
+    """Whether a fieldsV1 holds the field of a path, or a part of it."""
+    for kind, step in path:
+        if not fields:
+            return True
+        name = f"f:{step}" if kind == "f" else _item(fields, step)
+        if name is None or name not in fields:
+            return False
+        fields = fields[name]
+    return True
+
+
+def _item(fields: Mapping[str, Any], keys: Mapping[str, Any]) -> str | None:
+    """Return the name in a fieldsV1 of the list item with these keys; a port has more of them."""
+    for name in fields:
+        kind, _, text = name.partition(":")
+        if kind == "k" and keys.items() <= json.loads(text).items():
+            return str(name)
+    return None

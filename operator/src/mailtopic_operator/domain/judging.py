@@ -26,7 +26,7 @@ def judge(
     else:
         others = [action for action in due if not isinstance(action, USER_ACTIONS)]
         topics = judge_topics(desired, observed, others, now)
-        senders = judge_senders(desired, observed, others)
+        senders = judge_senders(desired, observed, others, now)
     user = None if desired.kafka_user is None else judge_user(desired, observed, due)
     parts = {
         kinds.TOPICS: topics,

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Final, Self
 
 from mailtopic_operator.domain.kafka import KafkaProblem, ProblemKind, TopicState, UserState
+from mailtopic_operator.domain.pod_trouble import PodTrouble
 
 USE_LABEL: Final = "mailtopic.dev/use"
 """Label of Secrets that MailTopics may refer to; its value is the allowed use."""
@@ -54,6 +55,19 @@ class ChildRef:
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A child's manifest as the API server made it, where admission changed it.
+
+    Attributes:
+        stamp: of the manifest that was applied.
+        manifest: it, with the values that came back.
+    """
+
+    stamp: str
+    manifest: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +186,10 @@ class Observed:
         lag: None if it couldn't be measured.
         dead_letters: records in the DLQ; None if they couldn't be counted.
         relays: None or empty if they weren't sampled.
+        pod_trouble: what keeps a sender's pod from running; None if nothing is known to.
         failures: of the last attempts; see Failure.
+        admitted: children that admission changed when they were applied.
+        held: until when a write that was repeated too often isn't repeated, by `actions.write_id`.
         is_namespace_terminating: the namespace is being deleted.
     """
 
@@ -186,5 +203,8 @@ class Observed:
     lag: Lag | None = None
     dead_letters: int | None = None
     relays: tuple[RelayHealth, ...] = ()
+    pod_trouble: PodTrouble | None = None
     failures: tuple[Failure, ...] = ()
+    admitted: Mapping[ChildRef, Admitted] = field(default_factory=dict)
+    held: Mapping[str, datetime] = field(default_factory=dict)
     is_namespace_terminating: bool = False

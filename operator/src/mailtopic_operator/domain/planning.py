@@ -1,6 +1,6 @@
 """plan(desired, observed, now): all of the operator's decisions about a MailTopic."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from mailtopic_operator.domain.conditions import (
     to_conditions,
     transitions,
 )
+from mailtopic_operator.domain.contest import held_until
 from mailtopic_operator.domain.deletion import plan_deletion
 from mailtopic_operator.domain.desired import Desired, Meta
 from mailtopic_operator.domain.findings import Finding, stalled
@@ -52,7 +53,8 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
     findings = judge(desired, observed, due, now)
     status = report(desired, observed, findings, due=due, now=now)
     is_acting = desired.is_managed and not desired.is_dry_run
-    return Plan(due if is_acting else (), status, _requeue_after_s(desired, observed, now))
+    actions = tuple(action for action in due if held_until(action, observed, now) is None)
+    return Plan(actions if is_acting else (), status, _requeue_after_s(desired, observed, due, now))
 
 
 def _actions(desired: Desired, observed: Observed, now: datetime) -> Iterator[Action]:
@@ -71,15 +73,18 @@ def _actions(desired: Desired, observed: Observed, now: datetime) -> Iterator[Ac
     yield from sender_actions(desired, observed)
 
 
-def _requeue_after_s(desired: Desired, observed: Observed, now: datetime) -> float | None:
+def _requeue_after_s(
+    desired: Desired, observed: Observed, due: Sequence[Action], now: datetime
+) -> float | None:
     if observed.failures:
         return RETRY_S
+    held = [until - now for each in due if (until := held_until(each, observed, now)) is not None]
     shown = [
         RECREATION_SHOWN - (now - datetime.fromisoformat(topic.recreated_at))
         for topic in topic_statuses(desired, observed, now)
         if topic.recreated_at is not None
     ]
-    left = [rest.total_seconds() for rest in shown if rest > timedelta()]
+    left = [rest.total_seconds() for rest in (*held, *shown) if rest > timedelta()]
     if desired.kafka_user is not None:
         users = (left_s(desired, user, now) for user in desired.status.kafka_users)
         left += [max(rest, 1.0) for rest in users if rest is not None]

@@ -1,6 +1,7 @@
 """The senders: their objects, and whether they run."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from mailtopic_operator.domain.actions import (
@@ -9,18 +10,28 @@ from mailtopic_operator.domain.actions import (
     DeleteChild,
     Event,
     PruneChild,
+    Side,
     target,
 )
-from mailtopic_operator.domain.children.family import deployment_ref, is_ours, wanted_children
+from mailtopic_operator.domain.children.common import MANAGER
+from mailtopic_operator.domain.children.family import (
+    APPLIED,
+    deployment_ref,
+    is_ours,
+    wanted_children,
+)
 from mailtopic_operator.domain.children.pod_fields import refused_fields
 from mailtopic_operator.domain.children.reply_rules import rules_problem
 from mailtopic_operator.domain.children.scaling import has_keda, wants_keda
+from mailtopic_operator.domain.contest import contested
 from mailtopic_operator.domain.credentials import judge_credentials
 from mailtopic_operator.domain.desired import Desired
-from mailtopic_operator.domain.drift import difference, removals
+from mailtopic_operator.domain.drift import difference, first_difference, removals
+from mailtopic_operator.domain.field_sets import Path, in_words, writer
 from mailtopic_operator.domain.findings import Finding, good, listing, pending, stalled
 from mailtopic_operator.domain.kafka import TopicState
-from mailtopic_operator.domain.observed import ChildRef, KubeProblemKind, Observed
+from mailtopic_operator.domain.observed import Admitted, ChildRef, KubeProblemKind, Observed
+from mailtopic_operator.domain.pod_trouble import PodTrouble
 from mailtopic_operator.domain.topics import is_missing
 from mailtopic_operator.domain.user_findings import user_obstacle
 from mailtopic_operator.domain.users import user_ready
@@ -62,12 +73,13 @@ def sender_actions(desired: Desired, observed: Observed) -> Iterator[Action]:
         if ref not in wanted and is_ours(live, desired.meta) and not is_going:
             yield DeleteChild(ref, live["metadata"]["uid"])
     for ref, manifest in wanted.items():
-        yield from _child_actions(desired, ref, manifest, observed.children.get(ref))
+        yield from _child_actions(desired, observed, ref, manifest)
 
 
 def _child_actions(
-    desired: Desired, ref: ChildRef, manifest: Live, live: Live | None
+    desired: Desired, observed: Observed, ref: ChildRef, manifest: Live
 ) -> Iterator[Action]:
+    live = observed.children.get(ref)
     if live is None:
         is_main = ref == deployment_ref(desired)
         created = Event("Normal", "SendersCreated", f"{ref} is created") if is_main else None
@@ -75,17 +87,37 @@ def _child_actions(
         return
     if not is_ours(live, desired.meta):
         return
+    expected = _expected(manifest, observed.admitted.get(ref))
     patch = removals(manifest, live)
-    put_back = Event("Warning", "DriftCorrected", f"somebody else changed {ref}; put back")
     if patch:
-        yield PruneChild(ref, live["metadata"]["resourceVersion"], patch, put_back)
-    why = difference(manifest, live)
+        paths = ", ".join(op["path"] for op in patch[1:4])
+        yield PruneChild(ref, live["metadata"]["resourceVersion"], patch, _put_back(ref, paths))
+    why = difference(expected, live)
     if why is not None:
-        yield ApplyChild(manifest, why, put_back if why == "drift" and not patch else None)
+        path = first_difference(expected, live) if why == "drift" and not patch else None
+        event = None if path is None else _put_back(ref, _changed(live, path))
+        yield ApplyChild(manifest, why, event)
 
 
-def judge_senders(desired: Desired, observed: Observed, actions: Sequence[Action]) -> Finding:
-    """Return the finding for SendersReady; actions are those about to be done."""
+def _expected(manifest: Live, admitted: Admitted | None) -> Live:
+    """Return what the API server makes of a manifest, as far as that is known."""
+    stamp = manifest["metadata"]["annotations"][APPLIED]
+    return admitted.manifest if admitted is not None and admitted.stamp == stamp else manifest
+
+
+def _changed(live: Live, path: Path) -> str:
+    by = writer(live["metadata"].get("managedFields") or (), MANAGER, path)
+    return f"{in_words(path)} by {by}" if by else in_words(path)
+
+
+def _put_back(ref: ChildRef, what: str) -> Event:
+    return Event("Warning", "DriftCorrected", f"{ref} was changed: {what}; put back")
+
+
+def judge_senders(
+    desired: Desired, observed: Observed, actions: Sequence[Action], now: datetime
+) -> Finding:
+    """Return the finding for SendersReady; actions are those that are due."""
     live = observed.children.get(deployment_ref(desired))
     return (
         _beyond_the_border(desired)
@@ -93,8 +125,9 @@ def judge_senders(desired: Desired, observed: Observed, actions: Sequence[Action
         or _unusable(desired)
         or _in_the_way(desired, observed)
         or _refused(observed, actions)
+        or contested(observed, actions, now, where=Side.CLUSTER)
         or _unscaled(desired, observed)
-        or _rollout(desired, live, is_due=_is_due(desired, actions))
+        or _rollout(desired, observed, live, is_due=_is_due(desired, actions))
     )
 
 
@@ -166,7 +199,7 @@ def _is_due(desired: Desired, actions: Sequence[Action]) -> bool:
     return str(deployment_ref(desired)) in {target(action) for action in actions}
 
 
-def _rollout(desired: Desired, live: Live | None, *, is_due: bool) -> Finding:
+def _rollout(desired: Desired, observed: Observed, live: Live | None, *, is_due: bool) -> Finding:
     if live is None or is_due:
         return pending("Deploying", "the senders' Deployment is about to be applied")
     wanted, status = wanted_replicas(live), live.get("status") or {}
@@ -174,13 +207,13 @@ def _rollout(desired: Desired, live: Live | None, *, is_due: bool) -> Finding:
         if desired.spec.paused:
             return good("Paused", "no sender runs while spec.paused is true")
         return good("ScaledToZero", "no sender runs at the moment")
-    failure = _deployment_failure(status)
-    if failure is not None:
-        return failure
     updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
     is_seen = status.get("observedGeneration", 0) >= live["metadata"].get("generation", 0)
     if is_seen and min(updated, available) >= wanted and status.get("replicas", 0) <= wanted:
         return good("Running", f"{wanted} senders run")
+    failure = _failure(observed.pod_trouble, status)
+    if failure is not None:
+        return failure
     return pending("RollingOut", f"{min(updated, available)} of {wanted} senders are up to date")
 
 
@@ -189,7 +222,10 @@ def wanted_replicas(live: Live) -> int:
     return int(live["spec"].get("replicas", 1))
 
 
-def _deployment_failure(status: Live) -> Finding | None:
+def _failure(trouble: PodTrouble | None, status: Live) -> Finding | None:
+    """Return why a rollout doesn't go on: the pod's own words before the Deployment's."""
+    if trouble is not None:
+        return (stalled if trouble.is_stalled else pending)(trouble.reason, trouble.message)
     for condition in status.get("conditions") or ():
         message = condition.get("message", "")
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":

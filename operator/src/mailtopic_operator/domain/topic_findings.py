@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from mailtopic_operator.domain.actions import Action, target
+from mailtopic_operator.domain.actions import Action, Side, target
+from mailtopic_operator.domain.contest import contested
 from mailtopic_operator.domain.desired import Desired
 from mailtopic_operator.domain.findings import Finding, good, listing, pending, stalled
 from mailtopic_operator.domain.kafka import KafkaProblem, ProblemKind, TopicState
@@ -29,11 +30,12 @@ _REFUSALS: Final = {
 def judge_topics(
     desired: Desired, observed: Observed, actions: Sequence[Action], now: datetime
 ) -> Finding:
-    """Return the finding for TopicsReady; actions are those about to be done."""
+    """Return the finding for TopicsReady; actions are those that are due."""
     return (
         _unavailable(observed)
         or _refused(observed, actions)
         or _beyond_kafka(desired, observed)
+        or contested(observed, actions, now, where=Side.KAFKA)
         or _unfinished(desired, observed, actions)
         or _made_again(desired, observed, now)
         or good("AsSpecified", f"{len(desired.names.all)} topics are as specified")

@@ -145,6 +145,6 @@ def _altered(desired: Desired, change: ConfigChange, *, is_known: bool) -> Event
     if not is_known:
         return Event("Normal", "TopicAdopted", f"topic {change.name}, changed: {keys}")
     if desired.status.observed_generation == desired.meta.generation:
-        message = f"topic {change.name}: somebody else changed {keys}; put back"
+        message = f"topic {change.name} was changed: {keys}; put back"
         return Event("Warning", "DriftCorrected", message)
     return Event("Normal", "ConfigChanged", f"topic {change.name}: {keys}")

@@ -16,12 +16,13 @@ from mailtopic_operator.engine.failures import Failures
 from mailtopic_operator.engine.kafka_gate import KafkaGate
 from mailtopic_operator.engine.last_acts import LastActs
 from mailtopic_operator.engine.observer import Observer
+from mailtopic_operator.engine.own_writes import OwnWrites
 from mailtopic_operator.engine.queue import BatchQueue
 from mailtopic_operator.engine.reconciler import Reconciler
 from mailtopic_operator.engine.recorder import EventRecorder
-from mailtopic_operator.engine.relay_sampler import RelaySampler
 from mailtopic_operator.engine.replay_index import ReplayIndex
 from mailtopic_operator.engine.replay_observer import ReplayObserver
+from mailtopic_operator.engine.sender_sampler import SenderSampler
 from mailtopic_operator.engine.store import Store
 from mailtopic_operator.engine.user_keeper import UserKeeper
 from mailtopic_operator.kinds import MAIL_REPLAY, MAIL_TOPIC
@@ -86,7 +87,7 @@ class Parts:
         yield self.engine.work()
         yield self.engine.resync()
         yield self.engine.sample()
-        yield self.engine.sample_relays()
+        yield self.engine.sample_senders()
 
 
 @dataclass(slots=True)
@@ -97,10 +98,11 @@ class _Shared:
     claims: Claims
     replays: ReplayIndex
     failures: Failures
+    writes: OwnWrites
     queue: BatchQueue
     recorder: EventRecorder
     backlog: BacklogSampler
-    relays: RelaySampler
+    senders: SenderSampler
     gate: KafkaGate
     endings: Endings
     defaults: OperatorDefaults
@@ -116,10 +118,11 @@ def assemble(
         claims=Claims(),
         replays=ReplayIndex(),
         failures=Failures(),
+        writes=OwnWrites(),
         queue=BatchQueue(outside.clock, batch_size=limits.batch_size, linger_s=limits.linger_s),
         recorder=EventRecorder(outside.resources),
         backlog=BacklogSampler(outside.backlog, outside.clock),
-        relays=RelaySampler(outside.objects, outside.senders, store),
+        senders=SenderSampler(outside.objects, outside.senders, store),
         gate=KafkaGate(outside.admin),
         endings=Endings(outside.apis, store),
         defaults=defaults,
@@ -139,6 +142,7 @@ def assemble(
         store=shared.store,
         replays=shared.replays,
         failures=shared.failures,
+        writes=shared.writes,
         recorder=shared.recorder,
         queue=shared.queue,
         metrics=outside.metrics,
@@ -175,8 +179,9 @@ def _observer(outside: Outside, limits: Limits, shared: _Shared) -> Observer:
         store=shared.store,
         claims=shared.claims,
         failures=shared.failures,
+        writes=shared.writes,
         backlog=shared.backlog,
-        relays=shared.relays,
+        senders=shared.senders,
         endings=shared.endings,
         clock=outside.clock,
         concurrency=limits.api_concurrency,
@@ -201,8 +206,10 @@ def _executor(outside: Outside, limits: Limits, shared: _Shared) -> Executor:
         resources=outside.resources,
         store=shared.store,
         failures=shared.failures,
+        writes=shared.writes,
         recorder=shared.recorder,
         metrics=outside.metrics,
+        clock=outside.clock,
         guard=outside.guard,
         between_actions=outside.between_actions,
         concurrency=limits.api_concurrency,
@@ -225,7 +232,7 @@ def _engine(
         observer=observer,
         reconciler=reconciler,
         backlog=shared.backlog,
-        relays=shared.relays,
+        senders=shared.senders,
         defaults=shared.defaults,
         metrics=outside.metrics,
         clock=outside.clock,

@@ -14,8 +14,8 @@ from mailtopic_operator.engine.claims import Claims
 from mailtopic_operator.engine.observer import Observer
 from mailtopic_operator.engine.queue import BatchQueue
 from mailtopic_operator.engine.reconciler import Reconciler
-from mailtopic_operator.engine.relay_sampler import RelaySampler
 from mailtopic_operator.engine.replay_index import ReplayIndex
+from mailtopic_operator.engine.sender_sampler import SenderSampler
 from mailtopic_operator.engine.store import Key, Store, owner_of
 from mailtopic_operator.errors import KubeError
 from mailtopic_operator.kinds import MAIL_REPLAY, MAIL_TOPIC, OWN_KINDS, watched_kinds
@@ -44,7 +44,7 @@ class Engine:
         observer: Observer,
         reconciler: Reconciler,
         backlog: BacklogSampler,
-        relays: RelaySampler,
+        senders: SenderSampler,
         defaults: OperatorDefaults,
         metrics: OperatorMetrics,
         clock: Clock,
@@ -59,7 +59,7 @@ class Engine:
         self._observer = observer
         self._reconciler = reconciler
         self._backlog = backlog
-        self._relays = relays
+        self._senders = senders
         self._defaults = defaults
         self._metrics = metrics
         self._clock = clock
@@ -130,14 +130,14 @@ class Engine:
                 self._queue.add(key)
             await asyncio.sleep(self._sample_s)
 
-    async def sample_relays(self) -> None:
-        """Query periodically the senders of all MailTopics for their relays."""
+    async def sample_senders(self) -> None:
+        """Query periodically the senders of all MailTopics for pods and relays."""
         while True:
             try:
                 async with asyncio.timeout(_SAMPLE_S):
-                    changed = await self._relays.sample(self._wanted())
+                    changed = await self._senders.sample(self._wanted())
             except (KubeError, TimeoutError) as error:
-                self._log.warning("relays.unknown", reason=str(error) or "senders are slow")
+                self._log.warning("senders.unknown", reason=str(error) or "senders are slow")
                 changed = set()
             for key in changed:
                 self._queue.add(key)
@@ -187,7 +187,7 @@ class Engine:
             self._queue.add(other)
         if body is None:
             self._backlog.forget(key)
-            self._relays.forget(key)
+            self._senders.forget(key)
         self._metrics.managed_topics.set(self._claims.topics)
 
 

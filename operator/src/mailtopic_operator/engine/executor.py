@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from mailtopic_operator.domain.actions import (
@@ -17,6 +18,7 @@ from mailtopic_operator.domain.actions import (
     DeleteTopic,
     DropKafkaUser,
     DropPassword,
+    Event,
     IncreasePartitions,
     MakePassword,
     PruneChild,
@@ -29,18 +31,21 @@ from mailtopic_operator.domain.actions import (
 )
 from mailtopic_operator.domain.children import is_ours
 from mailtopic_operator.domain.desired import Meta
+from mailtopic_operator.domain.field_sets import in_words
 from mailtopic_operator.domain.kafka import KafkaProblem, ProblemKind
 from mailtopic_operator.domain.observed import Failure
 from mailtopic_operator.engine.failures import Failures, kube_failure
+from mailtopic_operator.engine.own_writes import OwnWrites
 from mailtopic_operator.engine.recorder import EventRecorder
 from mailtopic_operator.engine.store import Store
 from mailtopic_operator.engine.user_keeper import UserKeeper
 from mailtopic_operator.engine.work import Work
 from mailtopic_operator.errors import KubeConflict, KubeError, KubeForbidden, KubeNotFound
+from mailtopic_operator.kinds import MAIL_TOPIC
 from mailtopic_operator.metrics import OperatorMetrics
 from mailtopic_operator.model.mailtopic import FINALIZER
-from mailtopic_operator.ports import KafkaAdmin, Objects, Resources
-from mailtopic_runtime import get_logger
+from mailtopic_operator.ports import Json, KafkaAdmin, Objects, Resources
+from mailtopic_runtime import Clock, get_logger
 
 BetweenActions = Callable[[], Awaitable[None]]
 """Called before each change; a test may end the process in it."""
@@ -86,8 +91,10 @@ class Executor:
         resources: Resources,
         store: Store,
         failures: Failures,
+        writes: OwnWrites,
         recorder: EventRecorder,
         metrics: OperatorMetrics,
+        clock: Clock,
         guard: Guard,
         between_actions: BetweenActions,
         concurrency: int,
@@ -98,8 +105,10 @@ class Executor:
         self._resources = resources
         self._store = store
         self._failures = failures
+        self._writes = writes
         self._recorder = recorder
         self._metrics = metrics
+        self._clock = clock
         self._guard = guard
         self._between_actions = between_actions
         self._limit = asyncio.Semaphore(concurrency)
@@ -201,6 +210,16 @@ class Executor:
                 raise KubeForbidden(f"{action.ref} is there already and isn't ours") from None
             applied = await self._objects.apply(kind, manifest, force=True)
         self._store.put(kind, applied)
+        if work.key.kind == MAIL_TOPIC.kind:
+            self._compare(work, action, manifest, applied)
+
+    def _compare(self, work: Work, action: ApplyChild, manifest: Json, applied: Json) -> None:
+        """Take note of what admission has changed, which applying again wouldn't put back."""
+        path = self._writes.returned(work.key, manifest, applied)
+        if path is not None:
+            message = f"admission changes {action.ref}: {in_words(path)}; it is left so"
+            event = Event("Warning", "ChangedByAdmission", message)
+            self._recorder.record(work.body, event, type(action).__name__)
 
     async def _prune(self, namespace: str, action: PruneChild) -> None:
         operations = [dict(operation) for operation in action.patch]
@@ -236,6 +255,8 @@ class Executor:
     def _succeeded(self, work: Work, action: Action) -> None:
         work.succeed(action)
         self._failures.succeeded(work.key, target(action))
+        now = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
+        self._writes.wrote(work.key, action, now)
         self._metrics.actions.labels(type(action).__name__, "done").inc()
         self._count_drift(work, action)
         self._log.info(

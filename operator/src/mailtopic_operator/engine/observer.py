@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 from typing import Final
 
 from mailtopic_operator.domain.desired import Desired
@@ -11,7 +12,8 @@ from mailtopic_operator.engine.backlog import BacklogSampler
 from mailtopic_operator.engine.claims import Claims
 from mailtopic_operator.engine.endings import Endings
 from mailtopic_operator.engine.failures import Failures
-from mailtopic_operator.engine.relay_sampler import RelaySampler
+from mailtopic_operator.engine.own_writes import OwnWrites
+from mailtopic_operator.engine.sender_sampler import SenderSampler
 from mailtopic_operator.engine.store import Key, Store
 from mailtopic_operator.errors import KubeError, KubeNotFound, KubeUnavailable
 from mailtopic_operator.kinds import OPTIONAL_KINDS
@@ -46,8 +48,9 @@ class Observer:
         store: Store,
         claims: Claims,
         failures: Failures,
+        writes: OwnWrites,
         backlog: BacklogSampler,
-        relays: RelaySampler,
+        senders: SenderSampler,
         endings: Endings,
         clock: Clock,
         concurrency: int,
@@ -59,8 +62,9 @@ class Observer:
         self._store = store
         self._claims = claims
         self._failures = failures
+        self._writes = writes
         self._backlog = backlog
-        self._relays = relays
+        self._senders = senders
         self._endings = endings
         self._clock = clock
         self._limit = asyncio.Semaphore(concurrency)
@@ -130,8 +134,11 @@ class Observer:
             claimants=self._claims.against(key),
             lag=backlog.lag,
             dead_letters=backlog.dead_letters,
-            relays=self._relays.of(key),
+            relays=self._senders.of(key),
+            pod_trouble=self._senders.trouble(key),
             failures=self._failures.of(key),
+            admitted=self._writes.admitted(key),
+            held=self._writes.held(key, datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)),
             is_namespace_terminating=key.namespace in terminating,
         )
 

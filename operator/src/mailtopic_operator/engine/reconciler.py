@@ -14,6 +14,7 @@ from mailtopic_operator.domain.observed import Failure
 from mailtopic_operator.engine.deciders import Decide, Decider
 from mailtopic_operator.engine.executor import BetweenActions, Executor, Guard
 from mailtopic_operator.engine.failures import Failures
+from mailtopic_operator.engine.own_writes import OwnWrites
 from mailtopic_operator.engine.queue import BatchQueue
 from mailtopic_operator.engine.recorder import EventRecorder
 from mailtopic_operator.engine.replay_index import ReplayIndex
@@ -60,6 +61,7 @@ class Reconciler:
         store: Store,
         replays: ReplayIndex,
         failures: Failures,
+        writes: OwnWrites,
         recorder: EventRecorder,
         queue: BatchQueue,
         metrics: OperatorMetrics,
@@ -75,6 +77,7 @@ class Reconciler:
         self._store = store
         self._replays = replays
         self._failures = failures
+        self._writes = writes
         self._recorder = recorder
         self._queue = queue
         self._metrics = metrics
@@ -105,6 +108,7 @@ class Reconciler:
         body = self._store.get(*key)
         if body is None:
             self._failures.forget(key)
+            self._writes.forget(key)
             self._queue.forget(key)
             return None
         work = Work(key, body, None)

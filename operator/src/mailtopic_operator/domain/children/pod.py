@@ -135,6 +135,8 @@ def _container(desired: Desired) -> dict[str, Any]:
         "livenessProbe": _probe("/livez", period_s=10, timeout_s=5, failures=3),
         "readinessProbe": _probe("/readyz", period_s=2, timeout_s=5, failures=3),
         "resources": dict(desired.spec.consumers.resources or defaults.resources or _RESOURCES),
+        # The last line of a crash is in the MailTopic's condition.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
     }
     if mounts := _mounts(desired):
         container["volumeMounts"] = mounts

@@ -1,4 +1,4 @@
-"""The relays' state at the senders: sampled periodically, never waited for."""
+"""The senders' pods, and the relays' state at them: sampled periodically, never waited for."""
 
 import asyncio
 from collections import deque
@@ -10,8 +10,9 @@ from mailtopic_operator.domain.children.common import NAME_LABEL, SENDER_NAME
 from mailtopic_operator.domain.children.family import deployment_ref
 from mailtopic_operator.domain.desired import Desired
 from mailtopic_operator.domain.observed import RelayHealth, RelayReading
+from mailtopic_operator.domain.pod_trouble import PodTrouble, pod_trouble
 from mailtopic_operator.domain.relay_paces import steady
-from mailtopic_operator.engine.store import Key, Store
+from mailtopic_operator.engine.store import Json, Key, Store
 from mailtopic_operator.kinds import MAIL_TOPIC, OWNER_LABEL, POD
 from mailtopic_operator.ports import Objects, SenderMetrics
 
@@ -27,8 +28,8 @@ _SAMPLES: Final = 3
 _OPEN: Final = "every sender's breaker is open: it takes no mails, or refuses logins"
 
 
-class RelaySampler:
-    """Samples the senders' view of their relays. It decides nothing about a MailTopic's mails."""
+class SenderSampler:
+    """Samples why pods don't run, and the senders' view of their relays; it decides nothing."""
 
     def __init__(self, objects: Objects, metrics: SenderMetrics, store: Store) -> None:
         self._objects = objects
@@ -36,7 +37,12 @@ class RelaySampler:
         self._store = store
         self._found: dict[Key, tuple[RelayHealth, ...]] = {}
         self._recent: dict[tuple[Key, str], deque[float]] = {}
+        self._troubles: dict[Key, PodTrouble] = {}
         self._limit = asyncio.Semaphore(_AT_ONCE)
+
+    def trouble(self, key: Key) -> PodTrouble | None:
+        """Return what keeps a MailTopic's senders from running; None if that isn't known."""
+        return self._troubles.get(key)
 
     def of(self, key: Key) -> tuple[RelayHealth, ...]:
         """Return the health of a MailTopic's relays; empty if no sender has answered."""
@@ -45,18 +51,20 @@ class RelaySampler:
     def forget(self, key: Key) -> None:
         """Forget a deleted MailTopic."""
         self._found.pop(key, None)
+        self._troubles.pop(key, None)
         self._recent = {each: rates for each, rates in self._recent.items() if each[0] != key}
 
     async def sample(self, batch: Mapping[Key, Desired]) -> set[Key]:
-        """Query the senders of all these; return the MailTopics with changed relay health.
+        """Look at the senders of all these; return the MailTopics for which there is news.
 
         Raises:
             KubeError: the API server doesn't list the pods.
         """
         running = {key: each for key, each in batch.items() if self._has_senders(key, each)}
-        addresses = await self._addresses({key.namespace for key in running})
+        pods = await self._pods({key.namespace for key in running})
+        news = self._take_troubles({key: pod_trouble(pods.get(key, ())) for key in batch})
         found = await asyncio.gather(
-            *(self._ask(each, addresses.get(key, ())) for key, each in running.items())
+            *(self._ask(each, _addresses(pods.get(key, ()))) for key, each in running.items())
         )
         healths = dict.fromkeys(batch, ()) | {
             key: tuple(self._settled(key, health) for health in each)
@@ -64,22 +72,36 @@ class RelaySampler:
         }
         changed = {key for key, health in healths.items() if health != self.of(key)}
         self._found.update({key: healths[key] for key in changed})
-        return changed
+        return changed | news
+
+    def _take_troubles(self, troubles: Mapping[Key, PodTrouble | None]) -> set[Key]:
+        """Remember troubles; return the MailTopics with another one.
+
+        Kubernetes words the same trouble of a pod in several ways, in turns: the first one stays.
+        """
+        before = {key: _identity(self._troubles.get(key)) for key in troubles}
+        news = {key for key, each in troubles.items() if _identity(each) != before[key]}
+        for key in news:
+            trouble = troubles[key]
+            if trouble is None:
+                del self._troubles[key]
+            else:
+                self._troubles[key] = trouble
+        return news
 
     def _has_senders(self, key: Key, desired: Desired) -> bool:
         ref = deployment_ref(desired)
         live = self._store.get(ref.kind, key.namespace, ref.name)
         return bool(live and (live.get("status") or {}).get("replicas"))
 
-    async def _addresses(self, namespaces: Iterable[str]) -> Mapping[Key, list[tuple[str, int]]]:
-        """Return the metrics addresses of each MailTopic's senders."""
-        found: dict[Key, list[tuple[str, int]]] = {}
+    async def _pods(self, namespaces: Iterable[str]) -> Mapping[Key, list[Json]]:
+        """Return each MailTopic's pods."""
+        found: dict[Key, list[Json]] = {}
         for namespace in sorted(namespaces):
             for pod in await self._objects.select(POD.kind, namespace, {NAME_LABEL: SENDER_NAME}):
                 owner = pod["metadata"].get("labels", {}).get(OWNER_LABEL)
-                address = _address(pod)
-                if owner and address is not None:
-                    found.setdefault(Key(MAIL_TOPIC.kind, namespace, owner), []).append(address)
+                if owner:
+                    found.setdefault(Key(MAIL_TOPIC.kind, namespace, owner), []).append(pod)
         return found
 
     async def _ask(
@@ -149,6 +171,15 @@ def judge_relays(
             )
         )
     return tuple(known)
+
+
+def _identity(trouble: PodTrouble | None) -> tuple[str, str] | None:
+    return None if trouble is None else (trouble.pod, trouble.reason)
+
+
+def _addresses(pods: Iterable[Json]) -> list[tuple[str, int]]:
+    """Return the metrics addresses of the pods that run."""
+    return [address for pod in pods if (address := _address(pod)) is not None]
 
 
 def _address(pod: Mapping[str, Any]) -> tuple[str, int] | None:

@@ -7,7 +7,7 @@ import pytest
 
 from mailtopic_operator.adapters.sender_metrics import relay_readings
 from mailtopic_operator.domain.observed import RelayHealth, RelayReading
-from mailtopic_operator.engine.relay_sampler import RelaySampler, judge_relays
+from mailtopic_operator.engine.sender_sampler import SenderSampler, judge_relays
 from mailtopic_operator.engine.store import Key, Store
 from support.mailtopic_world import RELAY, World, spec
 
@@ -119,7 +119,7 @@ class Pods:
         ports = [{"name": "metrics", "containerPort": 9100}]
         return [
             {
-                "metadata": {"labels": labels},
+                "metadata": {"name": "sender-0", "labels": labels},
                 "spec": {"containers": [{"ports": ports}]},
                 "status": {"phase": "Running", "podIP": "192.0.2.1"},
             }
@@ -130,12 +130,12 @@ class Pods:
         return {"ses": reading} if self.answers else None
 
 
-def sampler(world: World, pods: Pods) -> tuple[RelaySampler, Key]:
+def sampler(world: World, pods: Pods) -> tuple[SenderSampler, Key]:
     world.settle()
     world.deployment["status"]["replicas"] = 1
     store = Store()
     store.put("Deployment", world.deployment)
-    return RelaySampler(pods, pods, store), Key("MailTopic", "shop", "mails")  # type: ignore[arg-type] # as much of them as is asked
+    return SenderSampler(pods, pods, store), Key("MailTopic", "shop", "mails")  # type: ignore[arg-type] # as much of them as is asked
 
 
 async def test_noise_in_a_learned_pace_is_no_news() -> None:

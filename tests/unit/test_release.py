@@ -93,7 +93,7 @@ def test_a_second_release_of_a_commit_is_the_same_bytes(
 
 def test_every_file_has_its_checksum(made: Path) -> None:
     lines = (made / "SHA256SUMS").read_text("utf-8").splitlines()
-    sums = dict(reversed(line.split("  ")) for line in lines)
+    sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in made.iterdir()}
     del found["SHA256SUMS"]
     assert sums == found

@@ -122,8 +122,10 @@ def _licence_line(component: Mapping[str, Any]) -> str:
         for each in about.get_all("Classifier", [])
         if each.startswith("License :: ")
     ]
-    text = about.get("License-Expression") or ", ".join(classifiers) or about.get("License")
-    return f"{name} {component['version']}: {(text or 'not stated').splitlines()[0]}"
+    [expression] = about.get_all("License-Expression", [])[:1] or [""]
+    [licence] = about.get_all("License", [])[:1] or [""]
+    text = expression or ", ".join(classifiers) or licence or "not stated"
+    return f"{name} {component['version']}: {text.splitlines()[0]}"
 
 
 def _write_json(path: Path, value: object) -> None:

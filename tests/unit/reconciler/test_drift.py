@@ -202,14 +202,14 @@ def test_what_is_no_amount(text: str) -> None:
     ],
 )
 def test_the_writer_of_a_field_is_named(entry: Json, name: str | None) -> None:
-    fields = {"f:spec": {"f:replicas": {}}}
+    fields: Json = {"f:spec": {"f:replicas": {}}}
     ours = {"manager": MANAGER, "fieldsV1": {"f:spec": {"f:paused": {}}}}
     entries = [ours, {**entry, "fieldsV1": fields}]
     assert writer(entries, MANAGER, (("f", "spec"), ("f", "replicas"))) == name
 
 
 def test_the_writer_of_a_field_in_a_list_is_found_by_the_items_key() -> None:
-    inside = {"f:image": {}}
+    inside: Json = {"f:image": {}}
     fields = {"f:containers": {'k:{"name":"sender"}': inside, 'k:{"name":"other"}': {}}}
     entries = [{"manager": "argocd", "fieldsV1": fields}]
     path = (("f", "containers"), ("k", {"name": "sender"}), ("f", "image"))

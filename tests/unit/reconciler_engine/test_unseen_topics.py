@@ -25,6 +25,7 @@ from mailtopic_operator.engine.reconciler import Reconciler
 from mailtopic_operator.engine.recorder import EventRecorder
 from mailtopic_operator.engine.replay_index import ReplayIndex
 from mailtopic_operator.engine.store import Key, Store
+from mailtopic_operator.engine.user_keeper import UserKeeper
 from mailtopic_operator.engine.work import Wanted
 from mailtopic_operator.kinds import MAIL_TOPIC
 from mailtopic_operator.metrics import OperatorMetrics
@@ -102,6 +103,7 @@ class Bench:
                 admin=self.admin,
                 objects=CLUSTER,
                 resources=CLUSTER,
+                users=UserKeeper(None, CLUSTER),
                 store=store,
                 failures=self.failures,
                 writes=writes,

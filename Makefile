@@ -27,7 +27,7 @@ unexport VIRTUAL_ENV
 .PHONY: help
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(UV) ## Run the whole pipeline on this machine: Kafka, signup, senders, an inbox
@@ -113,6 +113,41 @@ guarantees: setup ## Repeat the large runs that the docs' figures come from (two
 .PHONY: hostile
 hostile: setup ## Print what becomes of each hostile record in Kafka, by topic and consumer
 	PYTHONPATH=tests $(BIN)/python -m support.hostile_bench
+
+##@ Release
+
+.PHONY: version
+version: setup ## Give everything another version: make version VERSION=0.2.0
+	@PYTHONPATH=tests $(BIN)/python -m support.release.version "$(VERSION)"
+
+.PHONY: release
+release: setup ## Make the files of a release, without the network: make release VERSION=0.2.0
+	@PYTHONPATH=tests $(BIN)/python -m support.release "$(VERSION)"
+
+# docs/releasing.md has the order. Each may run again.
+RELEASE := artefacts/release/$(VERSION)
+
+.PHONY: publish-images
+publish-images: ## Build and push the images for amd64 and arm64, by Docker: REGISTRY=registry.example.com/mail
+	@while IFS=/: read -r owner name tag; do \
+	  image=$(REGISTRY)/$$owner/$$name:$$tag; file=services/$$name/Dockerfile; \
+	  [ -f $$file ] || file=$$name/Dockerfile; \
+	  if [ $$owner = mailtopic ]; then \
+	    docker buildx build --platform linux/amd64,linux/arm64 --provenance=mode=max --sbom=true --push \
+	      --build-arg VERSION=$$tag --build-arg REVISION=$$(git rev-parse HEAD) \
+	      --metadata-file $(RELEASE)/$$name.image.json --tag $$image --file $$file . || exit 1; \
+	  else docker buildx imagetools create --tag $$image $$owner/$$name:$$tag || exit 1; fi; \
+	done <$(RELEASE)/images.txt
+
+.PHONY: publish-charts
+publish-charts: ## Push the packaged charts: REGISTRY=registry.example.com/mail
+	@for chart in $(RELEASE)/*.tgz; do helm push $$chart oci://$(REGISTRY)/charts $(HELM_ARGS) || exit 1; done
+
+.PHONY: publish-packages
+publish-packages: ## Upload the Python packages, as the platform's own identity
+	@$(UV) publish --trusted-publishing always $(RELEASE)/mailtopic_*
+
+##@ Clean
 
 .PHONY: clean
 clean: ## Drop what was built here; the demo's data stays

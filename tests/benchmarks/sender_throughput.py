@@ -77,6 +77,9 @@ class NoMetrics(SenderMetrics):
     def rebalanced(self, consumer: str) -> None:
         pass
 
+    def parks(self, consumer: str, records: int) -> None:
+        pass
+
     def holds(self, consumer: str, records: int) -> None:
         pass
 

@@ -341,7 +341,7 @@ async def test_an_interrupted_replay_goes_on_where_it_stopped(bench: Bench) -> N
         out, _ = await process.communicate()
         if ending == signal.SIGINT:
             assert process.returncode == 130
-            assert b"goes on from here" in out
+            assert b"continues from here" in out
     answer = await dlq(bench, "replay", "--yes")
     assert answer.code == 0, answer.err
     committed = [record async for record in committed_records(bench)]

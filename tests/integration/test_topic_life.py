@@ -225,6 +225,32 @@ async def test_what_is_forbidden_while_it_runs_is_named_and_waited_for(
     await bench.delivered(["a@example.com"])
 
 
+async def test_a_dlq_that_may_not_be_written_holds_up_no_mail(
+    secured: tuple[ListenersNode, Bench],
+) -> None:
+    node, bench = secured
+    dlq = TopicNames(bench.topic).dlq
+    await bench.start_ready()
+    await node.deny_writing(dlq)
+    values = [b"poison %d" % number for number in range(200)]
+    good = [f"good{number}@example.com" for number in range(50)]
+    for number, value in enumerate(values):
+        await bench.broker.publish(bench.topic, key=b"k", value=value, partition=number % FEW)
+    for number, address in enumerate(good):
+        await publish(bench, address, number % FEW)
+    await bench.delivered(good)
+    await until(lambda: _says(bench, f"the topic {dlq} takes no records"), "readiness says so")
+    assert await bench.probe("livez") == "ok\n"
+    assert len(lines(bench, "dlq.unavailable")) == 1
+    await node.allow_writing(dlq)
+    await until(bench.is_ready, "it goes on by itself", timeout_s=60)
+    await until(lambda: _events(bench, 250), "all have an outcome", timeout_s=60)
+    letters = [record.value for record in await read_everything(bench.servers, bench.topic, dlq)]
+    assert sorted(letters) == sorted(values)
+    assert set(bench.deliveries().values()) == {1}
+    assert "Traceback" not in bench.log()
+
+
 async def test_a_partition_that_the_broker_cannot_read_is_named_and_the_others_go_on(
     own_kafka: KafkaNode, topic: str, tmp_path: Path
 ) -> None:

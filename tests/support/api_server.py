@@ -1,7 +1,7 @@
 """A real Kubernetes API without nodes: etcd and kube-apiserver on the loopback interface.
 
 Custom resources with their rules, server-side apply, watches, RBAC and finalizers are real; there
-are no controllers, so nothing starts pods, and what an owner leaves behind is not collected.
+are no controllers, so nothing starts pods, and dependants of deleted owners are not collected.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ class ApiServer:
     """One etcd and one kube-apiserver; made in the main thread, see `Child`.
 
     Args:
-        directory: holds all that they write.
+        directory: holds all their data.
         programs: by name.
         arguments: more of them for kube-apiserver.
     """
@@ -62,7 +62,7 @@ class ApiServer:
         return self._programs["kubectl"]
 
     def kubeconfig_of(self, user: str, *groups: str) -> Path:
-        """Return a kubeconfig of a user who may do nothing but what RBAC allows."""
+        """Return a kubeconfig of a user without rights beyond RBAC's."""
         return self.pki.kubeconfig(self.url, user, groups)
 
     def start(self) -> None:
@@ -176,7 +176,7 @@ class ApiServer:
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
             "--service-cluster-ip-range=10.96.0.0/16",
             "--authorization-mode=RBAC",
-            # Nobody makes the service accounts' tokens here.
+            # There is no controller here that makes service accounts' tokens.
             "--disable-admission-plugins=ServiceAccount",
             "--endpoint-reconciler-type=none",
             f"--cert-dir={self._directory / 'certificates'}",

@@ -1,4 +1,4 @@
-"""One broker for tests, or the reason why there is none."""
+"""One broker for tests, or a skip with the reason."""
 
 import asyncio
 from collections.abc import Iterator

@@ -25,7 +25,7 @@ class ChartCase:
         return () if self.values is None else (self.values,)
 
     def render(self, helm: Helm) -> list[Manifest]:
-        """Return the objects that it renders to; with a fixed cluster id, else made anew.
+        """Return the rendered objects, with a fixed cluster id instead of a random one.
 
         Rendered once in a run of tests; not to be changed.
         """
@@ -33,7 +33,7 @@ class ChartCase:
 
     @property
     def fixed(self) -> dict[str, str]:
-        """Values in place of those that Helm would make anew, and show outside of Secrets."""
+        """Fixed values in place of random ones that Helm would show outside of Secrets."""
         names = {"kafka": "clusterId", "mailtopic": "kafka.clusterId"}
         return {names[self.chart]: _CLUSTER_ID} if self.chart in names else {}
 

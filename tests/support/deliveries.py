@@ -1,4 +1,4 @@
-"""Ways to send a sequence of mails: whichever is taken, their fates must be the same."""
+"""Ways to send a sequence of mails: each must lead to the same outcomes."""
 
 import asyncio
 import dataclasses
@@ -14,7 +14,7 @@ from support.smtp_mails import SendingMailer, mail
 
 
 class Way(Protocol):
-    """Sends mails and returns what became of them, in the same order."""
+    """Sends mails and returns their outcomes, in the same order."""
 
     async def __call__(
         self, mailer: SendingMailer, mails: Sequence[OutgoingMail]
@@ -99,7 +99,7 @@ class RawComposer(MessageComposer):
 
 
 def raw_composer() -> RawComposer:
-    """The built-in templates, and one whose subject is a variable (purpose ``titled``)."""
+    """The built-in templates, and one with a variable as its subject (purpose ``titled``)."""
     titled = Template("{subject}", "{code}", "<p>{code}</p>")
     return RawComposer(
         TemplateSet({("titled", "en"): titled}),

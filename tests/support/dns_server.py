@@ -1,4 +1,4 @@
-"""A DNS server on loopback that knows what it is told, over UDP."""
+"""A DNS server on loopback over UDP, with the records of a test."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -24,7 +24,7 @@ Zone = Mapping[str, Mapping[str, list[str]] | str | dns.rcode.Rcode]
 
 @dataclass
 class DnsServer(asyncio.DatagramProtocol):
-    """Answers from ``zone``: name → {type → texts of records}; what isn't there doesn't exist."""
+    """Answers from ``zone``: name → {type → texts of records}; all other names don't exist."""
 
     zone: Zone
     asked: list[str] = field(default_factory=list)

@@ -29,6 +29,7 @@ from mailtopic_sender.domain.message import Message, MessageComposer
 from mailtopic_sender.domain.refusals import RefusalLimits
 from mailtopic_sender.domain.templates import TemplateSet
 from mailtopic_sender.engine.delivery import Delivery
+from mailtopic_sender.engine.dlq_gate import DlqGate
 from mailtopic_sender.engine.endings import DeliveryPolicy
 from mailtopic_sender.engine.flood_gate import FloodGate
 from mailtopic_sender.engine.lanes import Slots
@@ -93,8 +94,15 @@ class Engine:
         self.registry = CollectorRegistry()
         self.metrics = self.metrics_type(self.registry, NAMES.main)
         self.ledger = Ledger(MemoryStatusLog(self.kafka, NAMES.status))
+        self.slots = Slots(self.max_in_flight)
+        self.dlq = DlqGate(NAMES.dlq, slots=self.slots, shut_after_s=0.05)
         recorder = Recorder(
-            self.kafka, NAMES, ledger=self.ledger, metrics=self.metrics, clock=self.clock
+            self.kafka,
+            NAMES,
+            ledger=self.ledger,
+            metrics=self.metrics,
+            clock=self.clock,
+            dlq=self.dlq,
         )
         self.mailer = RelayMailer(
             (self.relay, *self.other_relays),
@@ -103,7 +111,6 @@ class Engine:
             backoff=FAST,
             patience=self.patience,
         )
-        self.slots = Slots(self.max_in_flight)
         self.flood = FloodGate(
             self.flood_limits,
             slots=self.slots,
@@ -153,6 +160,7 @@ class Engine:
             self.delivery,
             hold=holds[is_main],
             ledger=self.ledger,
+            dlq=self.dlq,
             slots=self.slots,
             settings=PumpSettings(
                 name=name,

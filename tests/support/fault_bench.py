@@ -16,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from mailtopic_client import MailSender
 from mailtopic_contract import MailHeaders, MailRecord, new_record
-from mailtopic_sender.adapters.kafka_source import without_topic_id
+from mailtopic_sender.adapters.topic_states import without_topic_id
 from mailtopic_sender.ports import Committed, TopicPartition
 from support.conditions import until
 from support.invariants import StatusReader, Verdict, judge
@@ -87,7 +87,7 @@ class FaultBench(Senders):
         self.published[await self.mails.send_code("123456", address)] = address
 
     def record(self, address: str, *, ahead_ms: int = 0, ttl_s: float | None = None) -> MailRecord:
-        """A mail of a publisher whose clock is so far ahead."""
+        """A mail of a publisher with a clock this far ahead."""
         now_ms = round(time.time() * 1000) + ahead_ms
         return new_record(
             email=address,
@@ -166,7 +166,7 @@ class FaultBench(Senders):
         return self._status
 
     async def taken(self, count: int, *, timeout_s: float = 60) -> None:
-        """Wait until so many mails were taken, second copies among them."""
+        """Wait until this many mails were accepted, including second copies."""
         await until(lambda: len(self.relay.read()) >= count, f"{count} mails", timeout_s=timeout_s)
 
     async def is_settled(self) -> bool:
@@ -174,7 +174,7 @@ class FaultBench(Senders):
         return (await self.status()).decided >= self.published.keys()
 
     async def settled(self, *, timeout_s: float = 120) -> Verdict:
-        """Wait until every mail has a final outcome; return what became of them."""
+        """Wait until every mail has a final outcome; return the tally."""
         await until(self.is_settled, "every mail has a final outcome", timeout_s=timeout_s)
         return await self.verdict()
 

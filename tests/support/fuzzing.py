@@ -1,7 +1,7 @@
 """A small fuzzer: mutates a corpus for a while, and shows the input that broke a promise.
 
-The corpus of a target is its seeds and the files in `tests/unit/fuzz/corpus/TARGET`, in hex. What
-broke something belongs there, so that it is tried first for ever.
+The corpus of a target is its seeds and the files in `tests/unit/fuzz/corpus/TARGET`, in hex. Add
+inputs that failed there, so that they are always tried first.
 
 MAILTOPIC_TEST_FUZZ_S says for how many seconds each file of targets is fuzzed: the targets share
 them. MAILTOPIC_TEST_FUZZ_SEED repeats a run.

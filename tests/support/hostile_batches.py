@@ -1,4 +1,4 @@
-"""What lies in a topic that no mail service wrote: batches that a broker takes, and damaged ones.
+"""Hostile records: batches that a broker accepts, and damaged ones.
 
 `HOSTILE` is what is sent in a raw Produce request. `DAMAGED` is sent sound and changed on the
 broker's disk afterwards, as a bad disk would: a broker hands stored batches out as they are.

@@ -1,4 +1,4 @@
-"""Every consumer among records that no producer should write, and what became of each of them.
+"""Runs every consumer on hostile records and reports the outcome of each.
 
     make hostile
 

@@ -1,4 +1,4 @@
-"""Clients that try to stop a server from answering, and beside them some that sign up."""
+"""Clients that attack a server's availability, beside others that sign up."""
 
 import asyncio
 import contextlib

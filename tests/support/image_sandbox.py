@@ -40,7 +40,7 @@ class Sandbox:
     archive: ImageArchive
     root: Path
     given: Path = field(default_factory=lambda: Path("/nonexistent"))
-    """A folder whose files lie in /tmp/given."""
+    """A folder with files to mount at /tmp/given."""
 
     def run(
         self, *arguments: str, env: Mapping[str, str] | None = None, timeout_s: float = 60

@@ -56,12 +56,12 @@ class StatusReader:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of the mails that a test published.
+    """The outcomes of the mails that a test published.
 
     Attributes:
-        lost: recipients whose mail the relay never took.
+        lost: recipients with a mail that the relay never accepted.
         second_copies: copies beyond the first, over all recipients.
-        unlike: recipients whose copies differ by a byte.
+        unlike: recipients with copies that differ.
         undecided: mails without a final outcome.
         decided_twice: mails with more than one.
         outcomes: final outcomes.

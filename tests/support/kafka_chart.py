@@ -24,7 +24,7 @@ _TIMEOUT_S = 60
 
 
 def ask(port: int, path: str) -> tuple[int, str]:
-    """Return the agent's status code and answer; 0 and nothing while nobody answers."""
+    """Return the agent's status code and answer; 0 and nothing while it doesn't answer."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
             return answer.status, answer.read().decode()

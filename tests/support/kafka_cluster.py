@@ -50,7 +50,7 @@ class KafkaCluster:
         await asyncio.gather(*(node.start() for node in self.nodes.values()))
 
     async def stop(self) -> None:
-        # The last two can't leave in good order: without a quorum nobody lets them go.
+        # The last two can't shut down cleanly: without a quorum there is no controller.
         await asyncio.gather(*(node.kill() for node in self.nodes.values()))
 
 

@@ -111,6 +111,16 @@ class ListenersNode(KafkaNode):
         )
         await self._alter("delete_acls", [every])
 
+    async def deny_writing(self, topic: str) -> None:
+        """Forbid USER to write to one topic, whatever else is allowed."""
+        await self._alter("create_acls", [_denial(topic)])
+
+    async def allow_writing(self, topic: str) -> None:
+        """Take back what `deny_writing` did."""
+        denial = _denial(topic)
+        fields = (getattr(denial, name) for name in _ACL_FIELDS)
+        await self._alter("delete_acls", [AclBindingFilter(*fields)])
+
     async def _alter(self, call: str, what: list[Any]) -> None:
         client = AdminClient({"bootstrap.servers": self.bootstrap_servers})
         for done in getattr(client, call)(what).values():
@@ -134,6 +144,29 @@ def _acl(kind: ResourceType, name: str, operation: str) -> AclBinding:
         "*",
         AclOperation[operation],
         AclPermissionType.ALLOW,
+    )
+
+
+_ACL_FIELDS = (
+    "restype",
+    "name",
+    "resource_pattern_type",
+    "principal",
+    "host",
+    "operation",
+    "permission_type",
+)
+
+
+def _denial(topic: str) -> AclBinding:
+    return AclBinding(
+        ResourceType.TOPIC,
+        topic,
+        ResourcePatternType.LITERAL,
+        f"User:{USER}",
+        "*",
+        AclOperation.WRITE,
+        AclPermissionType.DENY,
     )
 
 

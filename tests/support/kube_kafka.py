@@ -78,7 +78,7 @@ class KafkaClientPod:
     user: str
 
     def run(self, *arguments: str, **environment: str) -> dict[str, Any]:
-        """Run the program in the pod; return the last that it tells."""
+        """Run the program in the pod; return its last line."""
         told = self.kafka.cluster.execute(
             *(self.name, "/usr/bin/env", *(f"{key}={value}" for key, value in environment.items())),
             *(_PYTHON, "/program/kafka_records.py", *arguments),

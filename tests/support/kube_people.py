@@ -1,4 +1,4 @@
-"""People who sign up at a release and use their codes, as fast as they are told to."""
+"""Users that sign up at a release and enter their codes, at a given rate."""
 
 import re
 import threading

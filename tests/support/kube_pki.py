@@ -1,4 +1,4 @@
-"""Certificates of a throw-away Kubernetes API: one authority, a server, and whoever logs in."""
+"""Certificates of a throw-away Kubernetes API: one authority, a server, and users."""
 
 import datetime as dt
 import ipaddress

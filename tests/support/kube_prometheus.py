@@ -33,7 +33,7 @@ Json = dict[str, Any]
 
 
 def scrape_configs(pods: Sequence[Json]) -> list[Json]:
-    """Return what the guide tells a Prometheus to scrape, with pods in place of their discovery."""
+    """Return the guide's scrape configuration, with pods in place of their discovery."""
     blocks = re.findall(r"```yaml\n(scrape_configs:.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
     assert len(blocks) == 1, "the guide has one scrape configuration"
     found: list[Json] = yaml.safe_load(blocks[0])["scrape_configs"]

@@ -1,4 +1,4 @@
-"""A release of the umbrella chart on a real cluster, and people who sign up in it."""
+"""A release of the umbrella chart on a real cluster, and users that sign up in it."""
 
 import json
 import os
@@ -57,7 +57,7 @@ class Release:
             raise AssertionError(f"{error}\n{self.diagnosis()}") from None
 
     def diagnosis(self) -> str:
-        """What a person would look at first when pods don't become ready."""
+        """What to look at first when pods don't become ready."""
         looks = [
             ("get", "pods", "--output=wide"),
             ("get", "events", "--field-selector=type=Warning", "--sort-by=.lastTimestamp"),
@@ -179,7 +179,7 @@ class Release:
         clients: int = 8,
         node_selector: Mapping[str, str] | None = None,
     ) -> "Load":
-        """Start a pod that signs people up until it is told to stop, then counts their mails."""
+        """Start a pod that signs users up until it is stopped, then counts their mails."""
         config, pod = _load_objects(self.name, name, rate_per_s, clients)
         pod["spec"]["nodeSelector"] = dict(node_selector or {})
         self.cluster.apply(config, pod, namespace=self.namespace)
@@ -188,7 +188,7 @@ class Release:
 
 @dataclass(frozen=True)
 class Load:
-    """People who sign up, in a pod of their own."""
+    """Users that sign up, in a separate pod."""
 
     release: Release
     name: str
@@ -201,10 +201,10 @@ class Load:
         )
 
     def end(self, *, timeout_s: float = 300) -> dict[str, Any]:
-        """Let nobody else sign up; return asked, accepted, lost, twice, answers, and pauses.
+        """Stop signing up; return asked, accepted, lost, twice, answers, and pauses.
 
         Raises:
-            AssertionError: it had ended by itself, so nobody knows what it was there for.
+            AssertionError: it had ended by itself, so its figures are incomplete.
         """
         steps = [step["step"] for step in self._steps()]
         assert steps == ["started"], f"people were to sign up all the time, but: {steps}"

@@ -58,7 +58,7 @@ class Kubectl:
         return done.stdout
 
     def _environment(self) -> Mapping[str, str]:
-        # Whatever it is told, it meets no cluster.
+        # It never reaches a cluster, whatever the configuration says.
         return {**os.environ, "KUBECTL": str(self.binary), "KUBECONFIG": os.devnull}
 
 

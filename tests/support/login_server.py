@@ -1,7 +1,7 @@
 """An SMTP server with logins that a test writes: which mechanisms, in which forms, and what breaks.
 
-It is in the clear and takes every mail. `accounts` says what is right; `auth` replaces a mechanism
-by a coroutine of the test's own.
+It is in the clear and takes every mail. `accounts` has the valid logins; `auth` replaces a
+mechanism by a coroutine of the test's own.
 """
 
 import asyncio

@@ -53,7 +53,7 @@ ADOPTING: Mapping[str, Any] = {
     "spec": spec(topic={"adopt": True}),
     "defaults": replace(DEFAULTS, border=Border(topic_prefixes={"shop": ("mails",)})),
 }
-"""Arguments of a World whose existing topics are taken over."""
+"""Arguments of a World that adopts existing topics."""
 
 
 @dataclass

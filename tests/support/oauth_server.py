@@ -8,7 +8,7 @@ In a test::
         oauth.answer = (503, b"away")
 
 Tokens are for one user and good for `lifetime_s`. It knows one client, one refresh token and one
-service account, whose key it makes itself.
+service account with a key that it generates.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Dead letters for an operator's replays, and what runs a Job where nobody else does."""
+"""Dead letters for an operator's replays, and a substitute for the Job controller."""
 
 import asyncio
 import json
@@ -119,7 +119,7 @@ class Replays:
         return sorted(each["reason"] for each in found if each["regarding"]["name"] == name)
 
     async def run(self, name: str) -> None:
-        """Run the command of a replay's Job, and tell as a cluster does how it went."""
+        """Run the command of a replay's Job, and report the result as a cluster does."""
         job = await self.started(name)
         (container,) = job["spec"]["template"]["spec"]["containers"]
         report = self.directory / f"{name}.json"

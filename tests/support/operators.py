@@ -72,7 +72,7 @@ class OperatorProcess:
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     def probe(self, path: str) -> tuple[int, str]:
-        """Ask a probe; 0: nobody answers."""
+        """Query a probe; 0: no answer."""
         try:
             url = f"http://127.0.0.1:{self.port}{path}"
             with urllib.request.urlopen(url, timeout=5) as answer:

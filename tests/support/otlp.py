@@ -1,4 +1,4 @@
-"""An OTLP/HTTP receiver: takes spans as a collector does, and behaves as badly as asked."""
+"""An OTLP/HTTP receiver: accepts spans as a collector does, with configurable faults."""
 
 import gzip
 import threading

@@ -18,7 +18,7 @@ from support.requirements import require
 _START_TIMEOUT_S = 60
 _STOP_TIMEOUT_S = 30
 _POLL_S = 0.05
-# PostgreSQL refuses to run as root, so it runs as nobody there.
+# PostgreSQL refuses to run as root; then it runs as the user nobody.
 _USER = 65534 if os.geteuid() == 0 else None
 PASSWORD = "a-password-that-no-log-shows"
 
@@ -62,7 +62,7 @@ class PostgreSQL:
     def kill(self) -> None:
         """Kill all of its processes (SIGKILL), as a crash of the machine would."""
         server = self._running()
-        # Held still it starts no other child, and none's number is given to somebody else. The
+        # While stopped it starts no child, and no child's pid can be reused. The
         # children lead sessions of their own: its process group is the server alone.
         server.send_signal(signal.SIGSTOP)
         _wait(lambda: _state(server.pid)[0] == "T", "the server is held still")
@@ -70,7 +70,7 @@ class PostgreSQL:
         for pid in (server.pid, *children):
             os.kill(pid, signal.SIGKILL)
         server.wait(_STOP_TIMEOUT_S)
-        # Whoever is left holds the shared memory, and no server starts beside it.
+        # A remaining process holds the shared memory, and prevents the next start.
         _wait(lambda: all(_state(pid)[0] in "ZX" for pid in children), "its children are gone")
 
     @property
@@ -162,7 +162,7 @@ def _wait(condition: Callable[[], bool], what: str) -> None:
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    # Not pytest's own, into which nobody else can look.
+    # Not pytest's own, which other users can't read.
     folder = Path(tempfile.mkdtemp(prefix="mailtopic-postgresql-"))
     if _USER is not None:
         os.chown(folder, _USER, _USER)

@@ -42,8 +42,8 @@ class Series:
 class Prometheus:
     """A running Prometheus.
 
-    Calls wait for its answer, not for a scrape: whoever wants data from the next scrape waits for
-    a condition. All times are Unix times in seconds.
+    Calls wait for its answer, not for a scrape: to get data from the next scrape, wait for a
+    condition. All times are Unix times in seconds.
     """
 
     port: int

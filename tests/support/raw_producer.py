@@ -1,4 +1,4 @@
-"""A Produce request whose record batches are any bytes: no client library looks at them."""
+"""A Produce request with arbitrary bytes as record batches, unchecked by a client library."""
 
 import asyncio
 import struct

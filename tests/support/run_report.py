@@ -72,7 +72,7 @@ class RunReport:
         self._has_told = False
 
     def pytest_report_collectionfinish(self, items: Sequence[pytest.Item]) -> str | None:
-        """Tell before the first test; with several processes this one collects nothing."""
+        """Print the forecast before the first test, unless other processes collect the tests."""
         if self._processes > 1:
             return None
         return forecast([item.nodeid for item in items], self._known())

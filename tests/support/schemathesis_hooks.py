@@ -33,8 +33,8 @@ def after_call(context: Any, case: Any, response: Any) -> None:
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
     """Put a real id into every second path, and a fresh key into every valid request.
 
-    A key that came with another request before is refused, which is right and tested elsewhere; by
-    the schema alone nobody could tell.
+    A key that came with another request before is refused, which is right and tested elsewhere; the
+    schema alone can't express that.
     """
     del context, kwargs
     global _calls  # noqa: PLW0603 - the program's own hooks keep no other state

@@ -25,7 +25,7 @@ PARTITIONS = 6
 
 @dataclass
 class Senders:
-    """One topic and any number of senders; where they deliver to, `relay_environment` says."""
+    """One topic and any number of senders; `relay_environment` has the settings of their relay."""
 
     directory: Path
     servers: str
@@ -89,7 +89,7 @@ class Senders:
         return (await self.probe("readyz", name)).startswith("ok")
 
     async def probe(self, path: str, name: str = "sender") -> str:
-        """What a probe answers; nothing while nobody listens."""
+        """A probe's answer; empty while nothing listens."""
         try:
             async with httpx.AsyncClient() as http:
                 url = f"http://127.0.0.1:{self.ports[name]}/{path}"

@@ -1,4 +1,4 @@
-"""People who sign up, and don't give up."""
+"""Users that sign up and retry until they succeed."""
 
 import asyncio
 from collections.abc import Iterable

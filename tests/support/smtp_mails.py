@@ -61,7 +61,7 @@ async def mailer_to(
     patience: Patience | None = None,
     refused_login_s: float = 0.05,
 ) -> AsyncIterator[SendingMailer]:
-    """A mailer with fast probes; not started unless told, so that connections can be counted."""
+    """A mailer with fast probes; not started by default, so that connections can be counted."""
     opened = [SmtpRelay(one) if isinstance(one, RelaySettings) else one for one in relays]
     backoff = replace(FAST, refused_login_steps_s=(refused_login_s,))
     mailer = SendingMailer(

@@ -18,7 +18,7 @@ appends one JSON line for every mail accepted (at, sender, recipients, connectio
 content as Latin-1) and leaves the authority to trust in certs/ca.pem; the same directory gives the
 same authority again. It prints "listening HOST PORT" when ready and ends on SIGTERM. With
 --behaviour FILE it reads that file at its start and on each SIGHUP and prints "behaves", and
-"fault PHASE" for each fault that it commits. See --help for what else it can be told, `Behaviour`
+"fault PHASE" for each fault that it commits. See --help for its other options, `Behaviour`
 for the file, `smtp_relay_process` to use it.
 
 What it offers is set by the constructor: STARTTLS or TLS from the start, AUTH PLAIN and LOGIN,
@@ -82,13 +82,13 @@ class SmtpRelay:
         connections: how many were ever made; `links` are the open ones.
         logins: names that logged in, in order.
         commands: the latest command lines, with their connection's number.
-        flights: how many of the latest reads brought how many commands: tells pipelining.
+        flights: how many of the latest reads had how many commands: shows pipelining.
         greylist_s: refuse every recipient until this long after it was first seen, seconds.
         greylist_share: of how many of the recipients that is true, always the same ones.
         delay_s: before every reply, or by phase, seconds.
         grants_data_always: answer 354 to DATA even without a recipient.
         drips: send replies octet by octet.
-        on_fault: is told of each fault that it commits.
+        on_fault: called with each fault that it commits.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from support.smtp_relay import Behaviour
 
 TESTS = Path(__file__).parents[1]
 USER, PASSWORD = "mailtopic", "made-up"
-"""Who may log in at a relay that asks for it."""
+"""The login of a relay that requires one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from mailtopic_sender.adapters.smtp_streams import Streams
 
 
 class DeadEnd(asyncio.Transport):
-    """A transport whose peer never says a word."""
+    """A transport with a silent peer."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A stranger who attacks an address's codes, and the person who owns it, over the real service."""
+"""An attacker of an address's codes, and the address's owner, over the real service."""
 
 from dataclasses import dataclass, field
 from random import Random

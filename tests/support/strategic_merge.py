@@ -7,7 +7,7 @@ kustomize does. What it finds is proved by applying it: kustomize builds what th
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# By the list's field: what tells its elements apart.
+# By the list's field: the key of its elements.
 _KEYS = {
     "initContainers": "name",
     "containers": "name",

@@ -1,4 +1,4 @@
-"""Mails with every outcome: people who sign up, some of whom a relay refuses or puts off."""
+"""Mails with every outcome: signups, some of which a relay refuses or defers."""
 
 import asyncio
 from collections.abc import Iterable

@@ -84,7 +84,7 @@ the chart creates it, or "default".
 
 {{/*
 common.serviceAccount: the ServiceAccount itself if .Values.serviceAccount.create. It gives no token
-to pods; who needs the API mounts a projected one.
+to pods; components that need the API mount a projected one.
 */}}
 {{- define "common.serviceAccount" -}}
 {{- if .context.Values.serviceAccount.create }}

@@ -5,7 +5,7 @@ Secrets that Helm makes once. `lookup` finds nothing where Helm doesn't talk to 
 
 {{/*
 common.keptValue: what key "key" of Secret "secret" holds in the cluster, or "new" if there is none
-yet, or else 32 random letters and digits. The same within one render, whoever asks first.
+yet, or else 32 random letters and digits. It is the same within one render, wherever it is used first.
 "generation", a number: the Secret carries it as an annotation, and another one makes a new value.
 Takes "context". Prints the plain value.
 */}}
@@ -27,7 +27,7 @@ Takes "context". Prints the plain value.
 {{- end -}}
 
 {{/*
-common.keptSecret: a Secret "name" whose values are made at the first install and kept over
+common.keptSecret: a Secret "name" with values made at the first install and kept over
 upgrades. "values" maps each key to its first value; "" means 32 random letters and digits.
 "keep": true keeps it over an uninstall, too, beside the volumes that it belongs to.
 "generation": raise it to have new values made. "use": what MailTopics may use it for.

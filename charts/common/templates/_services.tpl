@@ -59,7 +59,7 @@ MAILTOPIC_DELIVERY__MAX_AGE_S. What is empty is left to the service's default; l
 {{- end -}}
 
 {{/*
-common.tracingEnv: what a service is told of tracing, as text for common.env; nothing without an
+common.tracingEnv: a service's tracing settings, as text for common.env; nothing without an
 endpoint. Takes "context".
 */}}
 {{- define "common.tracingEnv" -}}

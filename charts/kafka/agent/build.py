@@ -43,7 +43,7 @@ def build(jar: Path, class_path: str) -> None:
     """Compile the sources and write the jar.
 
     Raises:
-        subprocess.CalledProcessError: javac found an error; it has told what.
+        subprocess.CalledProcessError: javac found an error, which it has printed.
     """
     with tempfile.TemporaryDirectory() as directory:
         classes = Path(directory)

@@ -52,6 +52,18 @@ operator.senderKafka: how senders reach Kafka, as YAML: servers, password and ca
 {{- end -}}
 
 {{/*
+operator.pullSecrets: the names of the Secrets that the operator's own image is pulled with.
+*/}}
+{{- define "operator.pullSecrets" -}}
+{{- $global := .context.Values.global | default dict -}}
+{{- $names := list -}}
+{{- range .context.Values.imagePullSecrets | default $global.imagePullSecrets -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- toYaml $names -}}
+{{- end -}}
+
+{{/*
 operator.env: the operator's settings as env entries, as text for common.env.
 */}}
 {{- define "operator.env" -}}
@@ -89,7 +101,7 @@ operator.env: the operator's settings as env entries, as text for common.env.
   value: {{ include "common.image" (dict "context" .context "image" $values.sender.image) | quote }}
 - name: MAILTOPIC_OPERATOR__SENDER__IMAGE_PULL_POLICY
   value: {{ $values.sender.image.pullPolicy }}
-{{- with $values.sender.imagePullSecrets }}
+{{- with $values.sender.imagePullSecrets | default (include "operator.pullSecrets" . | fromYamlArray) }}
 - name: MAILTOPIC_OPERATOR__SENDER__IMAGE_PULL_SECRETS
   value: {{ join "," . | quote }}
 {{- end }}

@@ -198,7 +198,7 @@ sender.relayVolume: the volume with the list of relays, passwords and authoritie
 {{- end -}}
 
 {{/*
-sender.relayEnv: how the sender is told of its relays, as text for common.env.
+sender.relayEnv: the sender's relay settings, as text for common.env.
 */}}
 {{- define "sender.relayEnv" -}}
 {{- $relays := include "sender.relays" . | fromYaml -}}

@@ -32,7 +32,7 @@ def body_of(panel: Json, answers: Answers, width: float, height: float) -> str:
     """Return what is below a panel's title.
 
     Raises:
-        KeyError: nobody has drawn this kind of panel yet.
+        KeyError: this kind of panel is not supported.
     """
     kinds: dict[str, Callable[[Json, Answers, float, float], str]] = {
         "stat": _stat,

@@ -10,7 +10,7 @@ _MINUTE_S = 60.0
 
 
 def written(value: float, unit: str, decimals: int | None = None) -> str:
-    """Return a number with its unit; decimals, unless told, so that three digits are seen."""
+    """Return a number with its unit; without ``decimals``, three significant digits."""
     if math.isnan(value):
         return "–"
     if unit == "percentunit":

@@ -27,7 +27,7 @@ class Aiosmtpd:
         self._mails: list[StoredMail] = []
         self._sessions: set[_Session] = set()
         self._server: asyncio.Server | None = None
-        # Its sessions end with the error of the connection that was lost, which is no news.
+        # Its sessions end with the error of the connection that was lost, which needs no report.
         logging.getLogger("mail.log").setLevel(logging.CRITICAL + 1)
 
     async def start(self) -> None:

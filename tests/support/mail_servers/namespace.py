@@ -15,7 +15,7 @@ _USERS = {"postfix": 821, "Debian-exim": 822, "opensmtpd": 823, "opensmtpq": 824
 _USERS |= {"dovecot": 826, "dovenull": 827}
 _GROUPS = _USERS | {"postdrop": 831}
 VMAIL = _USERS["vmail"]
-"""Whose the delivered mails are."""
+"""The user that owns the delivered mails."""
 _ENTER = """
 set -eu
 tree=$1; etc=$2; srv=$3; shift 3
@@ -34,7 +34,7 @@ _STOP_TIMEOUT_S = 20
 
 
 class Namespace:
-    """One server's. `directory` is its alone; ``srv`` below it is /srv inside."""
+    """One server's namespaces. `directory` is its own; ``srv`` below it is /srv inside."""
 
     def __init__(self, tree: Path, directory: Path) -> None:
         self.srv = directory / "srv"

@@ -77,7 +77,7 @@ def fetch() -> None:
         return
     TREES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=TREES) as scratch:
-        # Whoever lacks the lists of packages has the names, but no versions.
+        # Without package lists there are names, but no versions.
         _run("apt-get", "update", "-qq", cwd=Path(scratch))
         for name in lacking:
             tree = Path(scratch) / "trees" / name

@@ -1,4 +1,4 @@
-"""What tests know of a mail server, whichever it is: where it listens, what it has stored."""
+"""The interface of all mail servers: where one listens, what it has stored."""
 
 import asyncio
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ _POLL_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a server is told to bear. Not every server can be told everything.
+    """A server's limits. Not every server can be configured with all of them.
 
     Attributes:
         pipelining: whether to offer it.

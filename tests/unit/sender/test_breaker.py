@@ -31,11 +31,10 @@ class Breaking:
         self.is_deaf = False
         self.breaker = RelayBreaker(
             self._probe,
-            state_log=StateLog(get_logger("test"), "relay"),
+            state_log=StateLog(get_logger("test").bind(relay="a"), "relay"),
             clock=self.clock,
             backoff=AT_ONCE,
             on_change=lambda: None,
-            relay="a",
         )
 
     async def _probe(self) -> DeliveryResult | None:
@@ -230,11 +229,10 @@ async def test_a_pause_that_began_before_the_share_was_known_begins_again() -> N
 
     breaker = RelayBreaker(
         probe,
-        state_log=StateLog(get_logger("test"), "relay"),
+        state_log=StateLog(get_logger("test").bind(relay="a"), "relay"),
         clock=ManualClock(),
         backoff=Backoff(),
         on_change=lambda: None,
-        relay="a",
         sleep=sleep,
     )
     breaker.set_share(0.0)

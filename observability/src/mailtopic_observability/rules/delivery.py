@@ -161,6 +161,21 @@ def _dead() -> tuple[Rule, ...]:
             expected_when="garbage was published by hand",
         ),
         Alert(
+            name="MailTopicDlqRefuses",
+            expr="sum by (namespace, topic) (mailtopic_parked_records) > 0",
+            hold="5m",
+            hold_reason="a broker that restarts or elects leaders is back by then",
+            severity=Severity.TICKET,
+            component="delivery",
+            summary="The DLQ takes no records",
+            description=(
+                "{{ $value | humanize }} records of topic {{ $labels.topic }} wait in their"
+                " partitions because its DLQ takes nothing; mails go on until a partition has"
+                " 15,384 offsets behind the oldest of them."
+            ),
+            expected_when="the DLQ is being made again by hand",
+        ),
+        Alert(
             name="MailTopicRecordsGone",
             expr=f"{GONE} > 0.5",
             hold="0s",

@@ -76,7 +76,7 @@ def up(
     """Run the whole pipeline: real Kafka, the signup service, senders and an inbox page.
 
     The first start fetches Apache Kafka (45 MB) into a cache; later ones need no network.
-    Everything listens on 127.0.0.1. Ctrl-C stops it in good order, a second Ctrl-C at once;
+    Everything listens on 127.0.0.1. Ctrl-C stops it cleanly, a second Ctrl-C immediately;
     the data stays for the next start.
     """
     _require_devstack("up")

@@ -73,7 +73,7 @@ class Child:
 
 
 def resident_mb(pid: int) -> float | None:
-    """Resident memory of a process in MB (10^6 bytes); None where /proc does not tell."""
+    """Resident memory of a process in MB (10^6 bytes); None without /proc."""
     try:
         status = Path(f"/proc/{pid}/status").read_text("ascii", errors="replace")
     except OSError:

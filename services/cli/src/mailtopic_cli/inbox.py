@@ -29,7 +29,7 @@ def inbox_environment(
 def become_inbox(
     data_dir: Path, *, http_port: int, smtp_port: int, signup_url: str | None
 ) -> NoReturn:
-    """Make the certificate if it is missing, then let the inbox take this process's place.
+    """Make the certificate if it is missing, then replace this process by the inbox.
 
     Raises:
         OSError: the directory can't be used.

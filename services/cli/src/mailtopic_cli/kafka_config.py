@@ -1,4 +1,4 @@
-"""What a broker reads at its start: `server.properties` and `meta.properties`.
+"""A broker's configuration: `server.properties` and `meta.properties`.
 
 One process is broker and KRaft controller at once, reachable from this machine only.
 """
@@ -33,11 +33,11 @@ def broker_properties(
         "transaction.state.log.num.partitions": "4",
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",
-        # After a crash the broker may register again only when its old session is over; there is
-        # no other broker that a short session could upset (9 s otherwise).
+        # After a crash the broker can register again only when its old session has ended; with one
+        # broker, a short session is harmless (9 s otherwise).
         "broker.session.timeout.ms": "3000",
         "broker.heartbeat.interval.ms": "500",
-        # A developer's group has no other members to wait for.
+        # There are no other group members to wait for.
         "group.initial.rebalance.delay.ms": "0",
         # Each partition's index files are mapped at this size; 10 MB is for busy clusters.
         "log.index.size.max.bytes": "1048576",

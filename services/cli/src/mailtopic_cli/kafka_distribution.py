@@ -29,7 +29,7 @@ _REPORT_EVERY_S = 0.25
 
 
 class DistributionError(Exception):
-    """The files of Apache Kafka cannot be had; the text is one line that says what to do."""
+    """The files of Apache Kafka are unavailable; the text is one line that says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class LockedJar:
         return folder / f"{self.artifact}-{self.version}.jar"
 
     def is_intact(self, repository: Path) -> bool:
-        """Whether the jar is there with exactly the pinned bytes."""
+        """Whether the jar exists with exactly the pinned bytes."""
         try:
             with self.path(repository).open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
@@ -135,7 +135,7 @@ def _exclusive(repository: Path) -> Iterator[None]:
 
 
 class _Meter:
-    """Counts files and bytes of a download and reports them, not more often than useful."""
+    """Counts files and bytes of a download and reports them at a limited rate."""
 
     def __init__(
         self, title: str, files: int, progress: Progress, cancelled: threading.Event

@@ -35,7 +35,7 @@ def write_lock(kafka_version: str, target: Path) -> int:
         # The broker logs through SLF4J 1.7 and its archive adds this bridge to Log4j 2; the
         # published module does not depend on it.
         bridge = dependency("org.apache.logging.log4j", "log4j-slf4j-impl", log4j)
-        # Each jar once, sorted, so that a change of the lock reads well.
+        # Each jar once, sorted, so that changes of the lock are easy to review.
         found = {d.artifact.key: d for d in (*inputs, bridge, *transitive)}
         jars = sorted(found.values(), key=lambda d: (d.groupId, d.artifactId))
         lock = LockFile.from_resolved_dependencies(jars, environment_name="kafka")

@@ -2,7 +2,7 @@
 
     python -I -S tether.py PARENT_PID COMMAND [ARGUMENT…]
 
-Linux only: the kernel is asked to send SIGKILL to this process when its parent ends
+On Linux the kernel is asked to send SIGKILL to this process when its parent ends
 (PR_SET_PDEATHSIG, kept across execve), then the command takes this process's place and pid.
 Elsewhere the command is simply run. A separate program, because code between fork and exec is
 not safe in a process with threads.

@@ -3,13 +3,13 @@
 The tree::
 
     PublishError(Exception)
-    ├── BrokerUnavailable(ConnectionError)   no answer in time; may be tried again
-    └── RecordRefused                        this very record is refused; never try it again
+    ├── BrokerUnavailable(ConnectionError)   no answer in time; can be retried
+    └── RecordRefused                        this record is refused; don't retry it
 """
 
 
 class PublishError(Exception):
-    """A record was not acknowledged. It may have been stored all the same."""
+    """A record was not acknowledged. It may still have been stored."""
 
 
 class BrokerUnavailable(PublishError, ConnectionError):  # noqa: N818 - it says what is the matter

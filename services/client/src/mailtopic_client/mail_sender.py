@@ -25,11 +25,11 @@ class MailSender:
     the mail may be stored or not.
 
     Args:
-        broker: how records leave; connected by its owner.
+        broker: publishes the records; the caller connects and closes it.
         topic: the MailTopic's main topic.
         keyring: seals the variables. None leaves them readable in Kafka: only for trials.
-        locale: the language of mails that don't say otherwise.
-        ttl_s: seconds after which a mail isn't sent any more.
+        locale: the language of mails without one of their own.
+        ttl_s: seconds after which a mail is no longer sent.
         clock: the time at which a mail is accepted.
     """
 

@@ -1,4 +1,4 @@
-"""The port through which records leave."""
+"""The port for publishing records."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,8 +63,8 @@ class BrokerClient(Protocol):
 
         Others may write into the partition meanwhile, so the offsets grow and may have gaps.
 
-        It costs a fraction of as many calls of `publish`. After an error, any number of them may
-        have been stored, always from the first one on.
+        It costs a fraction of the same number of `publish` calls. After an error, any number of
+        them may have been stored, always from the first one on.
 
         Args:
             topic: where to.
@@ -87,5 +87,5 @@ class BrokerClient(Protocol):
         ...
 
     async def close(self) -> None:
-        """Wait for what is on its way, then disconnect. May be called twice."""
+        """Wait for records in flight, then disconnect. Can be called twice."""
         ...

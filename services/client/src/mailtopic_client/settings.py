@@ -15,7 +15,7 @@ class KafkaSettings(SettingsGroup):
     """How to reach Kafka; below MAILTOPIC_KAFKA__."""
 
     bootstrap_servers: tuple[str, ...] = Field(min_length=1)
-    """Brokers to begin with, as host:port,host:port."""
+    """Bootstrap brokers, as host:port,host:port."""
 
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     """Whether connections are encrypted and log in."""

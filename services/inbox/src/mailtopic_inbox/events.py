@@ -1,7 +1,7 @@
-"""News of mails for any number of pages (Server-Sent Events).
+"""Events about mails for any number of pages (Server-Sent Events).
 
-A page that reads too slowly loses old news, never the newest: each piece of news makes a page
-look at the whole list again.
+A page that reads too slowly loses old events, never the newest: each event makes a page reload
+the whole list.
 """
 
 import asyncio

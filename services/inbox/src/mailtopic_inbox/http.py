@@ -127,7 +127,7 @@ class _Page:
 
 
 class _SecurityHeaders:
-    """ASGI middleware; plain ASGI, because Starlette's own base class holds up streams."""
+    """ASGI middleware; plain ASGI, because Starlette's own base class blocks streams."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,7 +1,6 @@
 """A received mail's bytes → what the API shows of it, in Mailpit's shapes. Pure.
 
-Whatever the bytes are, nothing here raises: a mail that cannot be parsed is shown as far as it
-can be.
+Nothing here raises for any input: a mail that cannot be parsed is shown as far as possible.
 """
 
 import re

@@ -23,7 +23,7 @@ _PREFIX = "MAILTOPIC_INBOX__"
 
 
 async def run_inbox(settings: ListenSettings) -> int:
-    """Serve until SIGTERM or SIGINT, then answer what was begun and close the store.
+    """Serve until SIGTERM or SIGINT, then finish open requests and close the store.
 
     Raises:
         SettingError: a port is taken, or a file can't be used.
@@ -87,7 +87,7 @@ def _http_server(app: Any) -> uvicorn.Server:
 
 
 class _HttpServer(uvicorn.Server):
-    """uvicorn without its own handling of signals: the process has one already."""
+    """uvicorn without its own handling of signals: the process has its own."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -109,6 +109,6 @@ def _listen(host: str, port: int, port_setting: str) -> socket.socket:
 
 
 def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    # aiosmtpd's sessions end with the error of the connection that was lost, which is no news.
+    # aiosmtpd's sessions end with the error of the connection that was lost, which needs no report.
     if not isinstance(context.get("exception"), ConnectionError):
         loop.default_exception_handler(context)

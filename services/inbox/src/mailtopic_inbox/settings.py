@@ -9,10 +9,10 @@ from mailtopic_runtime import LogSettings, MailTopicSettings, SettingsGroup
 
 
 class ListenSettings(SettingsGroup):
-    """Where the inbox listens, and where it keeps what it got."""
+    """Where the inbox listens, and where it keeps its mails."""
 
     host: str = "127.0.0.1"
-    """The address to listen on; a pod needs 0.0.0.0. Loopback, so that nothing opens unasked."""
+    """The address to listen on. By default only this machine can connect; a pod needs 0.0.0.0."""
 
     smtp_port: int = Field(default=1025, ge=0, le=65535)
     """The port for SMTP; 0 takes a free one."""
@@ -28,7 +28,7 @@ class ListenSettings(SettingsGroup):
 
     allowed_hosts: tuple[str, ...] = ()
     """Names under which page and API answer, beside localhost and 127.0.0.1: ``inbox``,
-    ``*.svc.cluster.local``. Nothing has a login, so a name from elsewhere gets nowhere."""
+    ``*.svc.cluster.local``. There is no login, so requests for other names are refused."""
 
     data_file: Path | None = None
     """The SQLite file that keeps the mails; unset: in memory, gone when the process ends."""

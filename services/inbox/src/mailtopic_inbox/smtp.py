@@ -33,12 +33,12 @@ class InboxSmtp:
         self._tls = tls
         self._sessions: set[asyncio.BaseTransport] = set()
         self._server: asyncio.Server | None = None
-        # aiosmtpd logs commands, and so addresses and bodies; none of it may be written.
+        # aiosmtpd logs commands with addresses and bodies, which must not be logged.
         for name in ("mail.log", "mail.error", "mail.debug"):
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
     async def start(self, listener: socket.socket) -> None:
-        """Take connections from a bound socket, which is this object's from now on."""
+        """Accept connections on a bound socket, which this object then owns."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._session, sock=listener)
 
@@ -66,7 +66,7 @@ class InboxSmtp:
 
 
 class _Session(SMTP):
-    """A session with an end: neither the number of sessions nor their length is unbounded."""
+    """A session with limits on its duration and on the number of sessions."""
 
     def __init__(
         self, handler: "_Handler", sessions: set[asyncio.BaseTransport], **options: Any

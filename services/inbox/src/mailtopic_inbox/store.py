@@ -58,7 +58,7 @@ class MailStore:
         self._writer.start()
 
     def close(self) -> None:
-        """Write what is queued, then end. Call it once, last."""
+        """Write queued mails, then close. Call it once, last."""
         self._queue.put(None)
         self._writer.join()
         self._anchor.close()
@@ -153,7 +153,7 @@ class MailStore:
                     loop.call_soon_threadsafe(self._settle, stored, error, summary)
 
     def _next_batch(self) -> list[_Waiting]:
-        """At least one mail, and what else is waiting; empty when the store closes."""
+        """At least one mail, with all others waiting; empty when the store closes."""
         item = self._queue.get()
         batch: list[_Waiting] = []
         while item is not None:

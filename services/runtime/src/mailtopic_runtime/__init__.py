@@ -1,4 +1,4 @@
-"""What every MailTopic process does the same way: settings, logs, exit codes, probes, time."""
+"""Shared by every MailTopic process: settings, logs, exit codes, probes, time."""
 
 from mailtopic_runtime.clock import Clock, ManualClock, SystemClock
 from mailtopic_runtime.errors import EXIT_CONFIG, EXIT_OK, EXIT_WEDGED, SettingError

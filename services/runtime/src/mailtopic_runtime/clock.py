@@ -1,4 +1,4 @@
-"""Time as a dependency, so that tests own it."""
+"""Time as a dependency, so that tests can control it."""
 
 import time
 from typing import Protocol
@@ -35,14 +35,14 @@ class ManualClock:
         self._monotonic_s = 0.0
 
     def now_ms(self) -> int:
-        """Return the wall time that was set."""
+        """Return the wall time set by the test."""
         return self._now_ms
 
     def monotonic_s(self) -> float:
-        """Return the seconds that were let pass."""
+        """Return the seconds advanced so far."""
         return self._monotonic_s
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the time."""
         self._monotonic_s += seconds
         self._now_ms += round(seconds * 1000)

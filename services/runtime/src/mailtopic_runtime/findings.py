@@ -1,4 +1,4 @@
-"""What a check found, step by step: lines for a person, documents for a script."""
+"""The findings of a check, step by step: as lines for people and as JSON for scripts."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class FindingState(StrEnum):
     WARNING = "warning"
     """Worth a look; mails can be sent."""
     FAILED = "failed"
-    """Has to be mended; the check's exit code is 1."""
+    """Must be fixed; the check's exit code is 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Finding:
     advice: str = ""
 
     def document(self) -> dict[str, str]:
-        """Return it as JSON has it."""
+        """Return it as a JSON object."""
         return {
             "about": self.about,
             "step": self.step,
@@ -46,7 +46,7 @@ class Finding:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "Finding":
-        """Return the finding that `document` made of it.
+        """Return the finding that `document` was made from.
 
         Raises:
             KeyError: a field is missing.
@@ -65,7 +65,7 @@ class FindingPrinter:
     """Writes findings as lines: a heading where `about` changes, and an arrow before advice."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
-        """Take what writes one line, given without its end."""
+        """Take a function that writes one line, given without its line break."""
         self._write = write
         self._about: str | None = None
 

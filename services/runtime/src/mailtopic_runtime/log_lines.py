@@ -1,4 +1,4 @@
-"""What a log line looks like, and that no address is in it."""
+"""The format of log lines, and the removal of addresses from them."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import structlog
 from pydantic_core import to_json
 
 LineRenderer = Callable[[dict[str, Any]], str]
-"""Makes a line, without its end, of the fields of an event."""
+"""Formats an event's fields as a line, without the line break."""
 
 _ADDRESS_LIKE = re.compile(r"[^\s@<>\"'=:,;(){}\[\]]+@(?=[^\s@])")
 _PLAIN: Final = frozenset({str, int, float, bool, type(None)})
@@ -18,7 +18,7 @@ _second: tuple[int, str] = (0, "")
 
 
 def redact_addresses(text: str) -> str:
-    """Return a text in which every address has lost its local part."""
+    """Return a text with the local part of every address removed."""
     return _ADDRESS_LIKE.sub("***@", text)
 
 
@@ -42,7 +42,7 @@ def text_line(*, colours: bool) -> LineRenderer:
 
 
 def now() -> str:
-    """Return the time as lines have it: UTC, to the microsecond, as RFC 3339 writes it."""
+    """Return the time in a line's format: RFC 3339, UTC, to the microsecond."""
     global _second  # noqa: PLW0603 - all but the fraction is the same a million times
     micros = time.time_ns() // 1000
     second, fraction = divmod(micros, 1_000_000)

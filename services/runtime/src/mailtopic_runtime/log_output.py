@@ -1,4 +1,4 @@
-"""Where log lines go: standard output, those of one turn of an event loop in one write."""
+"""Log lines to standard output: those of one event loop iteration in one write."""
 
 import asyncio
 import atexit
@@ -26,7 +26,7 @@ class LineOutput:
         atexit.register(self.flush)
 
     def write(self, line: str) -> None:
-        """Write a line, which has no end yet."""
+        """Write a line, given without its line break."""
         self._waiting.append(line)
         try:
             loop = asyncio.get_running_loop()
@@ -38,7 +38,7 @@ class LineOutput:
             loop.call_soon(self.flush)
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the pending lines."""
         with self._lock:
             self._flushed_by = None
             if self._is_writing:
@@ -51,7 +51,7 @@ class LineOutput:
                 self._is_writing = False
 
     def flush_in_time(self, timeout_s: float) -> None:
-        """As `flush`, but give up after some seconds: a pipe without a reader takes nothing."""
+        """Like `flush`, but give up after some seconds: a pipe without a reader blocks."""
         flushing = threading.Thread(target=self.flush, name="log flush", daemon=True)
         flushing.start()
         flushing.join(timeout_s)
@@ -62,7 +62,7 @@ class LineOutput:
             lines.append(self._waiting.popleft())
         lines.append("")
         text = "\n".join(lines)
-        stream = sys.stdout  # as it is now: tests and programs may have put another in its place
+        stream = sys.stdout  # looked up each time: tests and programs may have replaced it
         with contextlib.suppress(OSError, ValueError):  # closed, or its reader is gone
             try:
                 stream.write(text)

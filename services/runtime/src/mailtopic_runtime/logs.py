@@ -1,11 +1,11 @@
 """Logs: one event a line, JSON in pods, readable on a terminal, never an address.
 
 A line's event is a dotted name (``relay.unavailable``); everything else is key and value. Callers
-never hand over an address, a code or a password; what looks like an address is cut out all the
-same, as a last defence.
+never hand over an address, a code or a password; what looks like an address is cut out anyway,
+as a last defence.
 
 A sender writes a line for each mail, thousands a second, so a line has one short way of its own.
-What libraries log comes through `logging` and joins it there.
+Libraries log through `logging`, which is sent to the same output.
 """
 
 import logging
@@ -28,7 +28,7 @@ _render: LineRenderer | None = None
 
 
 class Logger:
-    """Writes lines of one module, by its name; what is bound is in each of them.
+    """Writes the lines of one module, with its name and the bound fields in each.
 
     Fields are texts, numbers or None; anything else is written as its text. ``exc_info`` takes an
     error: the line names its type and place, and those of its causes, never its message.
@@ -43,31 +43,31 @@ class Logger:
         self._levels = logging.getLogger(name)
 
     def bind(self, **fields: Any) -> "Logger":
-        """Return a logger that has these fields in each line as well."""
+        """Return a logger that adds these fields to each line."""
         return Logger(self.name, self._fields | fields)
 
     def debug(self, event: str, /, **fields: Any) -> None:
-        """Write what helps only when debugging."""
+        """Log at debug level."""
         self._write(logging.DEBUG, "debug", event, fields)
 
     def info(self, event: str, /, **fields: Any) -> None:
-        """Write what happened."""
+        """Log at info level."""
         self._write(logging.INFO, "info", event, fields)
 
     def warning(self, event: str, /, **fields: Any) -> None:
-        """Write what may need attention."""
+        """Log at warning level: it may need attention."""
         self._write(logging.WARNING, "warning", event, fields)
 
     def error(self, event: str, /, **fields: Any) -> None:
-        """Write what needs attention."""
+        """Log at error level: it needs attention."""
         self._write(logging.ERROR, "error", event, fields)
 
     def exception(self, event: str, /, **fields: Any) -> None:
-        """Write an error that is being handled."""
+        """Log the exception being handled, at error level."""
         self._write(logging.ERROR, "error", event, {"exc_info": True} | fields)
 
     def repeated(self, event: str, /, **fields: str | float | Blank | None) -> "RepeatedLine":
-        """Return a line at level info to be written again and again, with its blanks filled in."""
+        """Return a reusable line at info level with blanks to fill in."""
         return RepeatedLine(self, self._fields, event, fields)
 
     def _write(self, severity: int, level: str, event: str, fields: dict[str, Any]) -> None:
@@ -86,7 +86,7 @@ class Logger:
 
 
 class RepeatedLine:
-    """A line of which all but the blanks is encoded once; see `Logger.repeated`."""
+    """A line that is encoded once, except for its blanks; see `Logger.repeated`."""
 
     __slots__ = ("_event", "_fields", "_form", "_levels", "_logger")
 
@@ -101,7 +101,7 @@ class RepeatedLine:
         self._form = json_form({**bound, **fields, **about})
 
     def write(self, *values: object) -> None:
-        """Write it; one value for each blank, in their order."""
+        """Write it with one value for each blank, in order."""
         if _render is not json_line:
             self._logger.info(self._event, **filled(self._fields, values))
         elif self._levels.isEnabledFor(logging.INFO):
@@ -109,7 +109,7 @@ class RepeatedLine:
 
 
 def get_logger(name: str) -> Logger:
-    """Return a logger; bind what stays the same with ``.bind(...)``."""
+    """Return a logger; bind constant fields with ``.bind(...)``."""
     return Logger(name)
 
 
@@ -124,12 +124,12 @@ def configure_logging(settings: LogSettings) -> None:
     _ROOT.handlers[:] = [_OfLibraries(_render)]
     _ROOT.setLevel(settings.level.upper())
     # aiokafka writes records' values at debug level and a line a second while a broker is away;
-    # what a person needs to know of that, a StateLog says once.
+    # a StateLog reports that once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 def reset_logging() -> None:
-    """Make logs what they were before they were configured; for tests."""
+    """Undo `configure_logging`; for tests."""
     global _render  # noqa: PLW0603 - see configure_logging
     flush_logs()
     _render = None
@@ -145,7 +145,7 @@ def flush_logs(*, timeout_s: float = 1.0) -> None:
 
 
 class _OfLibraries(logging.Handler):
-    """Takes what libraries log, if it is serious: they may log what they handle, which is mails."""
+    """Forwards only serious records from libraries: others may contain the mails they handle."""
 
     def __init__(self, render: LineRenderer) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class _OfLibraries(logging.Handler):
             return
         try:
             text = record.getMessage()
-        except Exception:  # noqa: BLE001 - a library's mistake in a log call must not stop ours
+        except Exception:  # noqa: BLE001 - a library's faulty log call must not stop the process
             text = str(record.msg)
         line: dict[str, Any] = {
             "event": text,
@@ -172,7 +172,7 @@ class _OfLibraries(logging.Handler):
 
 
 def _tell_error(line: dict[str, Any]) -> None:
-    # A traceback is kept to where it happened: locals and messages can hold a mail.
+    # Only an error's place is logged: locals and messages can hold a mail.
     error = line.pop("exc_info")
     if error is True:
         error = sys.exc_info()
@@ -187,7 +187,7 @@ def _tell_error(line: dict[str, Any]) -> None:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield what an error came from: the errors of a group, and those that it was raised from."""
+    """Yield an error's causes: the errors of a group, and those it was raised from."""
     found = [error]
     for each in found:
         inner = list(each.exceptions) if isinstance(each, BaseExceptionGroup) else []

@@ -1,4 +1,4 @@
-"""Metrics as declarations: what they are called, what their labels can be, what they are for.
+"""Metrics as declarations: their names, their labels' values, their purpose.
 
 A label that counts what comes from outside has a closed set of values: whatever isn't among them
 is counted as ``other``, so that input can't make a process hold ever more series. The docs are
@@ -25,7 +25,7 @@ from prometheus_client import (
 from mailtopic_runtime.one_writer import OneWriterCounter, OneWriterHistogram
 
 OTHER: Final = "other"
-"""Stands for every value that a closed set doesn't have."""
+"""Stands for every value outside a closed set."""
 
 MEMBERS: Final = ("operator", "sender", "signup")
 
@@ -43,9 +43,9 @@ class Label:
     """A label.
 
     Attributes:
-        values: all that there are; none: they come from settings or from the assignment, never
+        values: the closed set; empty: they come from settings or from the assignment, never
             from a record, a request or a reply.
-        words: what the values are, where they aren't listed.
+        words: describes the values that aren't listed.
     """
 
     name: str
@@ -63,8 +63,8 @@ class Family:
 
     Attributes:
         name: as /metrics shows it, a counter's with ``_total``.
-        help: what is measured, for /metrics.
-        use: what to look at it for, for the guide.
+        help: what it measures, for /metrics.
+        use: what it is useful for, for the guide.
         buckets: upper bounds of a histogram.
         one_writer: only one thread ever counts or observes, and often: see `one_writer`.
     """
@@ -97,7 +97,7 @@ class Family:
         """Make the counter, each of its series started at 0 if all label values are known.
 
         Args:
-            registry: where it is shown.
+            registry: where it is registered.
             known: the values of labels that have no closed set.
         """
         # The library adds _total by itself.
@@ -109,14 +109,14 @@ class Family:
         return counter
 
     def gauge(self, registry: CollectorRegistry, **known: Iterable[str]) -> Gauge:
-        """Make the gauge; as `counter`."""
+        """Make the gauge; arguments as for `counter`."""
         gauge = Gauge(self.name, self.help, self.label_names, registry=registry)
         for values in self._start(known):
             gauge.labels(*values)
         return gauge
 
     def histogram(self, registry: CollectorRegistry, **known: Iterable[str]) -> Histogram:
-        """Make the histogram; as `counter`."""
+        """Make the histogram; arguments as for `counter`."""
         make = OneWriterHistogram if self.one_writer else Histogram
         histogram = make(
             self.name, self.help, self.label_names, buckets=self.buckets, registry=registry
@@ -146,7 +146,7 @@ BUILD_INFO: Final = Family(
 
 
 def process_registry(component: str) -> CollectorRegistry:
-    """Return a registry that shows the process, the interpreter and what is running.
+    """Return a registry with the metrics of process, interpreter and version.
 
     Args:
         component: one of MEMBERS; the package mailtopic-<component> is installed.

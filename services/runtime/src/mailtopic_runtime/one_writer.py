@@ -1,4 +1,4 @@
-"""Counters and histograms that one thread writes and any thread reads, without a lock for each.
+"""Counters and histograms that one thread writes and any thread reads, without locks.
 
 The library takes a lock for every number that changes, and a histogram looks at its buckets one
 after another: for a sender, which observes six numbers a mail, that is more than sending it costs.
@@ -50,7 +50,7 @@ class OneWriterHistogram(Histogram):
             self._buckets[bucket].set_exemplar(Exemplar(exemplar, amount, time.time()))
 
     def _child_samples(self) -> Iterable[Sample]:
-        # Copied first, in one step: the thread that observes goes on meanwhile.
+        # Copied first, in one step: the other thread keeps observing meanwhile.
         below = [float(count) for count in accumulate(self._counts.copy())]
         counted = {"_count": below[-1], "_sum": self._total}
         samples = [_with_value(sample, counted) for sample in super()._child_samples()]

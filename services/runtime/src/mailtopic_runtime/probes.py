@@ -1,6 +1,6 @@
 """/livez, /readyz and /metrics, served from threads.
 
-Threads of their own, because an answer is most wanted when the event loop gives none. Each
+They run in threads because they matter most when the event loop is blocked. Each
 connection has one, so there are few: one more ends the oldest, as does a client that takes too
 long.
 """
@@ -25,12 +25,12 @@ from mailtopic_runtime.settings import MetricsSettings
 DEFAULT_PORT = 9100
 _MAX_CONNECTIONS = 32
 _MAX_SECONDS = 10
-"""That a connection may last; a kubelet gives up after fewer, and Prometheus by default as well."""
+"""Maximum duration of a connection; kubelets give up earlier, as Prometheus does by default."""
 _MAX_HEAD_BYTES = 16_384
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _PAUSE_S = 0.1
 Check = Callable[[], str | None]
-"""Returns None if all is well, else the problem in words. Called from another thread."""
+"""Returns None if the check passes, else the problem in words. Called from another thread."""
 
 
 class ProbeServer:
@@ -66,7 +66,7 @@ class ProbeServer:
         except OSError as error:
             if port is not None or error.errno != errno.EADDRINUSE:
                 raise _setting_error(error, host, port or DEFAULT_PORT) from None
-            # The port was not asked for explicitly, and several processes may well share a machine.
+            # The port was not set explicitly, and several processes may share a machine.
             self._server = _listen(host, 0)
             get_logger(__name__).warning("probes.port_taken", port=DEFAULT_PORT, instead=self.port)
         self._server.set_app(self._answer)
@@ -135,7 +135,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         super().__init__(address, handler)
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept a connection; where there are no descriptors left, end one first."""
+        """Accept a connection; if no descriptors are left, end one first."""
         try:
             return super().get_request()
         except OSError as error:
@@ -152,19 +152,19 @@ class _Server(ThreadingMixIn, WSGIServer):
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Close a connection that was answered, or has ended."""
+        """Close a connection that was answered or has ended."""
         with self._lock:
             self._began_at_s.pop(request, None)
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        """Close connections that are over their time; called after each wait."""
+        """Close connections past their deadline; called after each wait."""
         now_s = time.monotonic()
         while now_s - self._oldest_began_at_s(now_s) > _MAX_SECONDS and self._end_oldest():
             pass
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Stay silent about a client that hung up."""
+        """Ignore clients that disconnect early."""
 
     def server_bind(self) -> None:
         """Bind without asking DNS for the host's name, which can take seconds."""
@@ -192,7 +192,7 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 
 class _BoundedReader:
-    """A stream of which so many bytes are read and no more: a request's head."""
+    """A stream with a read limit, for a request's headers."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -213,9 +213,9 @@ class _QuietHandler(WSGIRequestHandler):
     timeout = _MAX_SECONDS
 
     def setup(self) -> None:
-        """Bound what is read."""
+        """Limit the bytes read."""
         super().setup()
         self.rfile = _BoundedReader(self.rfile)  # type: ignore[assignment]
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
-        """Probes aren't worth a line each."""
+        """Don't log each probe."""

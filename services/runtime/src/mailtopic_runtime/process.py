@@ -1,4 +1,4 @@
-"""The frame of every process: signals, exit codes, one line for a setting that can't be used."""
+"""The frame of every process: signals, exit codes, one line for an invalid setting."""
 
 import asyncio
 import signal

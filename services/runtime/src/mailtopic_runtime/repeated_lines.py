@@ -1,4 +1,4 @@
-"""Lines that a program writes thousands of times a second, with other numbers each time."""
+"""Lines that are written thousands of times a second with different values."""
 
 from collections.abc import Iterator, Mapping
 from enum import Enum
@@ -7,7 +7,7 @@ from mailtopic_runtime.log_lines import json_line
 
 
 class Blank(Enum):
-    """What is filled in, each time a line is written.
+    """A value that is filled in each time a line is written.
 
     A WORD is a text of letters, digits and hyphens, such as an id, and is written as it is, without
     escaping. TENTHS are a number of which one decimal place is of interest.
@@ -22,7 +22,7 @@ LineFields = Mapping[str, str | float | Blank | None]
 
 
 def json_form(fields: LineFields) -> str:
-    """Return a JSON line to be filled in by ``%``: its blanks as they come, and last the time."""
+    """Return a JSON line to be formatted with ``%``: its blanks in order, then the time."""
     return f'{{{",".join(_member(name, value) for name, value in fields.items())},"time":"%s"}}'
 
 

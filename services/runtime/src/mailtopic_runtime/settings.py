@@ -51,7 +51,7 @@ class MetricsSettings(SettingsGroup):
     """Where probes and metrics are served."""
 
     host: str = "127.0.0.1"
-    """The address to listen on; a pod needs 0.0.0.0. Loopback, so that nothing opens unasked."""
+    """The address to listen on. By default only this machine can connect; a pod needs 0.0.0.0."""
 
     port: int | None = Field(default=None, ge=0, le=65535)
     """The port of /livez, /readyz and /metrics; unset: 9100, or a free one if that is taken."""
@@ -76,7 +76,7 @@ class MailTopicSettings(BaseSettings):
 
     @classmethod
     def aliases(cls) -> Mapping[str, str]:
-        """Return other environment variables that stand for ours: ``{"MAIL_HOST": "..."}``."""
+        """Return aliases, by environment variable: ``{"MAIL_HOST": "..."}``."""
         return {}
 
     @classmethod
@@ -111,7 +111,7 @@ class _Environment(EnvSettingsSource):
         return {name.lower(): value for name, value in env.items() if value != ""}
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        """Read a list as people write it, ``10s,1m,5m``; JSON is understood as well."""
+        """Read a comma-separated list, ``10s,1m,5m``; JSON is accepted as well."""
         is_list = get_origin(field.annotation) in {list, tuple}
         if is_list and isinstance(value, str) and not value.startswith("["):
             return [item.strip() for item in value.split(",")]
@@ -133,7 +133,7 @@ def secret_file(name: str) -> Path | None:
 
 
 class SettingInfo:
-    """One setting as a user sees it."""
+    """One setting as ``--help`` shows it."""
 
     def __init__(self, name: str, field: FieldInfo) -> None:
         self.name = name
@@ -168,7 +168,7 @@ def walk_settings(cls: type[BaseModel], prefix: str = PREFIX) -> Iterator[Settin
 
 
 def _as_written(part: str) -> str:
-    # A field that can't bear its own name, such as from, carries an underscore or an alias.
+    # A field named like a keyword, such as from, has an underscore or an alias.
     return part.upper().removeprefix(PREFIX).rstrip("_")
 
 

@@ -1,4 +1,4 @@
-"""One clear line on each change of a dependency's state, and none in between."""
+"""One log line for each change of a dependency's state, and none in between."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from mailtopic_runtime.logs import Logger
 class StateLog:
     """Remembers whether a dependency works, and logs when that changes.
 
-    The first report is a change as well, but a dependency that works from the start is only
-    worth a line at debug level: silence means that all is well.
+    The first report is a change as well, but a dependency that works from the start is logged
+    only at debug level.
     """
 
     def __init__(self, log: Logger, name: str) -> None:
@@ -17,11 +17,11 @@ class StateLog:
         self._name = name
         self._is_up: bool | None = None
         self.reason: str | None = None
-        """Why it doesn't work, in words; None while it does or nothing is known."""
+        """Why it doesn't work, in words; None while it works or before the first report."""
 
     @property
     def is_up(self) -> bool:
-        """Whether it worked when it was last heard of; False before that."""
+        """Whether it worked at the last report; False before the first."""
         return self._is_up is True
 
     def up(self, **details: Any) -> None:

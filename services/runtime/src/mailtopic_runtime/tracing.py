@@ -1,10 +1,10 @@
-"""Spans of one mail's way, at no cost while tracing is off.
+"""Spans of a mail's path, at no cost while tracing is off.
 
-What makes spans knows this module only. OpenTelemetry is imported where an endpoint is set and
-nowhere else (docs/adr/0011). Whether a trace is recorded is decided once, where it begins; who gets
-a mail later follows the flag in its traceparent.
+Code that creates spans imports only this module. OpenTelemetry is imported only if an endpoint is
+set (docs/adr/0011). Whether a trace is recorded is decided once, where it begins; later processes
+follow the flag in the mail's traceparent.
 
-A span never holds an address, a code or a body: callers hand over names, numbers and ids.
+A span never holds an address, a code or a body: callers pass only names, numbers and ids.
 """
 
 import random
@@ -26,7 +26,7 @@ Attribute = str | int | float | bool
 
 
 class TracingSettings(SettingsGroup):
-    """Where spans go; below MAILTOPIC_TRACING__."""
+    """Where spans are sent; settings below MAILTOPIC_TRACING__."""
 
     endpoint: str | None = Field(default=None, pattern=r"^https?://[^\s/@]+(/[^\s@]*)?$")
     """The collector's OTLP/HTTP address, such as http://otel-collector:4318. Unset: no tracing."""
@@ -35,16 +35,16 @@ class TracingSettings(SettingsGroup):
     """Share of the traces begun here that are recorded. A trace continued here follows its flag."""
 
     headers: SecretStr | None = None
-    """What the collector wants to see with each request: name=value,name=value."""
+    """Headers sent with each request to the collector: name=value,name=value."""
 
     timeout_s: float = Field(default=5.0, gt=0, le=60)
-    """Seconds that the collector gets to take a batch; one that it doesn't take is dropped."""
+    """Seconds to wait for the collector to accept a batch; then the batch is dropped."""
 
     max_queued_spans: int = Field(default=2048, ge=1, le=100_000)
-    """Spans that wait for the collector; beyond that the oldest are dropped."""
+    """Maximum number of spans queued for the collector; beyond that the oldest are dropped."""
 
     flush_timeout_s: float = Field(default=2.0, ge=0, le=30)
-    """Seconds that a process that stops waits for its last spans to leave."""
+    """Seconds that a stopping process waits for its last spans to be sent."""
 
     @field_validator("headers")
     @classmethod
@@ -54,7 +54,7 @@ class TracingSettings(SettingsGroup):
 
 
 def parse_headers(headers: SecretStr | None) -> dict[str, str]:
-    """Return the headers that a setting lists.
+    """Return the headers listed in a setting.
 
     Raises:
         ValueError: it isn't name=value,name=value in ASCII.
@@ -70,7 +70,7 @@ def parse_headers(headers: SecretStr | None) -> dict[str, str]:
 
 
 class SpanKind(Enum):
-    """What a span is to its parent (OpenTelemetry's kinds)."""
+    """A span's role towards its parent (OpenTelemetry's span kinds)."""
 
     INTERNAL = "internal"
     SERVER = "server"
@@ -80,16 +80,16 @@ class SpanKind(Enum):
 
 
 class Span(Protocol):
-    """Something that takes time. One that isn't recorded takes everything and keeps nothing."""
+    """A timed operation. One that isn't recorded accepts all calls and keeps nothing."""
 
     @property
     def is_recorded(self) -> bool:
-        """Whether it is worth handing over details."""
+        """Whether details are recorded."""
         ...
 
     @property
     def traceparent(self) -> str | None:
-        """The context to pass on; None: pass on what came."""
+        """The context to pass on; None: pass on the received one."""
         ...
 
     @property
@@ -98,21 +98,21 @@ class Span(Protocol):
         ...
 
     def name(self, name: str) -> None:
-        """Rename it: its purpose is known only later."""
+        """Rename it, once its purpose is known."""
         ...
 
     def set(self, key: str, value: Attribute | None) -> None:
-        """Set a detail; None is none."""
+        """Set a detail; None sets nothing."""
         ...
 
     def fail(self, kind: str) -> None:
-        """Say that it failed, and how: a word of few, never a text from outside."""
+        """Mark it as failed, with one of a few known words; never a text from outside."""
         ...
 
     def part(
         self, name: str, kind: SpanKind = SpanKind.INTERNAL, *, start_ns: int | None = None
     ) -> "Span":
-        """Return a part of it; enter it with `with`. It began at start_ns (epoch), else now."""
+        """Return a child span; enter it with `with`. It began at start_ns (epoch), else now."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -126,7 +126,7 @@ class Span(Protocol):
 
 
 class UnrecordedSpan:
-    """A span that isn't recorded; only its context is passed on."""
+    """A span that isn't recorded and only passes its context on."""
 
     is_recorded = False
     trace_id = None
@@ -146,7 +146,7 @@ class UnrecordedSpan:
     def part(
         self, name: str, kind: SpanKind = SpanKind.INTERNAL, *, start_ns: int | None = None
     ) -> "Span":
-        """Return one that isn't recorded either."""
+        """Return a child that isn't recorded either."""
         del name, kind, start_ns
         return NO_SPAN
 
@@ -159,11 +159,11 @@ class UnrecordedSpan:
 
 NO_SPAN = UnrecordedSpan()
 current_span: ContextVar[Span | None] = ContextVar("mailtopic_span", default=None)
-"""The span in which the running task is, if that is recorded."""
+"""The running task's current span, if it is recorded."""
 
 
 class RecordedSpans(Protocol):
-    """Makes spans that are recorded, and hands them to the collector."""
+    """Creates recorded spans and sends them to the collector."""
 
     def begin(
         self,
@@ -179,7 +179,7 @@ class RecordedSpans(Protocol):
         ...
 
     async def close(self) -> None:
-        """Hand over what waits, as far as the time for it allows."""
+        """Send the queued spans, within the flush timeout."""
         ...
 
 
@@ -187,7 +187,7 @@ class Tracer:
     """Begins traces and continues those that come from outside.
 
     Args:
-        spans: what records them; None: nothing ever is.
+        spans: what records them; None: nothing is recorded.
         sample_ratio: the share of the traces begun here that is recorded.
     """
 
@@ -206,7 +206,7 @@ class Tracer:
     ) -> bool:
         """Return whether `span` would return one that is recorded; a random trace_id is not known.
 
-        Costs next to nothing: what isn't recorded needn't be prepared for it.
+        Cheap: callers use it to skip preparing details that wouldn't be recorded.
         """
         if self._spans is None:
             return False
@@ -226,8 +226,8 @@ class Tracer:
         """Return a span that continues a trace or begins one; enter it with `with`.
 
         Args:
-            name: few names are best; never anything from outside.
-            kind: what it is to its parent.
+            name: one of a small set; never anything from outside.
+            kind: its role towards its parent.
             parent: a valid traceparent of version 00 and the tracestate beside it.
             trace_id: the id of a trace that begins here, so that a repetition of this work
                 after a crash is in the same one; else random.
@@ -256,7 +256,7 @@ class Tracer:
         )
 
     async def close(self) -> None:
-        """Hand over what waits, for at most MAILTOPIC_TRACING__FLUSH_TIMEOUT_S."""
+        """Send the queued spans, for at most MAILTOPIC_TRACING__FLUSH_TIMEOUT_S."""
         if self._spans is not None:
             await self._spans.close()
 
@@ -265,9 +265,9 @@ NO_TRACER = Tracer()
 
 
 def child_span(name: str, kind: SpanKind = SpanKind.INTERNAL) -> Span:
-    """Return a part of the span in which the task is; enter it with `with`.
+    """Return a child of the task's current span; enter it with `with`.
 
-    Where that isn't recorded, nothing happens, and as good as no time passes.
+    If that isn't recorded, this does nothing, at almost no cost.
     """
     parent = current_span.get()
     if parent is None:
@@ -276,7 +276,7 @@ def child_span(name: str, kind: SpanKind = SpanKind.INTERNAL) -> Span:
 
 
 def open_tracer(settings: TracingSettings, *, service: str, version: str) -> Tracer:
-    """Return the tracer that the settings ask for.
+    """Return the tracer described by the settings.
 
     Raises:
         SettingError: an endpoint is set, and OpenTelemetry isn't installed.
@@ -294,10 +294,10 @@ def open_tracer(settings: TracingSettings, *, service: str, version: str) -> Tra
 
 
 def _random_id(bits: int) -> int:
-    # No secret, only unlikely to be taken; and never 0, which means none.
+    # Not a secret, only unlikely to collide; and never 0, which means none.
     return random.getrandbits(bits) or 1
 
 
 def now_ns() -> int:
-    """Return the wall time as spans have it: epoch nanoseconds."""
+    """Return the wall time in epoch nanoseconds, the unit of spans."""
     return time.time_ns()

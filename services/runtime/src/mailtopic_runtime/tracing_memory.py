@@ -10,7 +10,7 @@ from mailtopic_runtime.tracing import Attribute, Span, SpanKind, current_span
 
 @dataclass(slots=True)
 class KeptSpan:
-    """A span as the fake keeps it; `error` is what it failed with."""
+    """A span as kept by the fake; `error` is the word it failed with."""
 
     title: str
     kind: SpanKind
@@ -46,7 +46,7 @@ class MemorySpans:
         return _MemorySpan(self, KeptSpan(name, kind, trace_id, self.begun, parent_id, tracestate))
 
     async def close(self) -> None:
-        """Note that it was called."""
+        """Record the call."""
         self.is_closed = True
 
     def named(self, name: str) -> list[KeptSpan]:

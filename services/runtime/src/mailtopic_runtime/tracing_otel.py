@@ -43,10 +43,10 @@ class OtelSpans:
     """See `mailtopic_runtime.tracing.RecordedSpans`."""
 
     def __init__(self, settings: TracingSettings, *, service: str, version: str) -> None:
-        """Begin to send, in a thread; nothing is asked of the collector before there are spans."""
+        """Start the sending thread; no request is made before there are spans."""
         if settings.endpoint is None:
             raise ValueError("there is no endpoint")
-        # What a person needs to know of a collector that is away, a StateLog says once.
+        # A StateLog reports an unreachable collector once.
         for library in ("opentelemetry", "urllib3"):
             logging.getLogger(library).setLevel(logging.CRITICAL)
         exporter = _ToldOnce(
@@ -103,7 +103,7 @@ class OtelSpans:
 
     async def close(self) -> None:
         """See `RecordedSpans.close`."""
-        # In a thread of its own that the process doesn't wait for when it ends.
+        # In a daemon thread, so that the process doesn't wait for it at exit.
         loop, done = asyncio.get_running_loop(), asyncio.Event()
 
         def end() -> None:
@@ -171,13 +171,13 @@ class _OtelSpan:
         if self._token is not None:
             current_span.reset(self._token)
         if kind is not None and not self._has_failed:
-            # Its type alone: an error's text may quote what it was given.
+            # Only its type: an error's text may quote its input.
             self.fail(kind.__name__)
         self._span.end()
 
 
 class _Ids(IdGenerator):
-    """Random ids, but for the trace whose id is given."""
+    """Random ids, except for a trace with a given id."""
 
     def __init__(self) -> None:
         self._random = RandomIdGenerator()
@@ -194,7 +194,7 @@ class _Ids(IdGenerator):
 
 
 class _ToldOnce(SpanExporter):
-    """Hands on to an exporter, and says once when the collector takes nothing."""
+    """Wraps an exporter and logs once when the collector accepts no spans."""
 
     def __init__(self, exporter: SpanExporter, endpoint: str) -> None:
         self._exporter = exporter
@@ -204,7 +204,7 @@ class _ToldOnce(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         try:
             result = self._exporter.export(spans)
-        except Exception as error:  # noqa: BLE001 - a span must cost nothing else
+        except Exception as error:  # noqa: BLE001 - an export failure must affect nothing else
             result = SpanExportResult.FAILURE
             reason = f"the exporter failed: {type(error).__name__}"
         else:

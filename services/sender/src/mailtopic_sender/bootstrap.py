@@ -34,6 +34,7 @@ from mailtopic_sender.domain.dkim import DkimSigner
 from mailtopic_sender.domain.message import MessageComposer
 from mailtopic_sender.domain.templates import TemplateError, TemplateSet
 from mailtopic_sender.engine.delivery import Delivery
+from mailtopic_sender.engine.dlq_gate import DlqGate
 from mailtopic_sender.engine.endings import DeliveryPolicy
 from mailtopic_sender.engine.flood_gate import FloodGate
 from mailtopic_sender.engine.lanes import Slots
@@ -111,6 +112,7 @@ class Sender:
         self._pumps: Sequence[Pump] = ()
         self._flood: FloodGate | None = None
         self._refusals: RefusalGate | None = None
+        self._dlq: DlqGate | None = None
         self._delivery: Delivery | None = None
         self._log = get_logger(__name__)
 
@@ -168,6 +170,8 @@ class Sender:
             await self._mailer.close()
             if self._delivery is not None:
                 self._delivery.close()
+            if self._dlq is not None:
+                self._dlq.close()
             await broker.close()
 
     def _make_pumps(self, broker: KafkaClient, max_record_bytes: int) -> tuple[Pump, ...]:
@@ -181,7 +185,12 @@ class Sender:
             settings.dlq.limits, slots=slots, metrics=self._metrics, clock=self._clock
         )
         self._refusals = RefusalGate(slots=slots, metrics=self._metrics, clock=self._clock)
-        self._delivery = delivery = self._make_delivery(broker, ledger, self._flood, self._refusals)
+        self._dlq = dlq = DlqGate(
+            names.dlq, slots=slots, broker_answers=lambda: self._monitor.answers
+        )
+        self._delivery = delivery = self._make_delivery(
+            broker, ledger, dlq, self._flood, self._refusals
+        )
         tier_hold = TierHold(dict(zip(names.retries, names.tiers, strict=True)))
         return tuple(
             Pump(
@@ -189,6 +198,7 @@ class Sender:
                 delivery,
                 hold=hold,
                 ledger=ledger,
+                dlq=dlq,
                 slots=slots,
                 settings=PumpSettings(
                     name=name,
@@ -208,7 +218,12 @@ class Sender:
         )
 
     def _make_delivery(
-        self, broker: KafkaClient, ledger: Ledger, flood: FloodGate, refusals: RefusalGate
+        self,
+        broker: KafkaClient,
+        ledger: Ledger,
+        dlq: DlqGate,
+        flood: FloodGate,
+        refusals: RefusalGate,
     ) -> Delivery:
         delivery = self._settings.delivery
         recorder = Recorder(
@@ -217,6 +232,7 @@ class Sender:
             ledger=ledger,
             metrics=self._metrics,
             clock=self._clock,
+            dlq=dlq,
             broker_answers=lambda: self._monitor.answers,
         )
         policy = DeliveryPolicy(
@@ -266,9 +282,9 @@ class Sender:
         relays = self._relays()
         steps = sum(pump.steps for pump in self._pumps)
         replies = sum(sum(relay.replies.values()) for relay in relays)
-        # Mails behind too many dead or refused ones wait for an operator.
+        # Mails behind too many dead or refused ones, or without a DLQ, wait for an operator.
         is_flooded = any(
-            gate is not None and gate.waiting for gate in (self._flood, self._refusals)
+            gate is not None and gate.waiting for gate in (self._flood, self._refusals, self._dlq)
         )
         now_s = self._clock.monotonic_s()
         is_pausing = any(relay.is_pausing(now_s) for relay in relays)
@@ -291,6 +307,7 @@ class Sender:
         if self._watch is None or not self._pumps:
             return (self._topics and self._topics.problem) or "the topics are not there yet"
         problems = [self._watch.problem, *(pump.problem for pump in self._pumps)]
+        problems.append(self._dlq.problem if self._dlq is not None else None)
         problems += [
             f"relay {relay.relay}: no token: {relay.login_problem}"
             for relay in self._relays()

@@ -103,6 +103,13 @@ HELD_RECORDS: Final = Family(
     use="What a sender holds beyond what it is delivering.",
     labels=(TOPIC, _CONSUMER),
 )
+PARKED_RECORDS: Final = Family(
+    name="mailtopic_parked_records",
+    kind=Kind.GAUGE,
+    help="Records that stay in their partition because the DLQ takes nothing.",
+    use="Whether the DLQ must be repaired, and how much room is left until partitions pause.",
+    labels=(TOPIC, _CONSUMER),
+)
 DEAD_LETTERS: Final = Family(
     name="mailtopic_dead_letters_total",
     kind=Kind.COUNTER,
@@ -254,6 +261,7 @@ FAMILIES: Final = (
     WINDOW_OFFSETS,
     IN_FLIGHT,
     HELD_RECORDS,
+    PARKED_RECORDS,
     DEAD_LETTERS,
     DLQ_FLOOD_OPEN,
     REFUSED_ALIKE,

@@ -43,6 +43,7 @@ class SenderMetrics:
         self.of_partitions = (self.lag_seconds, self.watermark_age_seconds, self.window_offsets)
         self.in_flight = families.IN_FLIGHT.gauge(registry, **known).labels(topic)
         self._held_records = families.HELD_RECORDS.gauge(registry, **known)
+        self._parked_records = families.PARKED_RECORDS.gauge(registry, **known)
         self._dead_letters = families.DEAD_LETTERS.counter(registry, **known)
         self.dlq_flood_open = families.DLQ_FLOOD_OPEN.gauge(registry, **known).labels(topic)
         self.refused_alike = families.REFUSED_ALIKE.gauge(registry, **known).labels(topic)
@@ -104,3 +105,9 @@ class SenderMetrics:
     def holds(self, consumer: str, records: int) -> None:
         """Show how many records a consumer holds."""
         self._held_records.labels(*families.HELD_RECORDS.bound(self.topic, consumer)).set(records)
+
+    def parks(self, consumer: str, records: int) -> None:
+        """Show how many records of a consumer wait in their partitions for the DLQ."""
+        self._parked_records.labels(*families.PARKED_RECORDS.bound(self.topic, consumer)).set(
+            records
+        )

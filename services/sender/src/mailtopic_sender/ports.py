@@ -120,6 +120,10 @@ class RecordSource(Protocol):
         """Return records of these again."""
         ...
 
+    def go_back(self, place: TopicPartition, offset: int) -> None:
+        """Return the records of a partition from this offset on once more."""
+        ...
+
     async def committed(
         self, partitions: Collection[TopicPartition]
     ) -> Mapping[TopicPartition, Committed]:

@@ -21,8 +21,8 @@ _RETRY_S = 0.5
 _POLL_MS = 500
 _MAX_POLL_RECORDS = 500
 _FETCH_MAX_WAIT_MS = 20
-"""A broker answers a connection's requests in order, so what is asked about the next partition
-waits for the fetch of the one before: half a second for each by default."""
+"""A broker answers a connection's requests in order, so a request for the next partition waits for
+the previous fetch: half a second each by default."""
 _MAX_REQUEST_BYTES = 4_194_304
 _DENIED = (
     errors.TopicAuthorizationFailedError,
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 def on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Ignore futures that aiokafka leaves behind when another replay takes over.
+    """Ignore futures that aiokafka abandons when another replay takes over.
 
     An exception handler of an event loop; the reason of the end is printed without it.
     """
@@ -49,8 +49,8 @@ class KafkaTopicReader:
 
     Args:
         client_kwargs: how to reach Kafka, as aiokafka's keyword arguments.
-        timeout_s: a broker that doesn't answer for so long is away.
-        progress: shows that a broker is waited for.
+        timeout_s: a broker that doesn't answer for this long counts as unavailable.
+        progress: shows the wait for a broker.
 
     Raises:
         BrokerAway: no broker answers in time.
@@ -91,7 +91,7 @@ class KafkaTopicReader:
         admin = AIOKafkaAdminClient(**self._client_kwargs)
         try:
             await admin.start()
-            # All topics are asked for: naming a missing one would make some brokers create it.
+            # List all topics: naming a missing one would make some brokers create it.
             found = await admin.describe_topics()
             self._topics = {topic["topic"]: len(topic["partitions"]) for topic in found}
         finally:
@@ -101,7 +101,7 @@ class KafkaTopicReader:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
-            # What an interrupted replay left behind was never stored.
+            # Uncommitted records of an interrupted replay are skipped.
             isolation_level="read_committed",
         )
         try:
@@ -173,9 +173,9 @@ class KafkaTopicReader:
 
 
 class KafkaReplayWriter:
-    """A transactional producer (KIP-98) whose transactional id derives from the topic.
+    """A transactional producer (KIP-98) with a transactional id derived from the topic.
 
-    Opening it ends what an earlier one left open, and shuts that one out.
+    Opening it aborts the transaction of an earlier one, and fences that one off.
     """
 
     def __init__(self, client_kwargs: Mapping[str, Any], topic: str, *, timeout_s: float) -> None:
@@ -226,7 +226,7 @@ class KafkaReplayWriter:
             headers=list(record.headers),
             partition=record.partition,
         )
-        # Where a transaction fails before it is waited for, asyncio would print its error.
+        # If a transaction fails before it is awaited, asyncio would print its error.
         sending.add_done_callback(_take_note)
         return sending
 
@@ -238,7 +238,7 @@ class KafkaReplayWriter:
 
 
 def _record(fetched: FetchedRecord) -> TopicRecord:
-    # One with a fault is no mail, no letter of ours and no outcome: it shows as what there is.
+    # A record with a fault is no mail, dead letter or outcome: show what could be read.
     return TopicRecord(*fetched[:-1])
 
 
@@ -264,7 +264,7 @@ def _take_note(sending: asyncio.Future[Any]) -> None:
 
 
 async def _stop_quietly(client: Any) -> None:
-    # Stopping flushes, and a user that has waited for a broker once should not wait again.
+    # Stopping flushes, and a user who has already waited for a broker should not wait again.
     with contextlib.suppress(errors.KafkaError, TimeoutError):
         async with asyncio.timeout(5):
             await client.stop()

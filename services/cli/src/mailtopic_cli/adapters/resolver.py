@@ -1,4 +1,4 @@
-"""Asks the DNS for the records of a check; each question is bounded in time."""
+"""Look up the DNS records of a check; each query has a timeout."""
 
 import ipaddress
 import re
@@ -18,14 +18,14 @@ _HIGHEST_PORT = 65_535
 
 
 class Unanswered(Exception):  # noqa: N818 - what happened
-    """The DNS gave no answer: nothing is known of the name. str says why."""
+    """The DNS gave no answer, so nothing is known about the name; str() has the reason."""
 
 
 class Resolver:
-    """Asks one resolver, or those that this machine names.
+    """Queries one resolver, or those configured on this machine.
 
     Raises:
-        SettingError: `server` is no address, or this machine names no resolver.
+        SettingError: `server` is no address, or this machine has no resolver configured.
     """
 
     def __init__(self, server: str | None, *, timeout_s: float) -> None:
@@ -39,7 +39,7 @@ class Resolver:
         self._resolver.lifetime = timeout_s
 
     async def texts(self, domain: str) -> list[str]:
-        """Return the TXT records of a name, the strings of each put together; empty if none.
+        """Return the TXT records of a name, each with its strings joined; empty if none.
 
         Raises:
             Unanswered: there was no answer.

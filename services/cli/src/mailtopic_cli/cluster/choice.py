@@ -18,21 +18,21 @@ _ENGINES = ("docker", "podman")
 
 
 class Cluster(Protocol):
-    """A cluster of any kind. All methods raise ClusterError for what the user has to know."""
+    """A cluster of any kind. All methods raise ClusterError for problems the user must solve."""
 
     mode: str
 
     def up(self) -> None:
-        """Bring it up with its clients, or find it up; leave nothing where that fails."""
+        """Bring it up with its clients unless it is up; clean up after a failure."""
 
     def down(self) -> None:
-        """Remove what `up` made; twice is fine."""
+        """Remove what `up` made; can be called twice."""
 
     def load(self, archives: list[Path]) -> None:
-        """Make images known to the nodes."""
+        """Load images into the nodes."""
 
     def is_up(self) -> bool:
-        """Whether it serves."""
+        """Whether its API server answers."""
 
     def describe(self) -> list[str]:
         """Return lines about its state."""
@@ -94,7 +94,7 @@ def _made(
 
 
 def running_engine() -> str | None:
-    """Return the container engine that not only is installed but runs."""
+    """Return the container engine that is installed and running."""
     for engine in _ENGINES:
         try:
             finished = run(engine, "info", timeout_s=20)

@@ -1,4 +1,4 @@
-"""kubectl and Helm, as the local cluster uses them."""
+"""kubectl and Helm for the local cluster."""
 
 import json
 import os
@@ -17,7 +17,7 @@ _TIMEOUT_S = 60
 class Clients:
     """The clients in a cluster's folder, with its kubeconfig.
 
-    All methods raise ClientError when a command fails that has to succeed.
+    All methods raise ClientError when a checked command fails.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -30,7 +30,7 @@ class Clients:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a program needs to meet this cluster and no other."""
+        """The environment in which a program uses this cluster and no other."""
         path = f"{self.settings.bin}:{os.environ.get('PATH', os.defpath)}"
         return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "PATH": path}
 
@@ -46,7 +46,7 @@ class Clients:
         Args:
             command: a program of the cluster's folder, or any other, with its arguments.
             text: what it reads on standard input.
-            check: whether it has to succeed.
+            check: whether to raise if it fails.
             timeout_s: it fails after this time.
         """
         try:

@@ -1,4 +1,4 @@
-"""`mailtopic cluster`: a cluster, the images, the charts in it, and ports that lead there."""
+"""`mailtopic cluster`: a cluster, its images and charts, and port-forwards into it."""
 
 import fcntl
 import signal
@@ -30,7 +30,7 @@ _BEGAN_S = time.monotonic()
 
 @dataclass(frozen=True)
 class Parts:
-    """What the commands choose from; the tests add a cluster and an engine of their own."""
+    """The available clusters and engines; the tests add their own."""
 
     clusters: Mapping[str, Maker] = field(default_factory=lambda: CLUSTERS)
     engines: Mapping[str, EngineChoice] = field(default_factory=lambda: ENGINES)
@@ -38,7 +38,7 @@ class Parts:
 
 class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> object:
-        """End a command that can't do its work with one line, and an exit code of its kind."""
+        """End a failing command with one line and the exit code for the kind of failure."""
         try:
             return super().invoke(ctx)
         except ClusterError as error:
@@ -65,7 +65,7 @@ def cluster(ctx: typer.Context) -> None:
     """
     if ctx.obj is None:
         ctx.obj = Parts()
-    # An end that can be cleaned up after, as that by Ctrl-C is.
+    # SIGTERM ends the command as Ctrl-C does, so that it can clean up.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
@@ -78,7 +78,7 @@ def up(ctx: typer.Context) -> None:
     settings = Settings.from_environment()
     with _exclusive(settings):
         cluster = choose(settings, _parts(ctx).clusters, _report)
-        # First, so that `down` finds what an interrupted start has left.
+        # First, so that `down` finds the remains of an interrupted start.
         settings.mode_file.write_text(f"{cluster.mode}\n")
         try:
             cluster.up()
@@ -98,7 +98,7 @@ def images(
         str | None, typer.Option(help="What builds.", show_default="docker, else podman")
     ] = None,
     *,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Also what is unchanged.")] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build unchanged ones too.")] = False,
     no_load: Annotated[bool, typer.Option("--no-load", help="Only build.")] = False,
 ) -> None:
     """Build the images that have changed, and load into the cluster what it lacks."""
@@ -106,7 +106,7 @@ def images(
     parts = _parts(ctx)
     wanted = chosen(names or [])
     name = choose_engine(parts.engines, engine)
-    # Before minutes of building: there may be a cluster that these commands can't load into.
+    # Checked before minutes of building: the cluster may not accept images.
     current(settings, parts.clusters, _report)
     built = build(wanted, parts.engines, name, _report, rebuild=rebuild)
     if no_load:
@@ -145,12 +145,12 @@ def install(
     ] = None,
     *,
     forward: Annotated[
-        bool, typer.Option(help="Lead ports of this machine into the cluster, until Ctrl-C.")
+        bool, typer.Option(help="Forward ports of this machine into the cluster, until Ctrl-C.")
     ] = True,
 ) -> None:
     """Install MailTopic into the cluster that is up, and open it.
 
-    Again, it upgrades. Ctrl-C ends the port-forwards; what is installed stays.
+    Run again, it upgrades. Ctrl-C ends the port-forwards; the installation stays.
     """
     ports = Ports.choose(port_base)
     clients = Installation.find_clients(Settings.from_environment())

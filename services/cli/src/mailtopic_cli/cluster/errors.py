@@ -2,13 +2,13 @@
 
 
 class ClusterError(Exception):
-    """The command can't go on; the text says why and what helps, without a traceback."""
+    """The command can't continue; the text says why and how to fix it. No traceback is shown."""
 
     exit_code = 2
 
 
 class PrerequisiteError(ClusterError):
-    """The machine lacks something; the text names all of it."""
+    """Prerequisites are missing on this machine; the text lists all of them."""
 
     exit_code = 3
 

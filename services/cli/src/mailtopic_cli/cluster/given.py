@@ -1,4 +1,4 @@
-"""A cluster that is there already and that the environment names."""
+"""An existing cluster, named by the environment."""
 
 import os
 from pathlib import Path
@@ -27,7 +27,7 @@ class GivenCluster:
         self._report = report
 
     def up(self) -> None:
-        """Copy the kubeconfig, files that it refers to included, and see that the API answers."""
+        """Copy the kubeconfig with the files it refers to, and check that the API answers."""
         helm, kubectl = find_helm(), _find_kubectl()
         if kubeconfig := given_kubeconfig(self._settings):
             view = _kubectl(kubeconfig, "config", "view", "--raw", "--flatten", "--minify")
@@ -45,7 +45,7 @@ class GivenCluster:
         self._report("the given cluster is not touched, only forgotten here")
 
     def load(self, archives: list[Path]) -> None:
-        """Refuse: how images get there isn't known."""
+        """Refuse: there is no known way to load images into it."""
         raise ClusterError(
             f"{len(archives)} archives can't be loaded into a given cluster: "
             "push the images where it pulls from, and name them in the charts' values"

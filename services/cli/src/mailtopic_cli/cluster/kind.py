@@ -1,4 +1,4 @@
-"""A cluster by kind, where Docker or Podman runs."""
+"""A cluster by kind, on Docker or Podman."""
 
 import json
 import os
@@ -24,8 +24,8 @@ _POLL_S: Final = 1.0
 _ENGINE_TIMEOUT_S: Final = 60
 _LATE_S: Final = 10
 _GIB: Final = 2**30
-# For the engine's machine, and for each node: estimates for MailTopic with its images, and no
-# promise. Seen on one node: 9.4 GB of disk with the engine's own caches.
+# For the engine's machine, and for each node: estimates for MailTopic with its images, not
+# limits. Seen on one node: 9.4 GB of disk with the engine's own caches.
 _MEMORY_GIB: Final = (2.0, 0.5)
 _DISK_GIB: Final = (3.0, 2.0)
 _MOST_SKEW: Final = 1
@@ -35,8 +35,8 @@ _MOST_SKEW: Final = 1
 class KindCluster:
     """A kind cluster of this state folder's own, with the nodes of kind-config.yaml.
 
-    Only a cluster that was created to its end counts as one; what an interrupted `up` left is
-    removed by the next `up` or by `down`.
+    Only a completely created cluster counts; the remains of an interrupted `up` are removed by
+    the next `up` or by `down`.
 
     Args:
         settings: where its kubeconfig and its kubectl are written.
@@ -70,7 +70,7 @@ class KindCluster:
         link(self._settings, "helm", helm)
 
     def down(self) -> None:
-        """Delete the cluster, whole or half made."""
+        """Delete the cluster, complete or not."""
         self._kind("delete", "cluster", "--kubeconfig", str(self._settings.kubeconfig))
         self._settings.kind_progress.unlink(missing_ok=True)
         self._settings.kubeconfig.unlink(missing_ok=True)
@@ -84,7 +84,7 @@ class KindCluster:
             self._report(f"loaded {archive.name}")
 
     def is_up(self) -> bool:
-        """Whether it was created to its end, every node runs and the API server answers."""
+        """Whether it is complete, every node runs and the API server answers."""
         try:
             is_whole = self._is_complete and self._exists()
             return is_whole and not self._stopped_nodes() and self._answers()
@@ -93,11 +93,11 @@ class KindCluster:
 
     @property
     def is_noted(self) -> bool:
-        """Whether an `up` began one here and no `down` removed it."""
+        """Whether an `up` began one here and no `down` has removed it."""
         return self._settings.kind_progress.exists()
 
     def describe(self) -> list[str]:
-        """Return its name, where its kubeconfig is, and what keeps it from serving."""
+        """Return its name, its kubeconfig, and any problems."""
         lines = [
             f"kind cluster {self._settings.name} on {self._engine}",
             f"kubeconfig: {self._settings.kubeconfig}",
@@ -142,9 +142,9 @@ class KindCluster:
             raise ClusterError(f"{node} can't take pods: {last_line(finished.stderr)}")
 
     def _check_room(self, nodes: int) -> None:
-        """Refuse what would fail half-way, by what the engine says of its machine.
+        """Refuse what would fail half-way, by the engine's report on its machine.
 
-        Disk is looked at where the engine's folder is on this machine.
+        Disk is checked only if the engine's folder is on this machine.
         """
         try:
             facts = json.loads(self._run_engine("info", "--format", "{{json .}}"))
@@ -247,7 +247,7 @@ class KindCluster:
         return [node for node, running in pairs if running != "true"]
 
     def _link_kubectl(self) -> None:
-        """Put a kubectl beside the cluster that its API server's version goes with."""
+        """Provide a kubectl that is compatible with the cluster's API server."""
         beside = self._settings.bin / "kubectl"
         on_machine = shutil.which("kubectl")
         if on_machine and self._goes_with(on_machine):
@@ -286,7 +286,7 @@ class KindCluster:
         return finished.stdout
 
     def _failure(self, command: str, finished: Finished) -> ClusterError:
-        """Tell a command that failed from an engine that has stopped meanwhile."""
+        """Distinguish a failed command from an engine that has stopped meanwhile."""
         said = last_line(finished.stderr)
         try:
             is_running = run(self._engine, "info", timeout_s=_ENGINE_TIMEOUT_S).returncode == 0

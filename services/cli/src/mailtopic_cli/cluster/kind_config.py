@@ -8,7 +8,7 @@ from .errors import ClusterError
 from .settings import KIND_CONFIG
 
 NODES_VARIABLE: Final = "KIND_NODES"
-# The file is this repository's own; its nodes stand last, as a list.
+# The file is part of this repository; its nodes are a list at the end.
 _NODE: Final = re.compile(r"(?m)^(?=\s*- role:)")
 
 
@@ -16,7 +16,7 @@ def kind_config(environment: Mapping[str, str]) -> tuple[str, int]:
     """Return kind's configuration with the nodes that KIND_NODES asks for, and their number.
 
     Raises:
-        ClusterError: KIND_NODES is no number of nodes that the file has.
+        ClusterError: KIND_NODES is not a number from 1 to the number of nodes in the file.
     """
     head, *nodes = _NODE.split(KIND_CONFIG.read_text("utf-8"))
     wanted = environment.get(NODES_VARIABLE) or str(len(nodes))

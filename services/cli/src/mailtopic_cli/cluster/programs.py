@@ -1,4 +1,4 @@
-"""Run other programs: quietly, with their output shown where they fail."""
+"""Run other programs quietly; show their output if they fail."""
 
 import subprocess
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from .errors import ClusterError
 Finished = subprocess.CompletedProcess[str]
 Program = str | PathLike[str]
 Report = Callable[[str], object]
-"""Takes one line about what is being done."""
+"""Receives one progress line."""
 
 _TAIL_LINES = 25
 
@@ -25,13 +25,13 @@ def run(
     cwd: Path | None = None,
     timeout_s: float | None = None,
 ) -> Finished:
-    """Run a program to its end and return what it wrote, whatever its exit code is.
+    """Run a program and return its output, whatever its exit code is.
 
     Args:
         command: the program, by path or by a name on PATH, and its arguments.
-        text: what it reads on standard input; by default nothing.
+        text: its standard input; by default empty.
         stdin: a file to read instead.
-        output: a file that takes all that it writes; by default it is returned.
+        output: a file for its output; by default the output is returned.
         env: the whole environment; by default this process's.
         cwd: where it runs.
         timeout_s: kill it after this time.
@@ -63,10 +63,10 @@ def run(
 def output_of(
     *command: Program, text: str | None = None, env: Mapping[str, str] | None = None
 ) -> str:
-    """Return what a program writes to standard output, without the last line break.
+    """Return a program's standard output, without the last line break.
 
     Raises:
-        ClusterError: it isn't there or it failed; the text has the end of what it wrote.
+        ClusterError: it is missing or failed; the text has the end of its output.
     """
     try:
         finished = run(*command, text=text, env=env)
@@ -78,7 +78,7 @@ def output_of(
 
 
 def succeeds(*command: Program, env: Mapping[str, str] | None = None) -> bool:
-    """Whether a program is there and ends with 0."""
+    """Whether a program exists and exits with 0."""
     try:
         return run(*command, env=env).returncode == 0
     except OSError:
@@ -91,10 +91,10 @@ def run_logged(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> None:
-    """Run a program and append all that it writes to `log`.
+    """Run a program and append its output to `log`.
 
     Raises:
-        ClusterError: it isn't there or it failed; the text has the end of the log.
+        ClusterError: it is missing or failed; the text has the end of the log.
     """
     try:
         with log.open("a", encoding="utf-8") as output:
@@ -107,7 +107,7 @@ def run_logged(
 
 
 def last_line(text: str) -> str:
-    """Return the line of an error output that says most, at most 300 characters of it."""
+    """Return the most informative line of an error output, at most 300 characters of it."""
     return (text.strip().splitlines() or ["it said nothing"])[-1][-300:]
 
 

@@ -1,4 +1,4 @@
-"""Where a local cluster keeps its state, and the name it bears."""
+"""A local cluster's state folder, and its name."""
 
 import hashlib
 import os
@@ -16,10 +16,10 @@ DIRECTORY_VARIABLE = "MAILTOPIC_CLUSTER_DIR"
 
 @dataclass(frozen=True)
 class Settings:
-    """Where one cluster keeps its state; all other paths follow.
+    """One cluster's state folder; all other paths derive from it.
 
     Attributes:
-        state: the folder of this cluster; two clusters have two folders and share nothing else.
+        state: the folder of this cluster; two clusters have separate folders and share nothing.
     """
 
     state: Path
@@ -41,36 +41,36 @@ class Settings:
 
     @cached_property
     def name(self) -> str:
-        """A name that no other cluster of this machine has."""
+        """A name that is unique on this machine."""
         digest = hashlib.sha256(str(self.state).encode()).hexdigest()[:8]
         return f"mailtopic-{digest}"
 
     @property
     def kubeconfig(self) -> Path:
-        """How the cluster is reached; it is there while there is a cluster."""
+        """The cluster's kubeconfig; it exists while the cluster does."""
         return self.state / "kubeconfig"
 
     @property
     def mode_file(self) -> Path:
-        """Which kind of cluster `up` brought up."""
+        """Holds the mode of the cluster that `up` brought up."""
         return self.state / "mode"
 
     @property
     def kind_progress(self) -> Path:
-        """How far a kind cluster came: `begun` or `complete`; absent where there is none."""
+        """State of a kind cluster: `begun` or `complete`; absent without one."""
         return self.state / "kind-progress"
 
     @property
     def lock_file(self) -> Path:
-        """Held by the one command that changes the cluster."""
+        """Lock of the command that is changing the cluster."""
         return self.state / "lock"
 
     @property
     def delivered_file(self) -> Path:
-        """Which images the cluster has got."""
+        """Records which images the cluster has."""
         return self.state / "delivered.json"
 
     @property
     def bin(self) -> Path:
-        """The clients that go with the cluster: kubectl and helm."""
+        """The cluster's clients: kubectl and helm."""
         return self.state / "bin"

@@ -1,1 +1,1 @@
-"""The whole pipeline on one machine: what `mailtopic up` and `mailtopic status` are made of."""
+"""The whole pipeline on one machine: the parts of `mailtopic up` and `mailtopic status`."""

@@ -1,4 +1,4 @@
-"""How the devstack speaks: a spinner on a terminal, plain lines elsewhere."""
+"""The devstack's output: a spinner on a terminal, plain lines elsewhere."""
 
 import contextlib
 import sys
@@ -14,7 +14,7 @@ _PLAIN_PROGRESS_EVERY_S = 3.0
 class Console(Protocol):
     """Where lines go. Both methods may be called from any thread.
 
-    Does not promise that each progress line is seen: the next one may replace it.
+    Does not promise that each progress line is visible: the next one may replace it.
     """
 
     def say(self, text: str) -> None:
@@ -24,7 +24,7 @@ class Console(Protocol):
         """Show what is being done now."""
 
     def quiet(self) -> None:
-        """Nothing is being done any more."""
+        """Clear the progress."""
 
 
 class PlainConsole:
@@ -38,7 +38,7 @@ class PlainConsole:
 
     def say(self, text: str) -> None:
         """Write a line that stays."""
-        # The reader may have gone, and the children must still be stopped.
+        # The reader may have gone, but the children must still be stopped.
         with self._lock, contextlib.suppress(OSError):
             sys.stdout.write(f"{text}\n")
             sys.stdout.flush()
@@ -53,7 +53,7 @@ class PlainConsole:
             self.say(f"{text}…")
 
     def quiet(self) -> None:
-        """Nothing to take back."""
+        """Do nothing: there is nothing to clear."""
 
 
 class TerminalConsole:
@@ -77,7 +77,7 @@ class TerminalConsole:
             self._status.start()
 
     def quiet(self) -> None:
-        """Take the spinner away."""
+        """Remove the spinner."""
         with contextlib.suppress(OSError):
             self._status.stop()
 

@@ -7,11 +7,11 @@ DevstackError(Exception)     one line that says what to do; exit code 1
 import os
 
 OPTIONS_BY = "MAILTOPIC_OPTIONS_BY"
-"""A variable that the Makefile sets: what the user writes options of `mailtopic up` behind."""
+"""A variable set by the Makefile: how its users pass options of `mailtopic up`."""
 
 
 class DevstackError(Exception):
-    """The devstack cannot run, or cannot go on; the text is one line that says what to do."""
+    """The devstack cannot run, or cannot continue; the text is one line that says what to do."""
 
     exit_code = 1
 
@@ -23,6 +23,6 @@ class BadStart(DevstackError):  # noqa: N818 - reads as what happened
 
 
 def option(words: str) -> str:
-    """Return options as they are written by the user: under make, behind a variable."""
+    """Return options as the user types them: under make, in a variable."""
     variable = os.environ.get(OPTIONS_BY)
     return f'{variable}="{words}"' if variable else words

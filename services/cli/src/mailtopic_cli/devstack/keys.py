@@ -11,7 +11,7 @@ _KEY_BYTES = 32
 
 
 def ensure_keys(state: StateDir) -> None:
-    """Make the key files that are missing. Existing ones stay: old mails need them."""
+    """Make the key files that are missing. Existing ones are kept: old mails need them."""
     from mailtopic_contract import KeyRing  # noqa: PLC0415 - with its cryptography, rarely needed
 
     if not state.sealing_keys.exists():

@@ -1,4 +1,4 @@
-"""Which ports the devstack takes, and whether they are free."""
+"""The devstack's ports, and whether they are free."""
 
 import contextlib
 import re
@@ -27,7 +27,7 @@ class Ports:
 
     @classmethod
     def default(cls, senders: int) -> "Ports":
-        """The ports that the documentation names."""
+        """The default ports, as in the documentation."""
         return cls(8080, 8025, 1025, 9092, 9093, tuple(range(9100, 9100 + senders)))
 
     @classmethod
@@ -48,7 +48,7 @@ class Ports:
 
 
 def check_ports(ports: Ports) -> None:
-    """Make sure that each port can be listened on.
+    """Check that each port can be listened on.
 
     Raises:
         BadStart: one cannot; the text names it, its user if that is known, and the way out.
@@ -91,7 +91,7 @@ def port_user(port: int) -> str | None:
 
 def _listen_once(port: int) -> None:
     with socket.socket() as probe:
-        # As the servers do: connections of an earlier run that are still dying do not matter.
+        # As the servers do: closing connections of an earlier run (TIME_WAIT) do not matter.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((HOST, port))
         probe.listen(1)

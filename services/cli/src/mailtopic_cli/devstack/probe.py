@@ -1,4 +1,4 @@
-"""Asks a process whether it is ready. A few bytes of HTTP, so that no client has to be loaded."""
+"""Asks a process whether it is ready. Hand-written HTTP, because importing a client takes long."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ _NOT_THERE = "does not answer yet"
 
 
 async def not_ready(url: str) -> str | None:
-    """Why the process behind a /readyz is not ready, in its own words; None if it is."""
+    """Why a process is not ready, from its /readyz; None if it is."""
     parts = urlsplit(url)
     host, port, path = parts.hostname or "", parts.port or 80, parts.path
     try:

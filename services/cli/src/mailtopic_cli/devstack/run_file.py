@@ -1,4 +1,4 @@
-"""`run.json`: what runs now, for `mailtopic status` and for tests of the devstack.
+"""`run.json`: what is running, for `mailtopic status` and for tests of the devstack.
 
     {"version": 1, "pid": …, "started_at_ms": …, "ready_at_ms": … | null, "data_dir": "…",
      "urls": {"signup": "http://…", …}, "kafka": "127.0.0.1:9092", "smtp": "127.0.0.1:1025",
@@ -49,7 +49,7 @@ class RunFile:
         part.replace(self.state.run_file)
 
     def remove(self) -> None:
-        """Nothing runs any more."""
+        """Remove the file: nothing is running."""
         self.state.run_file.unlink(missing_ok=True)
 
     def _document(self) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class RunFile:
 
 
 def urls(ports: Ports) -> dict[str, str]:
-    """What a person can open."""
+    """Addresses to open in a browser."""
     found = {
         "signup": f"http://{HOST}:{ports.signup}/",
         "inbox": f"http://{HOST}:{ports.inbox}/",
@@ -83,7 +83,7 @@ def urls(ports: Ports) -> dict[str, str]:
 
 
 def read_run_file(path: Path) -> dict[str, Any] | None:
-    """The content of a `run.json`; None if there is none that can be understood."""
+    """The content of a `run.json`; None if it is missing or can't be parsed."""
     try:
         document = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):

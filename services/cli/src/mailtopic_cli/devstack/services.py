@@ -1,4 +1,4 @@
-"""Which processes make up the pipeline, and with which settings.
+"""The processes of the pipeline, and their settings.
 
 Each is started as a program of its own and gets all its settings from the environment.
 """
@@ -28,7 +28,7 @@ class Service:
     ready_url: str
 
     def full_command(self) -> list[str]:
-        """The command with this very interpreter in front."""
+        """The command, run by this interpreter."""
         return [sys.executable, *self.command]
 
 
@@ -47,7 +47,7 @@ def base_environment() -> dict[str, str]:
 
 
 def services(state: StateDir, ports: Ports) -> list[Service]:
-    """Everything but Kafka, in the order in which it is shown."""
+    """All processes except Kafka, in display order."""
     return [
         _inbox(state, ports),
         _signup(state, ports),

@@ -23,7 +23,7 @@ def default_state_dir() -> Path:
 
 
 class StateDir:
-    """Names what lies where. Nothing is read or written before it is asked for."""
+    """The paths in the directory. Nothing is read or written until it is needed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
@@ -60,12 +60,12 @@ class StateDir:
 
     @property
     def run_file(self) -> Path:
-        """What runs now: see `run_file.py`."""
+        """What is running: see `run_file.py`."""
         return self.path / "run.json"
 
     @property
     def logs(self) -> Path:
-        """One log for each process."""
+        """The folder with one log per process."""
         return self.path / "logs"
 
     def log(self, name: str) -> Path:
@@ -74,7 +74,7 @@ class StateDir:
 
     @contextmanager
     def in_use(self, *, fresh: bool) -> Iterator[None]:
-        """Make the directory, take it for oneself, with `fresh` empty it first.
+        """Make the directory and lock it; with `fresh`, empty it first.
 
         Raises:
             BadStart: another devstack uses it, it holds something else, or it is not writable.
@@ -111,7 +111,7 @@ class StateDir:
         if marker.exists():
             return
         if any(self.path.iterdir()):
-            # --fresh deletes what is in here, so it has to be ours from the first file on.
+            # --fresh deletes everything in here, so the directory must be marked as ours first.
             raise BadStart(
                 f"{self.path} holds files that are not MailTopic's: give an empty one: "
                 f"{option('--data-dir …')}"

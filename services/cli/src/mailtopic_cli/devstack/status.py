@@ -36,11 +36,11 @@ class DevstackStatus:
     processes: list[ProcessStatus]
 
     def document(self) -> dict[str, Any]:
-        """The status as JSON shows it."""
+        """The status as a JSON object."""
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """The status as people read it."""
+        """The status as text."""
         if not self.running:
             return [f"Nothing runs on {self.data_dir}: start it with mailtopic up."]
         if not self.processes:

@@ -1,4 +1,4 @@
-"""Keeps one process running: starts it, reports its end in one line, starts it again."""
+"""Keeps one process running: starts it, reports its end in one line, restarts it."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ _TRIES_UNTIL_READY = 4
 
 
 class Runner(Protocol):
-    """A process that can be started again and again."""
+    """A process that can be restarted."""
 
     @property
     def pid(self) -> int | None:
@@ -36,7 +36,7 @@ class Runner(Protocol):
         """Wait for its end; return the exit code (negative: a signal)."""
 
     async def stop(self) -> None:
-        """Ask it to end, and make it end if it takes too long."""
+        """Ask it to end; kill it if it takes too long."""
 
     def last_words(self) -> str:
         """The last line that it wrote."""
@@ -83,7 +83,7 @@ class ServiceRunner:
 
 
 class KafkaRunner:
-    """The broker, which is ready when its start is over."""
+    """The broker, which is ready once it has started."""
 
     def __init__(self, node: KafkaNode, progress: Callable[[str], None]) -> None:
         self._node, self._progress = node, progress
@@ -138,7 +138,7 @@ class Supervisor:
         return self._runner.pid
 
     async def keep_running(self) -> None:
-        """Start the process, and again after each end, until `stop`."""
+        """Start the process, and restart it after each end, until `stop`."""
         ends_in_a_row = 0
         while not self._stopping.is_set():
             started_s = time.monotonic()
@@ -156,7 +156,7 @@ class Supervisor:
             self.entry.restarts += 1
 
     def ready(self) -> None:
-        """Say that the process was seen ready: from now on it is started again forever."""
+        """Mark the process as ready once: from now on it is always restarted."""
         self._was_ready = True
 
     async def stop(self) -> None:

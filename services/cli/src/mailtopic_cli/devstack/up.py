@@ -1,4 +1,4 @@
-"""`mailtopic up`: starts the whole pipeline, keeps it running, stops it in good order."""
+"""`mailtopic up`: starts the whole pipeline, keeps it running, stops it cleanly."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ _EXIT_KILLED = 130
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
-    """What the command line says."""
+    """The options of the command line."""
 
     data_dir: Path
     ports: Ports
@@ -195,7 +195,7 @@ class _Devstack:
                     os.kill(supervisor.pid, signal.SIGKILL)
 
     async def _stop(self) -> None:
-        """Publishers and senders first, then what they need to finish."""
+        """Publishers and senders first, then the services that they need to finish."""
         last = {_KAFKA, _INBOX}
         first = [s.stop() for n, s in self._supervisors.items() if n not in last]
         await asyncio.gather(*first)

@@ -24,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="""Look at dead letters without seeing a code, and give their mails another attempt.
 
-    Where Kafka is comes from the options, else from MAILTOPIC_KAFKA__… and MAILTOPIC_TOPIC as the
+    Kafka's address comes from the options, else from MAILTOPIC_KAFKA__… and MAILTOPIC_TOPIC as the
     senders have them (TLS and SASL too), else from the devstack that runs on this machine.
     """,
 )
@@ -34,7 +34,7 @@ Servers = Annotated[
     str | None,
     typer.Option(
         "--bootstrap-servers",
-        help="Brokers to begin with, host:port,host:port.",
+        help="Bootstrap brokers, host:port,host:port.",
         show_default="MAILTOPIC_KAFKA__BOOTSTRAP_SERVERS",
     ),
 ]
@@ -70,7 +70,7 @@ def list_command(
     limit: Annotated[
         int | None,
         typer.Option(
-            min=0, help="Show at most so many; 0: all.", show_default="100, with --json all"
+            min=0, help="Show at most this many; 0: all.", show_default="100, with --json all"
         ),
     ] = None,
     timeout: Timeout = 30.0,
@@ -102,7 +102,7 @@ def show_command(
     bootstrap_servers: Servers = None,
     timeout: Timeout = 30.0,
 ) -> None:
-    """Show all that may be known of a dead letter: no code, no full address."""
+    """Show a dead letter in detail: no code, no full address."""
     with _wrong_options("show"):
         place = _which(which)
 
@@ -126,12 +126,12 @@ def replay_command(
     rate: Annotated[
         str | None,
         typer.Option(
-            help="At most so many mails: 50/s, 600/m.", show_default="as the broker takes them"
+            help="Maximum rate in mails: 50/s, 600/m.", show_default="as the broker takes them"
         ),
     ] = None,
     timeout: Timeout = 30.0,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be replayed; change nothing.")
+        bool, typer.Option("--dry-run", help="Show what would be replayed; change nothing.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
     report: Annotated[
@@ -141,9 +141,10 @@ def replay_command(
 ) -> None:
     """Put the mails of dead letters back on the main topic for another attempt.
 
-    Left out are: what is no mail, has expired, was superseded by a newer mail, is settled, or was
-    replayed since it died. So repeating the command repeats no mail, whatever interrupted it.
-    The exit code is 0, also when all was left out; 1 when nothing matches or no broker answers;
+    It skips letters that are no mail, have expired, were superseded by a newer mail, are settled,
+    or were replayed since they died. So running the command again repeats no mail, even after an
+    interruption.
+    The exit code is 0, also when all were skipped; 1 when nothing matches or no broker answers;
     2 for a wrong option; 130 when it was interrupted.
     """
     from mailtopic_cli.adapters.kafka import KafkaReplayWriter  # noqa: PLC0415

@@ -11,7 +11,7 @@ The tree::
 
 
 class DlqError(Exception):
-    """The command can't go on. Its text is one line and quotes no record."""
+    """The command can't continue. The text is one line and quotes no record."""
 
 
 class BrokerAway(DlqError):  # noqa: N818 - it says what is the matter

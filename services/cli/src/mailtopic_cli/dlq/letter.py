@@ -1,4 +1,4 @@
-"""A dead letter: one record of the DLQ, understood as far as it goes. Pure."""
+"""A dead letter: one record of the DLQ, parsed as far as possible. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class DeadLetter:
     """A record of the DLQ.
 
     Attributes:
-        headers: what its headers say; an ``mt-*`` header that says nothing valid is left out.
+        headers: its parsed headers, without invalid ``mt-*`` ones.
         origin: where the record was first stored.
         mail: None if the record is no mail.
         problem: why it is no mail, in words without its content.
@@ -57,7 +57,7 @@ class DeadLetter:
 
     @property
     def error_class(self) -> str:
-        """The class of what it died of."""
+        """The error class of its death."""
         return safe_text(self.headers.error.error_class) if self.headers.error else NO_CLASS
 
     def is_expired(self, now_ms: int) -> bool | None:
@@ -66,7 +66,7 @@ class DeadLetter:
 
 
 def read_letter(record: TopicRecord, legacy: LegacyDefaults) -> DeadLetter:
-    """Understand a record as far as it goes; never raises for what it holds."""
+    """Parse a record as far as possible; never raises for its content."""
     headers = _lenient_headers(record.headers)
     here = RecordOrigin(record.topic, record.partition, record.offset, record.timestamp_ms)
     origin = headers.origin or here
@@ -104,8 +104,8 @@ def replayed(letter: DeadLetter, mail: MailRecord, names: TopicNames) -> NewReco
     """Return the record that gives a dead mail its next attempt.
 
     Partition, key and value stay as they are, and so does the origin, from which the id of a mail
-    of the original payload derives. The attempt is the one after the deadly one: senders know the
-    deadly one as done, and would skip the mail. The error is dropped, foreign headers stay.
+    of the original payload derives. The attempt is increased by one: senders have recorded the
+    last one as done, and would skip the mail. The error is dropped, foreign headers stay.
     """
     headers = MailHeaders(
         mail_id=mail.id,
@@ -124,9 +124,9 @@ def replayed(letter: DeadLetter, mail: MailRecord, names: TopicNames) -> NewReco
 def replay_mark(
     letter: DeadLetter, mail: MailRecord, names: TopicNames, *, now_ms: int
 ) -> NewRecord:
-    """Return the event that says in N.status that this death was followed by a replay.
+    """Return the event for N.status that this dead letter was replayed.
 
-    It is a ``deferred`` of the deadly attempt: another one follows.
+    It is a ``deferred`` of the last attempt: another one follows.
     """
     event = StatusEvent.model_validate(
         {

@@ -15,7 +15,7 @@ from mailtopic_cli.dlq.selection import Selection
 from mailtopic_cli.dlq.session import Session
 
 MAX_CLASSES = 100
-"""So many classes are counted apart; writers to the DLQ can make up any number."""
+"""How many classes are counted separately; any writer to the DLQ can invent more."""
 
 _OTHER_CLASSES = "others"
 _JSON_BEGIN = '{"records": [\n'
@@ -35,7 +35,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What may be seen of a dead letter at a glance: no code, no full address."""
+    """A dead letter's row in the list: no code, no full address."""
 
     place: str
     id: str | None
@@ -49,7 +49,7 @@ class Row:
     to: str | None
 
     def cells(self) -> Iterator[str]:
-        """The row as the table's columns show it."""
+        """The row's cells in the order of the columns."""
         expired = {True: "yes", False: "no", None: "?"}[self.expired]
         yield from (self.place, self.id or "-", self.died_at, self.error_class)
         yield from (self.error_type or "-", str(self.attempt), self.origin, self.smtp or "-")
@@ -57,7 +57,7 @@ class Row:
 
 
 def row_of(letter: DeadLetter, *, now_ms: int) -> Row:
-    """Return what may be seen of a letter at a glance."""
+    """Return a letter's row."""
     error = letter.headers.error
     return Row(
         place=letter.place,
@@ -74,7 +74,7 @@ def row_of(letter: DeadLetter, *, now_ms: int) -> Row:
 
 
 def time_text(time_ms: int) -> str:
-    """A time as it is shown: ISO 8601, UTC, seconds."""
+    """Format a time: ISO 8601, UTC, seconds."""
     if time_ms < 0:
         return "-"
     return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -92,13 +92,13 @@ def origin_text(letter: DeadLetter) -> str:
 
 
 def smtp_text(text: str) -> str:
-    """A reply code and enhanced code, and nothing else that may stand in the header."""
+    """The reply code and enhanced code, without any other content of the header."""
     shown = text[:20]
     return shown if shown.replace(".", "").replace(" ", "").isdecimal() else "?"
 
 
 class ByClass:
-    """How many letters there are of each class; bounded, whatever the classes are."""
+    """Letters by class, with a bounded number of classes."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -114,7 +114,7 @@ class ByClass:
         return self._counts.total()
 
     def document(self) -> dict[str, int]:
-        """The counts, the greatest first."""
+        """The counts, largest first."""
         return dict(self._counts.most_common())
 
     def text(self) -> str:
@@ -125,7 +125,7 @@ class ByClass:
 async def list_letters(
     session: Session, selection: Selection, *, limit: int | None, as_json: bool
 ) -> None:
-    """Print the letters that are meant."""
+    """Print the selected letters."""
     counts = ByClass()
     printer = _JsonPrinter() if as_json else _TablePrinter()
     now_ms = session.clock.now_ms()
@@ -139,7 +139,7 @@ async def list_letters(
 
 
 class _TablePrinter:
-    """Lines of fixed columns: the widest cell isn't known before the last one is read."""
+    """Lines with fixed columns: rows are written as they are read."""
 
     def __init__(self) -> None:
         self._has_head = False
@@ -160,7 +160,7 @@ class _TablePrinter:
 
 
 class _JsonPrinter:
-    """One document, written as it is read."""
+    """One JSON document, written as the letters are read."""
 
     def __init__(self) -> None:
         self._has_rows = False

@@ -1,4 +1,4 @@
-"""What may be shown of bytes that can hold anything: never a code, never a full address. Pure.
+"""Masks arbitrary bytes for display: never a code, never a full address. Pure.
 
 In bytes that can't be parsed, a code looks like any word. So only the words of the
 contract itself are shown; every other letter becomes ``x`` and every digit ``#``. What remains is
@@ -44,7 +44,7 @@ _TOKEN = re.compile(r"\w+")
 
 
 def excerpt(data: bytes) -> str:
-    """Return the beginning of a value with everything masked but the contract's own words."""
+    """Return the beginning of a value with everything masked except the contract's words."""
     # A character takes at most four bytes; a word that the cut splits is masked.
     head = data[: 4 * MAX_EXCERPT_CHARACTERS].decode("utf-8", "replace")
     masked = _TOKEN.sub(_mask_token, head[:MAX_EXCERPT_CHARACTERS])
@@ -54,7 +54,7 @@ def excerpt(data: bytes) -> str:
 
 
 def safe_text(text: str) -> str:
-    """Return words of a header that should hold none of it, without addresses and codes."""
+    """Return a header's text without addresses and codes, as a precaution."""
     shown = "".join(char if char.isprintable() else "." for char in text[:MAX_TEXT_CHARACTERS])
     return _MANY_DIGITS.sub("***", redact(shown))
 

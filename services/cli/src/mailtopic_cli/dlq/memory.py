@@ -16,7 +16,7 @@ class MemoryTopics:
 
     Attributes:
         topics: those that exist.
-        records: what is stored; remove some to play retention.
+        records: what is stored; remove some to simulate retention.
     """
 
     clock: Clock
@@ -64,7 +64,7 @@ class MemoryTopics:
 
 @dataclass(slots=True)
 class MemoryReplayWriter:
-    """A `ReplayWriter` on topics in memory; fails like a broker that goes away after so many."""
+    """A `ReplayWriter` on topics in memory; can fail like an unreachable broker."""
 
     topics: MemoryTopics
     batches_left: int | None = None

@@ -1,7 +1,7 @@
-"""Which dead letters are to be replayed, kept on disk: a DLQ may hold more than memory does.
+"""Which dead letters to replay, kept on disk: a DLQ may be larger than memory.
 
-The file is SQLite's own temporary one, gone with the plan. It holds ids and keys, which are
-hashes; no address and no variable.
+It is a temporary file of SQLite, removed with the plan. It holds ids and keys, which are hashes;
+no address and no variable.
 """
 
 import sqlite3
@@ -16,7 +16,7 @@ from mailtopic_cli.dlq.letter import DeadLetter, is_replay_mark
 from mailtopic_contract import MailRecord, Outcome, StatusEvent
 
 _ANY_ATTEMPT = 2**31
-# One transaction that never ends, without a journal: the file isn't read after this process.
+# One transaction without a journal and without an end: the file isn't used after this process.
 _SCHEMA = """
 PRAGMA journal_mode = OFF;
 PRAGMA cache_size = -65536;
@@ -48,7 +48,7 @@ UPDATE letters SET verdict = ? WHERE verdict IS NULL AND purpose = ? AND EXISTS 
 
 
 class Skip(StrEnum):
-    """Why a dead letter isn't replayed; the words that the user sees."""
+    """Why a dead letter isn't replayed, in the words shown to the user."""
 
     UNREADABLE = "no mail"
     EXPIRED = "expired"
@@ -68,7 +68,7 @@ class Planned:
 
 
 class ReplayPlan:
-    """One row for each mail that may be replayed: its last death. At most 64 MB are in memory."""
+    """One row for each mail that may be replayed: its last death. Uses at most 64 MB of memory."""
 
     def __init__(self) -> None:
         self._db = sqlite3.connect("", isolation_level=None)
@@ -76,7 +76,7 @@ class ReplayPlan:
         self.skipped: Counter[Skip] = Counter()
         self.matched = 0
         self.oldest_ms: int | None = None
-        """Nothing about any of the mails is older, epoch milliseconds; None: there is no mail."""
+        """Earliest time of any record about the mails, epoch milliseconds; None without mails."""
 
     def __enter__(self) -> Self:
         return self
@@ -90,7 +90,7 @@ class ReplayPlan:
         self._db.close()
 
     def add(self, letter: DeadLetter, *, now_ms: int) -> None:
-        """Take a letter that was selected."""
+        """Add a selected letter."""
         self.matched += 1
         mail = letter.mail
         if mail is None:
@@ -110,7 +110,7 @@ class ReplayPlan:
         self._db.executemany(_JUDGE_BY_EVENT, filter(None, map(_verdict, events)))
 
     def judge_by_newer(self, mails: Iterable[MailRecord]) -> None:
-        """Skip mails that one of these makes pointless."""
+        """Skip mails that are superseded by one of these."""
         keys = (
             (Skip.SUPERSEDED, mail.address.partition_key, mail.purpose, mail.accepted_at)
             for mail in mails
@@ -118,7 +118,7 @@ class ReplayPlan:
         self._db.executemany(_JUDGE_BY_NEWER, keys)
 
     def judge_among_letters(self, purposes: Collection[str]) -> None:
-        """Skip mails that another one in the plan makes pointless."""
+        """Skip mails that are superseded by another one in the plan."""
         self._db.executemany(_JUDGE_AMONG_LETTERS, [(Skip.SUPERSEDED, name) for name in purposes])
 
     def has_recipient(self, key: bytes) -> bool:
@@ -127,7 +127,7 @@ class ReplayPlan:
         return self._db.execute(ask, (key,)).fetchone() is not None
 
     def close_judgement(self) -> None:
-        """Count what the judgements skipped; to be called once, after the last of them."""
+        """Count the skipped mails; call it once, after the last `skip`."""
         ask = "SELECT verdict, count(*) FROM letters WHERE verdict IS NOT NULL GROUP BY verdict"
         for verdict, count in self._db.execute(ask):
             self.skipped[Skip(verdict)] += count
@@ -138,7 +138,7 @@ class ReplayPlan:
         return self._count("verdict IS NULL")
 
     def by_class(self) -> dict[str, int]:
-        """How many mails of each class are to be replayed, the greatest number first."""
+        """How many mails of each class are to be replayed, largest first."""
         ask = (
             "SELECT class, count(*) FROM letters WHERE verdict IS NULL "
             "GROUP BY class ORDER BY 2 DESC LIMIT 100"
@@ -155,7 +155,7 @@ class ReplayPlan:
             yield Planned(*row)
 
     def _count(self, condition: str) -> int:
-        ask = f"SELECT count(*) FROM letters WHERE {condition}"  # noqa: S608 - our own text
+        ask = f"SELECT count(*) FROM letters WHERE {condition}"  # noqa: S608 - constant text
         return int(self._db.execute(ask).fetchone()[0])
 
 
@@ -173,12 +173,12 @@ def _row(letter: DeadLetter, mail: MailRecord) -> tuple[object, ...]:
 
 
 def _verdict(event: StatusEvent) -> tuple[str, bytes, int] | None:
-    """The verdict of an event, on which mail, and up to which deadly attempt it holds."""
+    """An event's verdict, its mail, and the last attempt that it covers."""
     if event.outcome.final and event.outcome not in {Outcome.DEAD, Outcome.UNKNOWN}:
         return Skip.SETTLED, event.id.bytes, _ANY_ATTEMPT
     if is_replay_mark(event):
         return Skip.REPLAYED, event.id.bytes, event.attempt
     if event.attempt > 1:
-        # A later attempt than the deadly one was made, so the mail must have been replayed.
+        # There was a later attempt than the one that failed, so the mail was replayed.
         return Skip.REPLAYED, event.id.bytes, event.attempt - 1
     return None

@@ -19,7 +19,7 @@ from mailtopic_contract import (
 )
 
 CLOCK_SKEW_MS = 600_000
-"""The times of records come from many machines; so much earlier is read as well."""
+"""Allowance for clock differences between the machines that wrote the records."""
 
 _PARTITION_KEY = re.compile(rb"[0-9a-f]{16}")
 
@@ -29,8 +29,8 @@ async def make_plan(
 ) -> None:
     """Fill a plan with the selected letters, and judge each of them.
 
-    What N and N.status don't hold any more can't be known: a newer mail that retention has
-    removed supersedes nothing.
+    Records that retention has removed from N and N.status can't be considered: a removed newer
+    mail supersedes nothing.
     """
     async for letter in session.letters(selection):
         plan.add(letter, now_ms=session.clock.now_ms())
@@ -75,7 +75,7 @@ def _newer(
 ) -> Iterator[MailRecord]:
     for record in batch:
         key = record.key
-        # Most records are for others, which their keys tell without decoding them.
+        # Most records are for other recipients: the key shows that without decoding.
         if key and _PARTITION_KEY.fullmatch(key) and not plan.has_recipient(key):
             continue
         origin = RecordOrigin(record.topic, record.partition, record.offset, record.timestamp_ms)

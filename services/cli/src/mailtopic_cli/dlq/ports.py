@@ -1,4 +1,4 @@
-"""The ports of `mailtopic dlq`: topics are read to their ends, replays stored in one piece."""
+"""The ports of `mailtopic dlq`: topics are read to their ends, replays stored in transactions."""
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class TopicRecord:
-    """A record as it is stored; ``timestamp_ms`` is the record's own time."""
+    """A record as stored; ``timestamp_ms`` is the record's own time."""
 
     topic: str
     partition: int
@@ -32,8 +32,8 @@ class NewRecord:
 class TopicReader(Protocol):
     """Reads topics. It belongs to no consumer group and changes nothing.
 
-    It doesn't promise to see what is stored after a reading began, nor records that retention
-    removes meanwhile.
+    It doesn't promise to return records stored after a read began, or removed by retention during
+    it.
     """
 
     async def partitions(self, topic: str) -> int:
@@ -45,7 +45,7 @@ class TopicReader(Protocol):
     ) -> AsyncGenerator[Sequence[TopicRecord], None]:
         """Yield a partition's committed records in batches, up to its end as it is now.
 
-        Only one reading may be open at a time.
+        Only one read may be open at a time.
 
         Args:
             topic: an existing one.
@@ -60,10 +60,10 @@ class TopicReader(Protocol):
 
 
 class ReplayWriter(Protocol):
-    """Stores replays. Of all writers of one topic only the one that was opened last can write."""
+    """Stores replays. Of a topic's writers, only the one opened last can write."""
 
     async def open(self) -> None:
-        """Take over: when this returns, no earlier writer can store anything any more.
+        """Take over: when this returns, earlier writers can't store anything.
 
         Raises:
             BrokerAway: no broker answers in time.
@@ -74,8 +74,8 @@ class ReplayWriter(Protocol):
     async def store(self, records: Sequence[NewRecord]) -> None:
         """Store all of the records or none of them.
 
-        It doesn't promise to know which after BrokerAway: the next writer can tell
-        from what is stored.
+        After BrokerAway it is unknown which: the next writer finds out from what is
+        stored.
 
         Raises:
             BrokerAway: no broker confirms it in time.

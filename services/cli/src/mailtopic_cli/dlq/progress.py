@@ -1,4 +1,4 @@
-"""How a long command says that it goes on: one line on a terminal, lines now and then elsewhere."""
+"""Progress of a long command: one line on a terminal, occasional lines elsewhere."""
 
 import sys
 import time
@@ -10,9 +10,9 @@ _CLEAR_LINE = "\r\x1b[K"
 
 
 class Progress:
-    """Writes to standard error, so that standard output holds nothing but the result.
+    """Writes to standard error, so that standard output holds only the result.
 
-    What is done quickly isn't mentioned.
+    Quick steps aren't shown.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -23,11 +23,11 @@ class Progress:
         self._is_shown = False
 
     def at(self, what: str, count: int) -> None:
-        """Say what is being done and how many records are done."""
+        """Show the current step and the number of records done."""
         self.say(f"{what}: {count:,} records")
 
     def say(self, text: str) -> None:
-        """Say what is being done, unless something was said just before."""
+        """Show the current step, unless a line was written just before."""
         now_s = time.monotonic()
         if now_s < self._next_s:
             return
@@ -40,7 +40,7 @@ class Progress:
         self._stream.flush()
 
     def clear(self) -> None:
-        """Take the line back, before something else is written."""
+        """Clear the line before other output is written."""
         if self._is_shown:
             self._stream.write(_CLEAR_LINE)
             self._stream.flush()

@@ -1,8 +1,8 @@
 """`mailtopic dlq replay`: give dead mails another attempt, each death at most once.
 
 A replay and the mark in N.status that records it are stored in one transaction, and only the
-replay that was started last can store anything. So whatever is interrupted, and however often the
-same command is repeated, no death is followed by two replays.
+replay that was started last can store anything. So no dead letter is replayed twice, even if the
+command is interrupted and run again.
 """
 
 import asyncio
@@ -18,16 +18,15 @@ from mailtopic_cli.dlq.session import Session
 
 BATCH_MAILS = 100
 BATCH_S = 1.0
-"""A transaction is committed when it holds so many mails, or when it is so old: senders see
-nothing of it before."""
+"""A transaction is committed at this size or age: senders can't read its mails before."""
 
 
 @dataclass(slots=True)
 class Replayed:
-    """How far a replay came.
+    """A replay's progress.
 
     Attributes:
-        mails: how many were put back and committed.
+        mails: number of mails that were put back and committed.
         is_interrupted: it was stopped before its end.
     """
 
@@ -38,10 +37,10 @@ class Replayed:
 class Replay:
     """Puts the planned letters back on the main topic.
 
-    It doesn't promise that they are delivered: that is N.status's to tell.
+    It doesn't promise that they are delivered: N.status records that.
 
     Attributes:
-        plan: which letters; what is skipped on the way is counted there.
+        plan: which letters to replay; it also counts those skipped meanwhile.
 
     Args:
         rate: mails a second; None: as fast as the broker takes them.
@@ -69,11 +68,11 @@ class Replay:
 
     @property
     def done(self) -> Replayed:
-        """How far it came; also after an error."""
+        """Its progress so far, also after an error."""
         return self._done
 
     async def run(self) -> Replayed:
-        """Put everything back that is still valid when its turn comes.
+        """Put back each mail that is still valid at that moment.
 
         Raises:
             DlqError: the transaction that was open is not, or not known to be, committed; those

@@ -1,4 +1,4 @@
-"""The course of `mailtopic dlq replay`: take over, plan, ask, put back, say what was done."""
+"""The steps of `mailtopic dlq replay`: take over, plan, confirm, put back, report."""
 
 import asyncio
 import json
@@ -24,14 +24,14 @@ Ask = Callable[[str, asyncio.Event], Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """What the user wants.
+    """The user's options.
 
     Attributes:
-        superseding: purposes of which a newer mail makes the older ones pointless.
+        superseding: purposes for which a newer mail supersedes older ones.
         rate: mails a second; None: as fast as the broker takes them.
         ask: asks the user before anything is put back; None: don't ask.
-        report: a file for the counts, as JSON, for a program to read. Then it is no failure that
-            nothing matches; None: don't write them.
+        report: a file for the counts as JSON. With a report, it is no failure that nothing matches.
+            None: don't write it.
     """
 
     selection: Selection
@@ -42,7 +42,7 @@ class ReplayOptions:
     report: Path | None = None
 
     def tell(self, plan: ReplayPlan, replayed: int) -> None:
-        """Write the counts, if a report is wanted."""
+        """Write the counts, if a report was requested."""
         if self.report is not None:
             counts = {
                 "matched": plan.matched,
@@ -55,17 +55,17 @@ class ReplayOptions:
 async def replay_letters(
     session: Session, writer: ReplayWriter, options: ReplayOptions, *, stop: asyncio.Event
 ) -> int:
-    """Replay the letters that are meant; returns the exit code.
+    """Replay the selected letters; return the exit code.
 
     Raises:
-        DlqError: it could not be finished; what was put back before stays, and is known as such.
+        DlqError: it could not be finished; mails put back before that stay recorded as replayed.
     """
     for topic in (session.names.main, session.names.status):
         if not await session.reader.partitions(topic):
             raise TopicMissing(f"the topic {topic} does not exist: a replay needs it")
     if not options.is_dry_run:
-        # Before anything is read: what an earlier replay did is known from here on, and it can't
-        # do any more.
+        # Before anything is read: from here on, an earlier replay can't store anything, and what it
+        # stored is visible.
         await writer.open()
     with ReplayPlan() as plan:
         await make_plan(session, plan, options.selection, superseding=options.superseding)
@@ -99,7 +99,7 @@ async def _put_back(session: Session, replay: Replay) -> int:
     session.progress.clear()
     text = f"Replayed {done.mails:,} mails onto {session.names.main}{_skipped(replay.plan)}"
     if done.is_interrupted:
-        typer.echo(f"{text}; interrupted: the same command goes on from here.")
+        typer.echo(f"{text}; interrupted: the same command continues from here.")
         return EXIT_INTERRUPTED
     typer.echo(f"{text}.")
     return 0
@@ -118,7 +118,7 @@ def _skipped(plan: ReplayPlan) -> str:
 
 
 async def ask_on_terminal(question: str, stop: asyncio.Event) -> bool:
-    """Ask on the terminal; no answer within the life of the command is a no."""
+    """Ask on the terminal; anything but yes, or an interruption, is a no."""
     sys.stderr.write(question)
     sys.stderr.flush()
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Which dead letters a command is about. Pure."""
+"""Which dead letters a command selects. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _UNIT_S = {None: 1, "s": 1, "m": 60, "h": 3600}
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Letters that fit all of these; what is empty or None fits all letters.
+    """Selects letters that match all of these; an empty or None field matches all letters.
 
     Attributes:
         classes: error classes, in lower case.
@@ -31,7 +31,7 @@ class Selection:
     until_ms: int | None = None
 
     def takes(self, letter: DeadLetter) -> bool:
-        """Whether a letter is meant."""
+        """Whether a letter is selected."""
         died_at_ms = letter.died_at_ms
         return (
             (not self.classes or letter.error_class.lower() in self.classes)

@@ -1,4 +1,4 @@
-"""What every `mailtopic dlq` command works with."""
+"""Shared by all `mailtopic dlq` commands."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -37,7 +37,7 @@ class Session:
         return found
 
     async def letters(self, selection: Selection) -> AsyncIterator[DeadLetter]:
-        """Yield the letters that are meant, by partition and offset, up to the end as it is now."""
+        """Yield the selected letters by partition and offset, up to the current end."""
         read = 0
         for partition in range(await self.dlq_partitions()):
             reading = self.reader.read(self.names.dlq, partition, since_ms=selection.since_ms)

@@ -19,20 +19,20 @@ from mailtopic_runtime import MailTopicSettings, SettingsGroup, load_settings
 
 
 class DeliverySettings(SettingsGroup):
-    """The senders' settings about mails that matter here."""
+    """The senders' settings about mails that are needed here."""
 
-    # The senders' other settings may stand in the same environment.
+    # The environment may also hold the senders' other settings.
     model_config = SettingsGroup.model_config | {"extra": "ignore"}
 
     max_age_s: float = Field(default=3600, gt=0, le=86_400)
-    """Seconds after which a mail of the original payload, which doesn't say, is not sent."""
+    """Lifetime in seconds of mails in the original payload, which has no expiry of its own."""
 
     superseding_purposes: tuple[str, ...] = ("signup",)
-    """Purposes of which a newer mail to the same address makes the older ones pointless."""
+    """Purposes for which a newer mail to the same address supersedes older ones."""
 
 
 class DlqSettings(MailTopicSettings):
-    """What `mailtopic dlq` takes from the environment; give it the senders' own."""
+    """The environment of `mailtopic dlq`: the same as the senders'."""
 
     kafka: KafkaSettings
     topic: str = Field(min_length=1)
@@ -56,12 +56,12 @@ class DlqSettings(MailTopicSettings):
 
     @property
     def names(self) -> TopicNames:
-        """The topics; retry tiers don't matter here."""
+        """The topics' names, without retry tiers."""
         return TopicNames(self.topic)
 
     @property
     def legacy(self) -> LegacyDefaults:
-        """What the original payload doesn't say; the language isn't shown here."""
+        """Defaults for the original payload; the language isn't shown here."""
         return LegacyDefaults(locale="en", max_age_ms=round(self.delivery.max_age_s * 1000))
 
 

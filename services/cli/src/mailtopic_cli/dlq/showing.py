@@ -1,4 +1,4 @@
-"""`mailtopic dlq show`: everything that may be known of a dead letter. No code, no full address."""
+"""`mailtopic dlq show`: a dead letter in detail. No code, no full address."""
 
 import hashlib
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ def _print(session: Session, letter: DeadLetter, *, is_first: bool) -> None:
 
 
 def describe(letter: DeadLetter, *, now_ms: int) -> Iterator[tuple[str, str]]:
-    """Yield what may be known of a letter as names and words."""
+    """Yield a letter's details as names and texts."""
     record = letter.record
     yield "place", f"{record.topic} {letter.place}"
     yield "died", time_text(letter.died_at_ms)

@@ -1,1 +1,1 @@
-"""`mailtopic relay check`: can the relays be used, and does the DNS vouch for the mails."""
+"""`mailtopic relay check`: checks the relays and the DNS records of the sending domain."""

@@ -55,10 +55,10 @@ def check_command(
         ),
     ] = None,
     timeout: Annotated[
-        float, typer.Option(min=0.1, max=3600, help="At most so many seconds for each relay.")
+        float, typer.Option(min=0.1, max=3600, help="Timeout in seconds for each relay.")
     ] = 60.0,
     dns_timeout: Annotated[
-        float, typer.Option(min=0.1, max=60, help="At most so many seconds for each DNS question.")
+        float, typer.Option(min=0.1, max=60, help="Timeout in seconds for each DNS query.")
     ] = 5.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -110,7 +110,7 @@ def check_command(
 
 
 class _Report:
-    """Shows findings as they come, or all of them at the end."""
+    """Shows findings as they arrive, or all of them at the end."""
 
     def __init__(self, *, as_json: bool) -> None:
         from mailtopic_runtime import FindingPrinter  # noqa: PLC0415
@@ -125,7 +125,7 @@ class _Report:
             self._printer.print(finding)
 
     def end(self) -> int:
-        """Show the end; returns the exit code."""
+        """Show the summary; return the exit code."""
         states = [each.state.value for each in self._findings]
         failed, warnings = states.count("failed"), states.count("warning")
         if self._as_json:

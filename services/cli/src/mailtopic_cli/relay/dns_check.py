@@ -1,4 +1,4 @@
-"""Does the DNS vouch for the mails: SPF, DKIM, DMARC and MX of the From domain."""
+"""Checks SPF, DKIM, DMARC and MX of the From domain."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from mailtopic_runtime import Finding, FindingState
 
 _OK, _WARNING, _FAILED = FindingState.OK, FindingState.WARNING, FindingState.FAILED
 _MOST_LOOKUPS = 10
-"""RFC 7208 §4.6.4: beyond it, receivers take the whole record for an error."""
+"""RFC 7208 §4.6.4: with more, receivers treat the whole record as an error."""
 
 _LEAST_LABELS = 2
 
@@ -36,7 +36,7 @@ class Sending:
 
 
 async def check_dns(sending: Sending, resolver: Resolver) -> list[Finding]:
-    """Return what the DNS says; what it doesn't answer is a warning, and nothing is raised."""
+    """Return the findings; an unanswered query is a warning, and nothing is raised."""
     providers = tuple(dict.fromkeys(provider_of(host) for host in sending.hosts))
     check = _DnsCheck(sending, providers, resolver)
     found = await asyncio.gather(check.spf(), check.dkim(), check.dmarc(), check.mx())
@@ -109,7 +109,7 @@ class _DnsCheck:
                 )
 
     async def dkim(self) -> list[Finding]:
-        """Whether the keys that mails are signed with can be found, and are the same."""
+        """Whether the signing keys are published, and match."""
         ours = self._sending.dkim_keys
         asked = dict.fromkeys([*ours, *self._sending.selectors])
         guesses = dict.fromkeys(name for each in self._providers if each for name in each.selectors)
@@ -217,7 +217,7 @@ class _DnsCheck:
 
 
 class _SpfWalk:
-    """Follows includes and redirects, as a receiver does."""
+    """Follows includes and redirects as a receiver does."""
 
     def __init__(self, resolver: Resolver) -> None:
         self.lookups = 0

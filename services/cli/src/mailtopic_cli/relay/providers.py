@@ -12,14 +12,13 @@ class Provider:
     """A provider of relays.
 
     Attributes:
-        name: what people call it.
+        name: its common name.
         hosts: patterns of its relays' names.
         include: what an SPF record includes to let it send; None if there is no fixed one.
         own_return_path: it puts a return path of its own domain, or of one that is set up there,
             into the envelope. SPF is judged by that one, so the From domain's record needs no
             include.
-        selectors: under which it has its DKIM keys, unless others were configured; empty if they
-            differ by account.
+        selectors: the usual selectors of its DKIM keys; empty if they differ by account.
     """
 
     name: str

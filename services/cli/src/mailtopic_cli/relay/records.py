@@ -1,4 +1,4 @@
-"""The DNS records that vouch for mails, read as far as a check needs it. Pure."""
+"""Parsers for SPF, DKIM and DMARC records, as far as a check needs them. Pure."""
 
 import re
 from base64 import b64decode
@@ -11,19 +11,19 @@ _POLICIES = frozenset({"none", "quarantine", "reject"})
 
 
 class RecordError(ValueError):
-    """A record that receivers can't use; str says why."""
+    """A record that receivers can't use; str() has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spf:
-    """What an SPF record says (RFC 7208).
+    """A parsed SPF record (RFC 7208).
 
     Attributes:
         includes: domains that it includes, in order.
         redirect: the domain with the record that replaces it; None for none.
-        lookups: how many of its terms make a receiver ask the DNS.
-        has_other_senders: whether it lets anything send beside what it includes.
-        otherwise: what it says of all other hosts: ``-``, ``~``, ``?``, ``+``; None if nothing.
+        lookups: how many of its terms need a DNS query.
+        has_other_senders: whether it allows senders other than its includes.
+        otherwise: its qualifier for all other hosts: ``-``, ``~``, ``?``, ``+``; None if nothing.
     """
 
     includes: tuple[str, ...]
@@ -34,7 +34,7 @@ class Spf:
 
 
 def find_spf(texts: Sequence[str]) -> Spf | None:
-    """Return what the TXT records of a domain say by SPF; None if there is no SPF record.
+    """Parse the SPF record among a domain's TXT records; None if there is none.
 
     Raises:
         RecordError: there are several (RFC 7208 §4.5: receivers then use none).
@@ -52,7 +52,7 @@ def _parse_spf(text: str) -> Spf:
         low = term.lower()
         qualifier, mechanism = (low[0], low[1:]) if low[0] in "+-~?" else ("+", low)
         kind = re.split(r"[:/=]", mechanism, maxsplit=1)[0]
-        # RFC 7208 §4.6.4: these ask the DNS.
+        # RFC 7208 §4.6.4: these need a DNS query.
         lookups += kind in {"include", "a", "mx", "ptr", "exists", "redirect"}
         if kind == "include":
             includes.append(mechanism.removeprefix("include:").rstrip("."))
@@ -70,7 +70,7 @@ def dkim_key(texts: Sequence[str]) -> str:
     """Return the public key of a DKIM record, its ``p=`` without white space (RFC 6376 §3.6.1).
 
     Raises:
-        RecordError: there is not one key that verifiers would take.
+        RecordError: there is no single key that verifiers would accept.
     """
     records = [tags for text in texts if "p" in (tags := _tags(text))]
     if not records:

@@ -1,4 +1,4 @@
-"""Runs `mailtopic-sender check` as a program of its own, and reads what it finds."""
+"""Runs `mailtopic-sender check` as a separate program and reads its findings."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ class SenderCheck:
         self._arguments = arguments
 
     async def findings(self) -> AsyncIterator[Finding]:
-        """Run it; yield each finding when it comes. Cancelled, it ends the program."""
+        """Run it; yield each finding as it arrives. Cancelling ends the program."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *_PROGRAM,

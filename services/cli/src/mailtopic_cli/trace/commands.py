@@ -40,7 +40,7 @@ def trace_command(
         bool,
         typer.Option(
             "--recipient",
-            help="Tell of all mails to an address instead. It is asked for, or read from standard "
+            help="Show all mails to an address instead. It is prompted for, or read from standard "
             "input: as an argument it would stay in the shell's history.",
         ),
     ] = False,
@@ -58,14 +58,14 @@ def trace_command(
         str | None,
         typer.Option(
             "--bootstrap-servers",
-            help="Brokers to begin with, host:port,host:port.",
+            help="Bootstrap brokers, host:port,host:port.",
             show_default="MAILTOPIC_KAFKA__BOOTSTRAP_SERVERS",
         ),
     ] = None,
     since: Annotated[
         str | None,
         typer.Option(
-            help="Read Kafka's records of this time or later only, which is quicker: "
+            help="Read only Kafka's records from this time on, which is faster: "
             "2026-01-31T12:00:00Z, or 10m ago."
         ),
     ] = None,
@@ -73,11 +73,11 @@ def trace_command(
         float, typer.Option(min=0.1, help="Seconds to wait for a broker that does not answer.")
     ] = 30.0,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Don't ask Kafka; only --logs tell.")
+        bool, typer.Option("--offline", help="Don't query Kafka; use only --logs.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Tell all that became of a mail, in order: no address, no code.
+    """Show the events of a mail in order: no address, no code.
 
     It reads the topic, its .status and its .dlq, and changes nothing. Log lines add the times of
     each stage, the relays' codes and the pods:
@@ -85,8 +85,8 @@ def trace_command(
         kubectl logs deploy/SENDER --tail=-1 | mailtopic trace ID --logs -
 
     Kafka keeps the last outcome of each mail for long, and earlier ones only until it compacts the
-    status topic: of an older mail, logs tell more. Each line's time is by the clock of the machine
-    that wrote it. Where Kafka is comes from the same places as for `mailtopic dlq`.
+    status topic: about older mails, logs have more. Each line's time is by the clock of the machine
+    that wrote it. Kafka's address comes from the same places as for `mailtopic dlq`.
 
     The exit code is 0; 1 when nothing is known of the id, or no broker answers; 2 for a wrong
     option.
@@ -128,7 +128,7 @@ def trace_command(
 
 @dataclass(frozen=True, slots=True)
 class _Kafka:
-    """How Kafka is to be asked."""
+    """How to query Kafka."""
 
     topic: str | None
     bootstrap_servers: str | None
@@ -166,7 +166,7 @@ async def _tell(
     kafka: _Kafka | None,
     settings: "DlqSettings | None",
 ) -> "list[Story]":
-    """Return the stories of the mails of which anything is known, the oldest first."""
+    """Return the stories of all mails with any records, oldest first."""
     from mailtopic_cli.trace.log_lines import Wanted, mails_of, moments_of  # noqa: PLC0415
     from mailtopic_cli.trace.reading import Known  # noqa: PLC0415
     from mailtopic_cli.trace.story import Story, in_order  # noqa: PLC0415
@@ -192,7 +192,7 @@ async def _tell(
 
 
 def _tell_silent_logs(files: Mapping[str, IO[str]], stories: "Sequence[Story]") -> None:
-    """Say of each file of logs that adds nothing why that is."""
+    """Report each log file without anything about the mail, with the reason."""
     from mailtopic_cli.trace.log_lines import moments_of, why_silent  # noqa: PLC0415
 
     mail_ids = frozenset(story.mail_id for story in stories)
@@ -225,7 +225,7 @@ def _print(which: str, stories: "Sequence[Story]", *, as_json: bool) -> int:
     if not stories:
         typer.echo(
             f"{PROGRAM}: nothing is known of {which}: check the id, --topic and --since. Kafka "
-            "forgets what its retention time is over for; older logs may tell more",
+            "removes records after their retention time; older logs may have more",
             err=True,
         )
     return 0 if stories else _UNKNOWN

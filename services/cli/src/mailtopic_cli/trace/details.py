@@ -1,7 +1,7 @@
-"""Which details of a mail's moments are shown, and what they may hold. Pure.
+"""Which details of a mail's events are shown, and which values they may have. Pure.
 
-Logs and topics may have any writer: only names that are known are taken over, and of those
-only what such a detail looks like. No text of a stranger's is shown.
+Logs and topics may have any writer: only known names are accepted, and only values of the expected
+form. No arbitrary text is shown.
 """
 
 import re
@@ -26,7 +26,7 @@ _NUMBERS = frozenset(
 _WORD = re.compile(r"[a-z]{1,20}([-_][a-z]{1,20}){0,4}")
 _TAG = re.compile(r"[0-9a-f]{12}")
 _TEXTS = {
-    # Names of relays are settings; a number in it as long as a code is none that anybody needs.
+    # Relay names are settings; one with a number as long as a code is not shown.
     "relay": re.compile(r"(?!.*[0-9]{6})[A-Za-z0-9._\-]{1,253}"),
     "reply": _WORD,
     "phase": _WORD,
@@ -40,7 +40,7 @@ _TEXTS = {
 
 
 def known_details(data: Mapping[str, Any]) -> Details:
-    """Return those of the data that may be shown; whatever else it holds is left out."""
+    """Return the data that may be shown, without everything else."""
     return {
         name: value
         for name, value in data.items()

@@ -1,6 +1,6 @@
-"""Log lines of ours in whatever `kubectl logs` or a file holds. Pure.
+"""Finds our log lines in the output of `kubectl logs` or in a file. Pure.
 
-A line may come from anywhere: only details that are known are taken over.
+A line may come from anywhere: only known details are accepted.
 """
 
 import json
@@ -22,7 +22,7 @@ _POD = re.compile(r"\[pod/([a-z0-9.-]{1,253})/[a-z0-9-]{1,63}\]")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What an id can be meant for: a mail, else the mails of a signup or of a trace."""
+    """What an id can refer to: a mail, or the mails of a signup or a trace."""
 
     mail_id: UUID
     signup: str | None = None
@@ -30,7 +30,7 @@ class Wanted:
 
 
 def parse_wanted(text: str) -> Wanted | None:
-    """Return what an id can be meant for; None if it is no id of ours.
+    """Return what an id can refer to; None if it is no id of ours.
 
     A mail's id is a UUID. Ids of signups and traces are 32 hex digits, and so is a UUID without
     its dashes.
@@ -45,7 +45,7 @@ def parse_wanted(text: str) -> Wanted | None:
 
 
 def mails_of(lines: Iterable[str], wanted: Wanted) -> frozenset[UUID]:
-    """Return the mails that are wanted, as far as lines tell of them."""
+    """Return the requested mails that the lines mention."""
     found = {wanted.mail_id}
     for line in lines if wanted.signup or wanted.trace_id else ():
         parsed = parse_line(line)
@@ -59,9 +59,9 @@ def mails_of(lines: Iterable[str], wanted: Wanted) -> frozenset[UUID]:
 
 
 def moments_of(lines: Iterable[str], mail_ids: frozenset[UUID]) -> dict[UUID, list[Moment]]:
-    """Return what lines tell of these mails."""
+    """Return the events of these mails in the lines."""
     found: dict[UUID, list[Moment]] = {mail_id: [] for mail_id in mail_ids}
-    # Looked for as text first: of a million lines a handful matters.
+    # Text search first: only a few of a million lines match.
     texts = [str(mail_id) for mail_id in mail_ids]
     for line in lines:
         if any(text in line for text in texts):
@@ -72,9 +72,9 @@ def moments_of(lines: Iterable[str], mail_ids: frozenset[UUID]) -> dict[UUID, li
 
 
 def why_silent(lines: Iterable[str]) -> str:
-    """Return why lines that were read tell nothing of a mail."""
+    """Return why the lines contain nothing about a mail."""
     count = 0
-    for count, line in enumerate(lines, 1):  # noqa: B007 - counted for after the loop
+    for count, line in enumerate(lines, 1):  # noqa: B007 - used after the loop
         if parse_line(line) is not None:
             return "none of its lines is about it"
     if not count:
@@ -86,7 +86,7 @@ def why_silent(lines: Iterable[str]) -> str:
 
 
 def parse_line(line: str) -> tuple[UUID, Moment] | None:
-    """Return the mail that a line is about, and what it says; None if it isn't one of ours."""
+    """Return a line's mail and event; None if it isn't one of ours."""
     begin = line.find("{")
     if begin < 0 or len(line) > MAX_LINE_CHARACTERS:
         return None

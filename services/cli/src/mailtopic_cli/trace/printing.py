@@ -13,7 +13,7 @@ _STAGES |= {"transmit_ms": "transmitting"}
 
 
 def lines_of(story: Story, *, now_ms: int) -> Iterator[str]:
-    """Yield a story for people."""
+    """Yield a story as lines of text."""
     yield f"Mail {story.mail_id}" + (f" of {story.topic}" if story.topic else "")
     about = [(name, story.detail(name)) for name in ("signup", "recipient", "trace_id")]
     told = [f"{name.replace('_id', '')} {value}" for name, value in about if value]
@@ -26,7 +26,7 @@ def lines_of(story: Story, *, now_ms: int) -> Iterator[str]:
 
 
 def _mail(story: Story) -> dict[str, Any]:
-    """Return a story for programs: times are ISO 8601 in UTC, durations say their unit."""
+    """Return a story as a JSON object: times are ISO 8601 in UTC, durations name their unit."""
     last = story.last
     return {
         "id": str(story.mail_id),
@@ -50,7 +50,7 @@ def document(stories: Sequence[Story]) -> str:
 
 
 def time_text(at_ms: int) -> str:
-    """A time as it is shown: ISO 8601, UTC, milliseconds."""
+    """Format a time: ISO 8601, UTC, milliseconds."""
     text = datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
 

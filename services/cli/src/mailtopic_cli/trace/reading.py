@@ -1,4 +1,4 @@
-"""What Kafka holds of some mails: their records, their outcomes, their dead letters."""
+"""Reads the records, outcomes and dead letters of mails from Kafka."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
@@ -25,7 +25,7 @@ _ID = "mt-id"
 
 @dataclass(slots=True)
 class Known:
-    """What Kafka holds about one mail."""
+    """Kafka's records about one mail."""
 
     moments: list[Moment] = field(default_factory=list)
     accepted_at_ms: int | None = None
@@ -34,7 +34,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class KafkaTopics:
-    """The topics of a MailTopic, to be searched for mails."""
+    """Searches the topics of a MailTopic for mails."""
 
     names: TopicNames
     legacy: LegacyDefaults
@@ -43,9 +43,9 @@ class KafkaTopics:
     since_ms: int | None = None
 
     async def mails_to(self, address: Address) -> frozenset[UUID]:
-        """Return the mails to an address that the main topic still holds.
+        """Return the mails to an address that are still in the main topic.
 
-        Those of producers that don't key their records by the recipient are found as well.
+        Mails from producers that use other keys than the recipient are found as well.
 
         Raises:
             TopicMissing: there is no such MailTopic.
@@ -54,7 +54,7 @@ class KafkaTopics:
         found: set[UUID] = set()
         domain = address.domain.encode()
         async for record in self._records(self.names.main):
-            # Read as text first: a domain that isn't ASCII may stand there in another form.
+            # Compared as text first: a non-ASCII domain may be written in another form.
             if record.key == address.partition_key or domain in (record.value or b"").lower():
                 mail = read_letter(record, self.legacy).mail
                 if mail is not None and mail.address == address:
@@ -62,7 +62,7 @@ class KafkaTopics:
         return frozenset(found)
 
     async def search(self, mail_ids: frozenset[UUID]) -> dict[UUID, Known]:
-        """Return what is known of these mails, without those of which nothing is.
+        """Return the records about these mails, without mails that have none.
 
         Raises:
             TopicMissing: there is no such MailTopic.
@@ -106,7 +106,7 @@ def _id_among(letter: DeadLetter, found: Mapping[UUID, Known]) -> UUID | None:
 
 
 def _may_be_one(record: TopicRecord, keys: set[bytes]) -> bool:
-    """Whether it is worth decoding: it names one of the ids, or has none of its own."""
+    """Whether to decode it: it contains one of the ids, or has no id."""
     value = record.value or b""
     ids = {content for name, content in record.headers if name == _ID}
     if ids:

@@ -1,4 +1,4 @@
-"""The story of a mail: what Kafka and logs tell of it, in order. Pure."""
+"""The story of a mail: its events from Kafka and logs, in order. Pure."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ _WORDS = {
 
 
 class Source(IntEnum):
-    """Where something is known from; of what happens in one millisecond, the lower comes first."""
+    """The source of an event; within one millisecond, the lower value comes first."""
 
     MAIN = 0
     LOG = 1
@@ -33,13 +33,13 @@ class Source(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Something that happened to a mail.
+    """An event in a mail's life.
 
     Attributes:
         at_ms: when, epoch milliseconds, by the clock of the machine that recorded it.
-        event: a word of ours, such as ``deferred``.
+        event: one of our event names, such as ``deferred``.
         attempt: in which attempt; None before the first.
-        details: what may be known of it: no address, no code.
+        details: details that may be shown: no address, no code.
     """
 
     at_ms: int
@@ -50,7 +50,7 @@ class Moment:
 
     @property
     def words(self) -> str:
-        """The event for people."""
+        """The event in words."""
         return (
             _WORDS.get(Outcome(self.event), self.event) if _is_outcome(self.event) else self.event
         )
@@ -58,11 +58,11 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """All that is known of one mail, in order.
+    """All known events of one mail, in order.
 
     Attributes:
         topic: the main topic; None if unknown.
-        accepted_at_ms: when a service took it; None if its record is gone.
+        accepted_at_ms: when a service accepted it; None if its record is gone.
         expires_at_ms: after this it isn't sent.
     """
 
@@ -85,7 +85,7 @@ class Story:
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether its outcome is final."""
         return self.last is not None and Outcome(self.last.event).final
 
     @property
@@ -96,7 +96,7 @@ class Story:
         return max(0.0, (self.last.at_ms - self.accepted_at_ms) / 1000)
 
     def detail(self, name: str) -> str | None:
-        """Return what the first moment that knows this detail says."""
+        """Return this detail from the first moment that has it."""
         found = (str(m.details[name]) for m in self.moments if name in m.details)
         return next(found, None)
 
@@ -117,7 +117,7 @@ def moment_of(event: StatusEvent) -> Moment:
 
 
 def in_order(moments: Iterable[Moment]) -> tuple[Moment, ...]:
-    """Return moments by time; an outcome that is in a log line as well is one moment."""
+    """Return moments by time; an outcome that is also in a log line becomes one moment."""
     told: dict[tuple[str, int | None], Moment] = {}
     rest: list[Moment] = []
     for moment in sorted(moments, key=lambda each: each.source, reverse=True):
@@ -133,7 +133,7 @@ def in_order(moments: Iterable[Moment]) -> tuple[Moment, ...]:
 
 
 def verdict(story: Story, *, now_ms: int) -> Iterator[str]:
-    """Yield where the mail stands, in words."""
+    """Yield the mail's current state, in words."""
     last = story.last
     if last is None:
         place = story.detail("place")
@@ -150,7 +150,7 @@ def verdict(story: Story, *, now_ms: int) -> Iterator[str]:
         attempts = "1 attempt" if story.attempts == 1 else f"{story.attempts} attempts"
         yield f"Its outcome is final: {last.words}{took}, in {attempts}."
     if story.expires_at_ms is not None and not story.is_final and now_ms >= story.expires_at_ms:
-        yield "Its time is over: it will not be sent any more."
+        yield "It has expired and will not be sent."
 
 
 def _is_outcome(event: str) -> bool:

@@ -19,13 +19,13 @@ from mailtopic_runtime import StateLog, get_logger
 
 DEFAULT_MAX_REQUEST_BYTES = 1_048_576
 SILENCE_S = 2.0
-"""A broker that hasn't acknowledged a record for so long is reported as unavailable, once."""
+"""A broker that takes longer to acknowledge a record is reported as unavailable, once."""
 
 CLOSE_TIMEOUT_S = 4.0
-"""How long `close` waits for what is on its way; without a broker that would be for ever."""
+"""How long `close` waits for records in flight; without a broker it would wait forever."""
 
 MAX_BATCH_BYTES = 131_072
-"""How much of one partition goes into one request: some 600 outcomes; brokers take 1 MiB."""
+"""Size limit of one partition's batch: about 600 outcomes. Brokers accept 1 MiB by default."""
 
 _RETRY_S = 1.0
 _SLOW_START_S = 5.0
@@ -39,7 +39,7 @@ _REFUSED = {
     errors.InvalidTimestampError: ("invalid", "the topic refuses the record's timestamp"),
     errors.PolicyViolationError: ("invalid", "the record violates the broker's policy"),
 }
-# After a batch was refused, its sequence number is missing: the broker then refuses everything
+# A refused batch leaves a gap in the sequence numbers: the broker then refuses everything
 # that follows on the partition, and only a new producer id (KIP-98) helps.
 _SPOILED = (
     errors.OutOfOrderSequenceNumber,
@@ -82,6 +82,7 @@ class KafkaClient:
         self._max_request_bytes = max_request_bytes
         self._producer: aiokafka.AIOKafkaProducer | None = None
         self._lock = asyncio.Lock()
+        self._acknowledged_s = 0.0
         self._state = StateLog(get_logger(__name__), "broker")
         self._diagnosis = Diagnosis(self._kwargs)
 
@@ -154,7 +155,7 @@ class KafkaClient:
         return [choose(key, partitions, partitions) for key in keys]
 
     async def close(self) -> None:
-        """Wait a few seconds for what is on its way, then disconnect.
+        """Wait a few seconds for records in flight, then disconnect.
 
         What isn't acknowledged by then may be stored or not.
         """
@@ -195,7 +196,7 @@ class KafkaClient:
                 await self._replace(producer)
             except errors.KafkaError as error:
                 if _is_dead(producer):
-                    # Its sending task has failed, and all it ever does now is to repeat the error.
+                    # Its sending task has failed; from now on it only repeats the error.
                     await self._replace(producer)
                 _raise_ours(error)
             else:
@@ -205,7 +206,7 @@ class KafkaClient:
     async def _publish_some(
         self, topic: str, partition: int, records: Sequence[OutgoingRecord]
     ) -> range:
-        """Store as many of them as one batch takes; return their offsets."""
+        """Store as many of the records as fit in one batch; return their offsets."""
         count = 0
 
         async def send(producer: aiokafka.AIOKafkaProducer) -> aiokafka.structs.RecordMetadata:
@@ -222,14 +223,20 @@ class KafkaClient:
         self, send: Coroutine[Any, Any, aiokafka.structs.RecordMetadata]
     ) -> aiokafka.structs.RecordMetadata:
         sending = asyncio.ensure_future(send)
+        loop = asyncio.get_running_loop()
+        begun_s = loop.time()
         try:
             await asyncio.wait({sending}, timeout=SILENCE_S)
-            if not sending.done():
+            # If it acknowledges others, only one topic or partition is at fault.
+            if not sending.done() and self._acknowledged_s < begun_s:
                 self._state.down("the broker does not acknowledge records")
-            return await sending
+            stored = await sending
         except asyncio.CancelledError:
             sending.cancel()
             raise
+        else:
+            self._acknowledged_s = loop.time()
+            return stored
 
     async def _connected(self) -> aiokafka.AIOKafkaProducer:
         producer = self._producer
@@ -265,7 +272,7 @@ class KafkaClient:
             await asyncio.sleep(_RETRY_S)
 
     async def _started(self, producer: aiokafka.AIOKafkaProducer) -> None:
-        """Start a producer; where that takes long, say why before it gives up."""
+        """Start a producer; if that takes long, log the reason before giving up."""
         starting = asyncio.ensure_future(producer.start())
         try:
             await asyncio.wait({starting}, timeout=_SLOW_START_S)
@@ -291,7 +298,7 @@ def _keep_for_ever(producer: aiokafka.AIOKafkaProducer) -> None:
 
 
 def _is_dead(producer: aiokafka.AIOKafkaProducer) -> bool:
-    task = producer._sender.sender_task  # noqa: SLF001 - there is nothing public for it
+    task = producer._sender.sender_task  # noqa: SLF001 - there is no public API for it
     return task is not None and task.done()
 
 
@@ -300,8 +307,8 @@ async def _stop_in_time(producer: aiokafka.AIOKafkaProducer) -> None:
     await asyncio.wait({stopping}, timeout=CLOSE_TIMEOUT_S)
     if stopping.done():
         return
-    # What is left can't be delivered: cut it off, so that nothing goes on in the background.
-    task = producer._sender.sender_task  # noqa: SLF001 - nothing public ends it
+    # The remaining records can't be delivered: cancel the sender, so that no task is left running.
+    task = producer._sender.sender_task  # noqa: SLF001 - there is no public API to end it
     for unfinished in (stopping, task):
         if unfinished is not None:
             unfinished.cancel()

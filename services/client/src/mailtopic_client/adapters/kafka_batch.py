@@ -12,10 +12,10 @@ _record_bytes = DefaultRecordBatchBuilder.estimate_size_in_bytes
 
 
 def fill(batch: BatchBuilder, records: Sequence[OutgoingRecord], *, max_record_bytes: int) -> int:
-    """Put records into an empty batch until it is full; return how many: one at least.
+    """Fill an empty batch with records; return how many it took: at least one.
 
     Raises:
-        RecordRefused: one of them can't be sent by anybody.
+        RecordRefused: one of them can't be sent at all.
     """
     for count, (key, value, headers, timestamp_ms) in enumerate(records):
         if key is None and value is None:

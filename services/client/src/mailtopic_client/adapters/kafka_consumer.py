@@ -1,4 +1,4 @@
-"""aiokafka's consumer with a parser that no record can break, and with bounds on its memory.
+"""aiokafka's consumer with a parser that no record can break, and with bounded memory.
 
 aiokafka (0.14) raises out of `getmany` for a record that it can't decode, again and again, because
 the position stays; a batch is decompressed whole, whatever it expands to; a fetch error of one
@@ -29,14 +29,14 @@ from mailtopic_runtime import Logger
 
 FETCH_MAX_BYTES = 2 * 1024 * 1024
 FETCH_MAX_PARTITION_BYTES = 256 * 1024
-"""What is fetched ahead of each owned partition. A batch that is larger comes all the same."""
+"""Bytes fetched ahead of each owned partition. A larger batch is still returned."""
 
 MAX_FETCHED_BYTES = 4 * 1024 * 1024
-"""Nothing more is asked for while so much lies unread, as it is stored."""
+"""No more is fetched while this many bytes, as stored, are unread."""
 
 _ERROR_PAUSE_S = 1.0
 _HANDLED = (
-    # aiokafka asks for the leader, or for the first offset, by itself.
+    # aiokafka looks up the leader, or the first offset, by itself.
     errors.NotLeaderForPartitionError,
     errors.UnknownTopicOrPartitionError,
     errors.OffsetOutOfRangeError,
@@ -56,7 +56,7 @@ def _with(function: Callable[..., Any], **names: Any) -> Any:
 
 
 class _FetchResult(fetching.FetchResult):  # type: ignore[misc] # aiokafka has no types
-    """In the place of aiokafka's: ends a poll where it has no room for more."""
+    """Replaces aiokafka's: ends a poll that has no room for more."""
 
     _partition_records: PartitionRecords | None
 
@@ -82,7 +82,7 @@ class _FetchResult(fetching.FetchResult):  # type: ignore[misc] # aiokafka has n
 
 
 class _Client:
-    """aiokafka's client, but answers to fetches hold no partition that the broker can't read."""
+    """aiokafka's client, with partitions that the broker can't read left out of fetch responses."""
 
     def __init__(self, client: Any, errors_of: "_PartitionErrors") -> None:
         self._client = client
@@ -102,7 +102,7 @@ class _Client:
 
 
 class _PartitionErrors:
-    """Which partitions the broker has errors for, and until when it isn't asked for them."""
+    """Partitions with a broker error, and when each may be fetched again."""
 
     def __init__(self, log: Logger | None) -> None:
         self.names: dict[aiokafka.TopicPartition, str] = {}
@@ -111,7 +111,7 @@ class _PartitionErrors:
         self._log = log
 
     def pass_by(self, topic: str, partition: int, code: int) -> bool:
-        """Take note of what a broker said; whether aiokafka is to see it."""
+        """Record a broker's answer; return whether to pass it on to aiokafka."""
         place = aiokafka.TopicPartition(topic, partition)
         error = errors.for_code(code)
         if not code or error in _HANDLED:
@@ -130,14 +130,14 @@ class _PartitionErrors:
         return False
 
     def lasting(self, least_s: float) -> dict[aiokafka.TopicPartition, str]:
-        """Return those that have lasted for so long. Any thread may ask."""
+        """Return the errors that have lasted at least this long. Thread-safe."""
         began_s = time.monotonic() - least_s
-        # Copied at once: the loop's thread goes on changing it.
+        # Copied in one step: the loop's thread keeps changing it.
         found = dict(self.names)
         return {place: name for place, name in found.items() if self._since_s[place] <= began_s}
 
     def wait(self, topic: str, partition: int) -> bool:
-        """Whether it is too early to ask for the partition again."""
+        """Whether it is too early to fetch the partition again."""
         place = aiokafka.TopicPartition(topic, partition)
         return self._until_s.get(place, 0.0) > time.monotonic()
 
@@ -148,7 +148,7 @@ class _PartitionErrors:
 
 
 class _SafeFetcher(fetching.Fetcher):  # type: ignore[misc] # aiokafka has no types
-    """In the place of aiokafka's."""
+    """Replaces aiokafka's fetcher."""
 
     _fetch = _with(
         fetching.Fetcher._proc_fetch_request,  # noqa: SLF001 - the seam
@@ -186,7 +186,7 @@ class _SafeFetcher(fetching.Fetcher):  # type: ignore[misc] # aiokafka has no ty
                 self._has_room.clear()
                 await self._has_room.wait()
             # Positions may have moved meanwhile; an answer that doesn't fit is thrown away.
-            request._topics = self._askable(request.topics)  # noqa: SLF001 - nothing public does
+            request._topics = self._askable(request.topics)  # noqa: SLF001 - there is no public API
             if not request.topics:
                 await asyncio.sleep(self._retry_backoff)
                 return False
@@ -218,7 +218,7 @@ class _SafeFetcher(fetching.Fetcher):  # type: ignore[misc] # aiokafka has no ty
 
 
 class SafeConsumer(aiokafka.AIOKafkaConsumer):  # type: ignore[misc] # aiokafka has no types
-    """An AIOKafkaConsumer whose `getmany` returns `FetchedRecord` objects.
+    """An AIOKafkaConsumer with a `getmany` that returns `FetchedRecord` objects.
 
     It promises that `getmany` raises for nothing that lies in a topic: what can't be read is a
     record with a `Fault`, and the position is behind it. Transaction markers and aborted records
@@ -253,9 +253,9 @@ class SafeConsumer(aiokafka.AIOKafkaConsumer):  # type: ignore[misc] # aiokafka 
 
     @property
     def partition_errors(self) -> Mapping[aiokafka.TopicPartition, str]:
-        """What the broker answers for partitions that can't be read just now, by error name."""
+        """The broker's current errors for partitions that can't be read, by error name."""
         return self._fetcher.errors.names if self._fetcher is not None else {}
 
     def lasting_errors(self, least_s: float) -> Mapping[aiokafka.TopicPartition, str]:
-        """Return those of `partition_errors` that have lasted for so long. Any thread may ask."""
+        """Return those `partition_errors` that have lasted at least this long. Thread-safe."""
         return self._fetcher.errors.lasting(least_s) if self._fetcher is not None else {}

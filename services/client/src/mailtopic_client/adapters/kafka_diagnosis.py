@@ -1,4 +1,4 @@
-"""Finds out why Kafka can't be reached: which address answers what.
+"""Find out why Kafka can't be reached: what each address answers.
 
 A client library only says that it has tried them all. Asked for when there is trouble, never
 otherwise: it opens connections of its own.
@@ -33,7 +33,7 @@ class _AddressError(Exception):
 
 
 class Diagnosis:
-    """Why Kafka can't be reached, looked at again after ten seconds at the earliest.
+    """Why Kafka can't be reached; checked at most every ten seconds.
 
     Args:
         client_kwargs: how to reach Kafka, as aiokafka's keyword arguments.
@@ -45,12 +45,12 @@ class Diagnosis:
         self._until_s = -math.inf
 
     async def reason(self) -> str:
-        """Return in one line what is wrong; asked for when something is."""
+        """Return in one line what is wrong; call it only when something is."""
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._until_s:
             self._reason = await diagnose(self._client_kwargs)
             self._until_s = asyncio.get_running_loop().time() + _LASTS_S
-        # What can be reached now was away a moment ago: ask again at the next trouble.
+        # Reachable again since the failure: check again at the next one.
         if self._reason is None:
             self._until_s = -math.inf
         return self._reason or NO_BROKER
@@ -75,7 +75,7 @@ async def diagnose(client_kwargs: Mapping[str, Any]) -> str | None:
         if not isinstance(answer, str):
             return await _unreachable(answer, address, client_kwargs)
         troubles.append(f"{address}: {answer}")
-    # Nothing listens anywhere: there is no more to say than that.
+    # Nothing listens at any address: there is no more detail.
     is_plain = all(trouble.endswith(_NO_LISTENER) for trouble in troubles)
     return NO_BROKER if is_plain else f"{NO_BROKER} ({'; '.join(troubles)})"
 
@@ -117,7 +117,7 @@ async def _connected(
     try:
         async with asyncio.timeout(_ANSWER_S):
             connection = await create_conn(host, port, **_options(kwargs))
-    except Exception as error:  # noqa: BLE001 - it is for finding out what can go wrong
+    except Exception as error:  # noqa: BLE001 - a diagnosis reports every error
         raise _AddressError(await _words(error, host, port, kwargs)) from None
     try:
         yield connection
@@ -167,7 +167,7 @@ def _plain_words(error: BaseException, kwargs: Mapping[str, Any]) -> str | None:
 
 
 async def _closed(host: str, port: int, kwargs: Mapping[str, Any]) -> str:
-    """Say why a broker hangs up: most often because the two speak different protocols."""
+    """Say why a broker closes the connection: usually the two sides use different protocols."""
     protocol = _protocol(kwargs)
     if "SSL" in protocol:
         if await _speaks_plainly(host, port):
@@ -181,7 +181,7 @@ async def _closed(host: str, port: int, kwargs: Mapping[str, Any]) -> str:
 
 
 async def _silent(host: str, port: int, kwargs: Mapping[str, Any]) -> str:
-    """Say what a broker is that doesn't answer: one with TLS may wait for the rest of a hello."""
+    """Say why a broker doesn't answer: one with TLS may wait for the rest of a ClientHello."""
     if "SSL" not in _protocol(kwargs) and await _speaks_tls(host, port):
         return f"it speaks TLS, but {_PROTOCOL} is {_protocol(kwargs)}"
     return f"no answer within {_ANSWER_S:g} s"
@@ -200,7 +200,7 @@ async def _speaks_tls(host: str, port: int) -> bool:
     except (OSError, TimeoutError):
         return False
     writer.transport.abort()
-    await asyncio.sleep(0)  # in the next turn of the loop it is closed
+    await asyncio.sleep(0)  # it is closed in the loop's next iteration
     return True
 
 
@@ -241,7 +241,7 @@ async def _offered(host: str, port: int, kwargs: Mapping[str, Any]) -> list[str]
 
 
 async def _close(connection: AIOKafkaConnection) -> None:
-    # TLS takes leave of its peer, which may not answer.
+    # TLS waits for the peer's close_notify, which may never come.
     await asyncio.wait({connection.close()}, timeout=_ANSWER_S)
 
 

@@ -1,4 +1,4 @@
-"""The records of one partition, out of what a broker returned for it, lazily and without fail."""
+"""The records of one partition from a fetch response, decoded lazily and without raising."""
 
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
@@ -12,10 +12,10 @@ from mailtopic_runtime import get_logger
 
 DEFAULT_MAX_RECORD_BYTES = 4 * 1024 * 1024 + 64 * 1024
 MAX_POLL_BYTES = 1024 * 1024
-"""One poll hands out so much of keys, values and headers, and one record more."""
+"""One poll returns this many bytes of keys, values and headers, plus at most one record."""
 
 _BROKEN_FRAME_BYTES = 1_024
-"""What is kept of a batch of which the end can't be found."""
+"""How much is kept of a batch without a findable end."""
 
 _MARKER_BYTES = 1_024
 _ABORT = b"\x00\x00\x00\x00"
@@ -28,7 +28,7 @@ class FetchedRecord(NamedTuple):
         offset: where a fault stands for several offsets, the last of them.
         timestamp: epoch milliseconds as stored, which may be any number.
         headers: names and values; a name that isn't UTF-8 is escaped as in ``gr\xf6\xdfe``.
-        fault: why it couldn't be read; then the other fields hold what there is.
+        fault: why it couldn't be read; the other fields then hold what could be read.
     """
 
     topic: str
@@ -45,7 +45,7 @@ class FetchedRecord(NamedTuple):
 
     @property
     def size(self) -> int:
-        """About as many bytes as it takes."""
+        """Its approximate size in bytes."""
         size = 100 + len(self.key or b"") + len(self.value or b"")
         return size + sum(100 + len(name) + len(value or b"") for name, value in self.headers)
 
@@ -66,7 +66,7 @@ class Reading:
 
 
 class StoredBytes:
-    """In the place of aiokafka's MemoryRecords: what a broker returned, not looked at."""
+    """Replaces aiokafka's MemoryRecords: a broker's response, not decoded yet."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -76,15 +76,15 @@ class StoredBytes:
         return bool(self.data)
 
     def size_in_bytes(self) -> int:
-        """How much there is, as stored."""
+        """Its size in bytes, as stored."""
         return len(self.data)
 
 
 class PartitionRecords:
-    """In the place of aiokafka's: the records of a partition, lazily and without fail.
+    """Replaces aiokafka's: the records of a partition, decoded lazily and without raising.
 
     Attributes:
-        next_fetch_offset: where reading goes on.
+        next_fetch_offset: where reading continues.
         reading: set before the first record is asked for.
         highwater: no offset lies behind it.
         is_read: whether nothing is left.
@@ -164,7 +164,7 @@ class PartitionRecords:
         if batch is None or self.next_fetch_offset <= batch.last_offset:
             yield from self._fault(frame, text, rest)
             return
-        # Each of its offsets has been handed out: what is left has no place in the topic.
+        # Each of its offsets was returned already: the rest has no place in the topic.
         get_logger(__name__).warning(
             "batch.leftover",
             topic=self._tp.topic,

@@ -23,7 +23,7 @@ class StoredRecord:
 
 @dataclass(slots=True)
 class MemoryBroker:
-    """Keeps records in memory; fails like a broker that is away while ``available`` is False.
+    """Keeps records in memory; fails like an unreachable broker while ``available`` is False.
 
     It chooses partitions by another hash than Kafka does.
     """

@@ -26,10 +26,10 @@ from mailtopic_client.adapters.record_parts import (
 from mailtopic_client.adapters.record_streams import CHUNK_BYTES, StreamFault, expand
 
 MAX_HEADERS = 4_096
-"""A record with more is no mail, and its headers alone would take many times their bytes."""
+"""A mail never has more, and each header takes many times its size in memory."""
 
 _MAX_KEY_BYTES = 4_096
-"""The key of a record that is too large is kept up to so many bytes."""
+"""How many bytes of an oversized record's key are kept."""
 
 _BATCH = struct.Struct(">qiibIhiqqqhii")
 _CRC_FROM = 21
@@ -40,7 +40,7 @@ _CURRENT_MAGIC = 2
 
 @dataclass(slots=True)
 class StoredBatch:
-    """One batch, its head understood and its checksum right; its records are not looked at yet."""
+    """One batch with a parsed header and a valid checksum; its records are not decoded yet."""
 
     base_offset: int
     last_offset: int
@@ -93,7 +93,7 @@ def _open_batch(raw: memoryview) -> StoredBatch:
 
 
 def records(batch: StoredBatch, *, max_record_bytes: int) -> Iterator[StoredRecord]:
-    """Read a batch's records; one that can't be read has a fault and costs no other one.
+    """Read a batch's records; an unreadable one has a fault and doesn't affect the others.
 
     Raises:
         BatchFault: while it is iterated: nothing after this can be read.
@@ -112,7 +112,7 @@ def records(batch: StoredBatch, *, max_record_bytes: int) -> Iterator[StoredReco
 
 
 class _Source:
-    """Bytes that arrive in pieces; only what is asked for is kept."""
+    """Bytes that arrive in pieces; only the requested ones are kept."""
 
     def __init__(self, codec: int, data: memoryview) -> None:
         self._pieces = expand(codec, data)
@@ -120,7 +120,7 @@ class _Source:
         self._place = 0
 
     def peek(self, size: int) -> bytes:
-        """Return the next bytes, fewer at the end, and stay before them."""
+        """Return the next bytes without consuming them; fewer at the end."""
         while len(self._kept) - self._place < size:
             piece = next(self._pieces, None)
             if piece is None:
@@ -143,14 +143,14 @@ class _Source:
         return taken
 
     def drain(self, size: int) -> Iterator[bytes]:
-        """Take bytes piece by piece, none of which stays."""
+        """Consume bytes piece by piece, without keeping them."""
         while size > 0:
             piece = self.take(min(size, CHUNK_BYTES))
             size -= len(piece)
             yield piece
 
     def varint(self) -> int:
-        """Take a number."""
+        """Consume a number."""
         number, used = _varint(self.peek(_MAX_VARINT_BYTES), 0)
         self._place += used
         return number
@@ -243,7 +243,7 @@ def _headers(data: bytes, place: int, count: int) -> tuple[HeaderTuple, tuple[by
 
 
 def _too_large(source: _Source, size: int, base_offset: int, first_ms: int) -> StoredRecord:
-    """Read what fits of a record: its place, its key; of its value only the digest."""
+    """Read an oversized record's position and key; of its value only the digest."""
     head = source.peek(5 * _MAX_VARINT_BYTES + _MAX_KEY_BYTES)
     delta, place = _varint(head, 1)
     timestamp = first_ms + delta

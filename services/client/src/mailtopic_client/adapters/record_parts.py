@@ -1,11 +1,11 @@
-"""What stored bytes consist of: frames, records, and why something couldn't be read."""
+"""The parts of stored bytes: frames, records, and why one couldn't be read."""
 
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
 LOG_OVERHEAD = 12
-"""Offset and length: what every format begins with, and the length doesn't count."""
+"""Offset and length: every format begins with them, and the length excludes them."""
 
 MAGIC_PLACE = 16
 CODEC_MASK = 0x07

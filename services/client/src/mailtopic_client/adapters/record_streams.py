@@ -1,4 +1,4 @@
-"""Decompression in small pieces: what a batch expands to never lies in memory as a whole."""
+"""Decompression in small pieces: an expanded batch is never in memory as a whole."""
 
 import struct
 import sys
@@ -115,7 +115,7 @@ def _snappy(data: memoryview) -> Iterator[bytes]:
 
 
 def _snappy_block(block: memoryview) -> bytes:
-    # The head of a block says how long it becomes, and it becomes no longer.
+    # A block's header states its expanded size, which is never exceeded.
     if cramjam.snappy.decompress_raw_len(block) > _MAX_SNAPPY_BLOCK_BYTES:
         raise StreamFault(f"a block expands to more than {_MAX_SNAPPY_BLOCK_BYTES} bytes")
     return bytes(cramjam.snappy.decompress_raw(block))

@@ -41,6 +41,10 @@ class RetentionWatch:
         """Drop everything: the partitions are given up."""
         self._next = {}
 
+    def go_back(self, place: aiokafka.TopicPartition, offset: int) -> None:
+        """Expect records that were read before."""
+        self._next[place] = offset
+
     def returned(self, batches: Mapping[aiokafka.TopicPartition, Sequence[Any]]) -> str | None:
         """Return the name of a partition that went back to offsets before those already read."""
         for place, batch in batches.items():

@@ -6,7 +6,6 @@ What it shields the engine from (aiokafka 0.14): a rebalance forgets pauses and 
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -23,6 +22,7 @@ from mailtopic_client.adapters.kafka_partition import DEFAULT_MAX_RECORD_BYTES, 
 from mailtopic_client.adapters.kafka_words import describe_refusal, describe_unreadable
 from mailtopic_contract import RecordError, Unread
 from mailtopic_runtime import StateLog, get_logger
+from mailtopic_sender.adapters import topic_states
 from mailtopic_sender.adapters.kafka_retention import RetentionWatch, begins_of_cut_off
 from mailtopic_sender.adapters.topic_states import TopicStates
 from mailtopic_sender.ports import (
@@ -40,7 +40,6 @@ _WELL_S = 3.0
 _LASTING_S = 3.0
 """An error that a broker returns for a partition for less than this is an election or restart."""
 
-_OURS = re.compile(r"(v[0-9]+\|[^|]*\|[0-9]+(?:\|[^|]*)?)\|([A-Za-z0-9_-]{22})")
 _STOP_S = 4.0
 _FETCH_MAX_WAIT_MS = 200
 _METADATA_MAX_AGE_MS = 5_000
@@ -48,9 +47,7 @@ _METADATA_MAX_AGE_MS = 5_000
 
 
 class KafkaSource:
-    """One consumer in one group.
-
-    Unreadable records are returned with a fault, so that they get into the DLQ.
+    """One consumer in one group. Unreadable records are returned with a fault, for the DLQ.
 
     Args:
         client_kwargs: how to reach Kafka, as aiokafka's keyword arguments.
@@ -99,6 +96,7 @@ class KafkaSource:
         self._retention = RetentionWatch(count_gone)
         self._states = states or TopicStates(topics)
         self._topic_ids: dict[str, str | None] = {}
+        self._went_back: set[str] = set()
         self._log = get_logger(__name__).bind(group=group)
         self._state = StateLog(self._log, "consumer")
         self._polls_well_since_s: float | None = None
@@ -129,6 +127,7 @@ class KafkaSource:
                 metadata_max_age_ms=_METADATA_MAX_AGE_MS,
             )
             self._turn = _Turn()
+            self._went_back.clear()
             total = partial(_count_partitions, consumer, self._topics)
             consumer.subscribe(
                 self._topics,
@@ -179,6 +178,13 @@ class KafkaSource:
         """See `RecordSource.resume`."""
         self._running.resume(*self._still_assigned(partitions))
 
+    def go_back(self, place: TopicPartition, offset: int) -> None:
+        """See `RecordSource.go_back`."""
+        self._went_back.add(place.topic)
+        for each in self._still_assigned([place]):
+            self._running.seek(each, offset)
+            self._retention.go_back(each, offset)
+
     async def committed(
         self, partitions: Collection[TopicPartition]
     ) -> Mapping[TopicPartition, Committed]:
@@ -215,7 +221,7 @@ class KafkaSource:
         wanted = {
             aiokafka.TopicPartition(*place): (
                 committed.offset,
-                _with_topic_id(committed.metadata, self._topic_ids.get(place.topic)),
+                topic_states.with_topic_id(committed.metadata, self._topic_ids.get(place.topic)),
             )
             for place, committed in offsets.items()
         }
@@ -259,7 +265,7 @@ class KafkaSource:
             state = self._states.current.get(topic)
             self._topic_ids[topic] = state.topic_id if state else None
         for place, each in stored.items():
-            metadata, topic_id = without_topic_id(each.metadata)
+            metadata, topic_id = topic_states.without_topic_id(each.metadata)
             if each.offset >= 0 and self._states.replaced(place.topic, topic_id):
                 former.append(place)
             elif each.offset >= 0:
@@ -277,6 +283,9 @@ class KafkaSource:
         ]
         if not replaced:
             return ()
+        if not self._went_back.isdisjoint(replaced):
+            # New records must not be taken for those that were parked.
+            raise SourceBroken("a topic was made again")
         for topic in replaced:
             self._topic_ids[topic] = self._states.current[topic].topic_id
         assigned = self._running.assignment()
@@ -286,8 +295,8 @@ class KafkaSource:
 
     def _tell_replaced(self, topics: Collection[str]) -> None:
         for topic in sorted(topics):
-            reason = "it was deleted and made again: it is read from its start"
-            self._log.warning("topic.replaced", topic=topic, reason=reason)
+            why = "it was deleted and made again: it is read from its start"
+            self._log.warning("topic.replaced", topic=topic, reason=why)
 
     async def _read_from_start(self, places: Sequence[aiokafka.TopicPartition]) -> None:
         places = self._still_assigned([TopicPartition(*place) for place in places])
@@ -381,16 +390,6 @@ def _record(fetched: FetchedRecord) -> ConsumedRecord:
     return ConsumedRecord(*fetched[:-1])._replace(
         headers=(*fetched.headers, *unread.encode()), fault=RecordError(fault.reason, fault.text)
     )
-
-
-def _with_topic_id(metadata: str, topic_id: str | None) -> str:
-    return metadata if topic_id is None else f"{metadata}|{topic_id}"
-
-
-def without_topic_id(metadata: str) -> tuple[str, str | None]:
-    """Split commit metadata; versions up to 0.1 committed no topic id."""
-    ours = _OURS.fullmatch(metadata)
-    return (ours[1], ours[2]) if ours else (metadata, None)
 
 
 async def _stop(consumer: aiokafka.AIOKafkaConsumer) -> None:

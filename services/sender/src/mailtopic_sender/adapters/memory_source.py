@@ -35,6 +35,7 @@ class MemoryKafka:
         now_ms: returns the record time.
         commits: what every group committed, in order.
         max_record_bytes: by topic name; larger values are refused.
+        closed: topics that take no records.
     """
 
     partitions: int = 1
@@ -47,6 +48,7 @@ class MemoryKafka:
     commits: list[tuple[str, TopicPartition, Committed]] = field(default_factory=list)
     written: asyncio.Event = field(default_factory=asyncio.Event)
     max_record_bytes: dict[str, int] = field(default_factory=dict)
+    closed: set[str] = field(default_factory=set)
 
     async def connect(self) -> None:
         """Nothing to connect to."""
@@ -64,6 +66,8 @@ class MemoryKafka:
     ) -> RecordMetadata:
         """See `BrokerClient.publish`; a gap of `skip_offsets` is left before the record."""
         self.check()
+        if topic in self.closed:
+            raise RecordRefused("unknown-topic", "the topic does not exist")
         if len(value or b"") > self.max_record_bytes.get(topic, len(value or b"")):
             raise RecordRefused("too-large", "the record is larger than its topic allows")
         log = self.logs[TopicPartition(topic, partition or 0)]
@@ -199,6 +203,10 @@ class MemorySource:
     def resume(self, partitions: Collection[TopicPartition]) -> None:
         """See `RecordSource.resume`."""
         self.paused -= set(partitions)
+
+    def go_back(self, place: TopicPartition, offset: int) -> None:
+        """See `RecordSource.go_back`."""
+        self._positions[place] = offset
 
     async def committed(
         self, partitions: Collection[TopicPartition]

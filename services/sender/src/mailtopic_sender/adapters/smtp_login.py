@@ -84,7 +84,7 @@ class Login:
         self._tokens = None
         if relay.oauth is not None and relay.username is not None:
             self._tokens = tokens_of(relay.oauth, relay.username, clock=clock)
-        self._order = relay.mechanisms or self._usual_order()
+        self._order = relay.mechanisms or _usual_order(relay)
         self._turn = asyncio.Lock()
         self._broken: set[Way] = set()
         self._refused: dict[str, LoginFailed] = {}
@@ -182,11 +182,6 @@ class Login:
         self._refused.clear()
         self._is_new_token_refused = False
 
-    def _usual_order(self) -> tuple[Mechanism, ...]:
-        if self._relay.oauth is not None:
-            return _BY_TOKEN
-        return _IN_THE_CLEAR if self._relay.security is Security.NONE else _BY_PASSWORD
-
     def _ways(self, offered: Sequence[str]) -> list[Way]:
         """All that may be tried, in order: each mechanism's usual form before any other form."""
         known = {name.upper() for name in offered}
@@ -242,6 +237,12 @@ class FileWatch:
 
     def _state(self) -> list[tuple[int, int, int] | None]:
         return [_stamp(file) for file in self._files]
+
+
+def _usual_order(relay: RelaySettings) -> tuple[Mechanism, ...]:
+    if relay.oauth is not None:
+        return _BY_TOKEN
+    return _IN_THE_CLEAR if relay.security is Security.NONE else _BY_PASSWORD
 
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:

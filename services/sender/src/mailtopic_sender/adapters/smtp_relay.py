@@ -18,7 +18,11 @@ _CLOSING = 421
 
 
 class SmtpRelay:
-    """Sends mails over sessions of one SMTP server, with one task per session and none per mail."""
+    """Sends mails over sessions of one SMTP server, with one task per session and none per mail.
+
+    Attributes:
+        starting: how many workers look for a session.
+    """
 
     def __init__(self, relay: RelaySettings, *, clock: Clock | None = None) -> None:
         """Prepare; nothing is opened yet.
@@ -34,10 +38,15 @@ class SmtpRelay:
         self._clock = clock or SystemClock()
         self._log = get_logger("mailtopic_sender.smtp")
         self._opener = SessionOpener(relay, clock=self._clock, log=self._log)
-        self._pool = SmtpPool(relay, self._open, clock=self._clock, is_full=self._is_full)
+        self._pool = SmtpPool(
+            relay,
+            self._open,
+            clock=self._clock,
+            is_full=lambda number: self._feed.is_full(number),  # noqa: PLW0108 - attached later
+        )
         self._feed: Feed
         self._workers: set[asyncio.Task[None]] = set()
-        self._starting = 0
+        self.starting = 0
         self._has_opening_bug = False
         self._is_closed = False
 
@@ -56,10 +65,10 @@ class SmtpRelay:
 
     def wake(self, mails: int) -> None:
         """See `Relay.wake`: start as many workers as there are mails, within the limits."""
-        while self._starting < mails and len(self._workers) < self._pool.limit:
+        while self.starting < mails and len(self._workers) < self._pool.limit:
             if self._is_closed:
                 return
-            self._starting += 1
+            self.starting += 1
             worker = asyncio.create_task(self._work())
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
@@ -69,7 +78,7 @@ class SmtpRelay:
         try:
             session = await self._open()
         except SessionRefused as refused:
-            return self._result(refused.answer)
+            return _result(refused.answer, self.name)
         self._pool.adopt(session)
         return None
 
@@ -90,9 +99,6 @@ class SmtpRelay:
         for worker in tuple(self._workers):
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
-
-    def _is_full(self, connections: int) -> None:
-        self._feed.is_full(connections)
 
     async def _open(self) -> SmtpSession:
         try:
@@ -118,21 +124,21 @@ class SmtpRelay:
                 try:
                     session = await self._pool.acquire()
                 finally:
-                    self._starting -= is_starting
+                    self.starting -= is_starting
                     is_starting = False
                 if session is None:
                     break
-                run = _Run(self, self._feed, session, began_ns)
+                run = _Run(self, self._feed, self._pool, session, began_ns)
                 await self._stream(session, run)
                 is_starting = run.is_looking
                 if run.is_over:
                     break
         except SessionRefused as refused:
-            self._feed.refused(self._result(refused.answer))
+            self._feed.refused(_result(refused.answer, self.name))
         except Exception as error:  # noqa: BLE001 - a bug must not stop the relay
             self._log.error("smtp.bug", exc_info=error)
         finally:
-            self._starting -= is_starting
+            self.starting -= is_starting
             # At once, not in a callback in the next turn: a mail may arrive in between.
             self._workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
@@ -149,53 +155,6 @@ class SmtpRelay:
         finally:
             self._pool.release(session)
 
-    def look_for_another(self) -> None:
-        """Count a worker whose session has ended as a starting one: it needs no help."""
-        self._starting += 1
-
-    def wants_back(self, session: SmtpSession) -> bool:
-        """Whether a session should be released before the next mail."""
-        return self._pool.wants_back(session)
-
-    def report(self, offer: Offer, answer: Answer, place: Place) -> None:
-        """Pass on the answer to a mail."""
-        result = self._result(answer)
-        if answer.stale and place.number == 1:
-            self._pool.discard_idle()
-        if _is_unheard(answer, place):
-            self._feed.unheard(offer, result, place)
-        else:
-            self._feed.answered(offer, result, place)
-
-    def describe(self, span: Span, answer: Answer | None = None) -> None:
-        """Set a recorded span's server and reply."""
-        host, port = self.server
-        span.set("server.address", host)
-        span.set("server.port", port)
-        span.set("mailtopic.relay", self.name)
-        if answer is None:
-            return
-        span.set("mailtopic.smtp.phase", answer.phase)
-        # Only the codes: the text is the relay's own and may contain the recipient.
-        span.set("mailtopic.smtp.reply", answer.reply.codes if answer.reply else None)
-        span.set("mailtopic.smtp.reply_class", answer.reply_class.value)
-        if answer.reply_class is not ReplyClass.ACCEPTED:
-            span.fail(answer.reply_class.value)
-
-    def _result(self, answer: Answer) -> DeliveryResult:
-        reply = answer.reply
-        smtp = None if reply is None else reply.codes
-        if answer.reply_class is ReplyClass.ACCEPTED:
-            return DeliveryResult(ReplyClass.ACCEPTED, self.name, answer.phase, smtp)
-        return DeliveryResult(
-            reply_class=answer.reply_class,
-            relay=self.name,
-            phase=answer.phase,
-            smtp=smtp,
-            retry_after_s=None if reply is None else parse_retry_hint(reply.text),
-            detail=redact(answer.problem if reply is None else reply.text),
-        )
-
 
 class _Run:
     """One session's run through the mails: its `MessageSource`.
@@ -205,18 +164,21 @@ class _Run:
         is_looking: whether the session has ended, and its worker counts as a starting one.
     """
 
-    def __init__(self, relay: SmtpRelay, feed: Feed, session: SmtpSession, began_ns: int) -> None:
+    def __init__(
+        self, relay: SmtpRelay, feed: Feed, pool: SmtpPool, session: SmtpSession, began_ns: int
+    ) -> None:
         self.is_over = False
         self.is_looking = False
         self._relay = relay
         self._feed = feed
+        self._pool = pool
         self._session = session
         self._began_ns = began_ns
         self._under_way: dict[int, _Transaction] = {}
 
     def pull(self) -> Message | None:
         """See `MessageSource.pull`."""
-        if self._relay.wants_back(self._session):
+        if self._pool.wants_back(self._session):
             return None
         offer = self._feed.pull()
         if offer is None:
@@ -237,12 +199,15 @@ class _Run:
         has_ended = not self._session.is_usable
         if has_ended and not self.is_looking:
             self.is_looking = True
-            self._relay.look_for_another()
+            self._relay.starting += 1  # it needs no help
         if answer is None:
             self._feed.unsent(transaction.offer)
             return
         place = Place(transaction.number, transaction.is_used, has_ended)
-        self._relay.report(transaction.offer, answer, place)
+        if answer.stale and place.number == 1:
+            self._pool.discard_idle()
+        report = self._feed.unheard if _is_unheard(answer, place) else self._feed.answered
+        report(transaction.offer, _result(answer, self._relay.name), place)
 
     def fail(self) -> None:
         """Report mails under way as of unknown fate: the driver itself has failed."""
@@ -272,15 +237,46 @@ class _Transaction:
             with self._attempt.part(
                 "smtp session open", SpanKind.CLIENT, start_ns=session_began_ns
             ) as opening:
-                relay.describe(opening)
+                _describe(opening, relay)
         self._span = self._attempt.part("smtp transaction", SpanKind.CLIENT)
 
     def end_spans(self, relay: SmtpRelay, answer: Answer | None) -> None:
         """End them, if there are any."""
         for span in (self._span, self._attempt):
             if span is not None:
-                relay.describe(span, answer)
+                _describe(span, relay, answer)
                 span.__exit__(None, None, None)
+
+
+def _describe(span: Span, relay: SmtpRelay, answer: Answer | None = None) -> None:
+    """Set a recorded span's server and reply."""
+    host, port = relay.server
+    span.set("server.address", host)
+    span.set("server.port", port)
+    span.set("mailtopic.relay", relay.name)
+    if answer is None:
+        return
+    span.set("mailtopic.smtp.phase", answer.phase)
+    # Only the codes: the text is the relay's own and may contain the recipient.
+    span.set("mailtopic.smtp.reply", answer.reply.codes if answer.reply else None)
+    span.set("mailtopic.smtp.reply_class", answer.reply_class.value)
+    if answer.reply_class is not ReplyClass.ACCEPTED:
+        span.fail(answer.reply_class.value)
+
+
+def _result(answer: Answer, relay: str) -> DeliveryResult:
+    reply = answer.reply
+    smtp = None if reply is None else reply.codes
+    if answer.reply_class is ReplyClass.ACCEPTED:
+        return DeliveryResult(ReplyClass.ACCEPTED, relay, answer.phase, smtp)
+    return DeliveryResult(
+        reply_class=answer.reply_class,
+        relay=relay,
+        phase=answer.phase,
+        smtp=smtp,
+        retry_after_s=None if reply is None else parse_retry_hint(reply.text),
+        detail=redact(answer.problem if reply is None else reply.text),
+    )
 
 
 def _is_unheard(answer: Answer, place: Place) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from aiokafka import errors
 from mailtopic_sender.adapters.kafka_metadata import TopicsRequest
 
 _UNKNOWN_TOPIC = 3
+_OURS = re.compile(r"(v[0-9]+\|[^|]*\|[0-9]+(?:\|[^|]*)?)\|([A-Za-z0-9_-]{22})")
 _ANSWER_S = 1.0
 """For each broker; one that hangs must not make the others appear down."""
 
@@ -105,3 +107,14 @@ class TopicStates:
 
 def _text(topic_id: bytes) -> str | None:
     return base64.urlsafe_b64encode(topic_id).rstrip(b"=").decode() if any(topic_id) else None
+
+
+def with_topic_id(metadata: str, topic_id: str | None) -> str:
+    """Return commit metadata that says which topic it is about."""
+    return metadata if topic_id is None else f"{metadata}|{topic_id}"
+
+
+def without_topic_id(metadata: str) -> tuple[str, str | None]:
+    """Split commit metadata; versions up to 0.1 committed no topic id."""
+    ours = _OURS.fullmatch(metadata)
+    return (ours[1], ours[2]) if ours else (metadata, None)

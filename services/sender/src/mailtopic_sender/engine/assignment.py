@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mailtopic_sender.engine.incoming import Incoming
@@ -18,12 +18,19 @@ class Partition:
     Attributes:
         committed: the group's last commit; None if there is none.
         is_dirty: whether there may be something new to commit.
+        parked: offsets that were received and must be read again to be recorded.
+        position: where the next record is expected; below what was received while parked records
+            are read again. None before the first record.
+        read_again: offsets that have come again and aren't dispatched yet.
     """
 
     place: TopicPartition
     tracker: OffsetTracker
     committed: Snapshot | None = None
     is_dirty: bool = False
+    parked: set[int] = field(default_factory=set)
+    position: int | None = None
+    read_again: set[int] = field(default_factory=set)
 
     @classmethod
     def resume(cls, place: TopicPartition, committed: Snapshot | None) -> "Partition":
@@ -44,6 +51,45 @@ class Partition:
         """Forget all offsets: the log was replaced by a shorter one."""
         self.tracker = OffsetTracker()
         self.is_dirty = True
+        self.parked.clear()
+        self.read_again.clear()
+        self.position = None
+
+    @property
+    def is_reading_again(self) -> bool:
+        """Whether records come that were received before."""
+        return self.position is not None and self.tracker.precedes(self.position)
+
+    def park(self, offset: int, tracker: OffsetTracker) -> None:
+        """Let a received record go, which must be read again; `tracker` received it."""
+        if tracker is self.tracker:
+            self.parked.add(offset)
+
+    def go_back(self) -> int | None:
+        """Return the offset to read from, so that parked records come again.
+
+        None if there are none, or if they will come anyway.
+        """
+        if not self.parked or self.position is None or min(self.parked) >= self.position:
+            return None
+        self.position = min(self.parked)
+        return self.position
+
+    def move_to(self, offset: int) -> bool:
+        """Note that a record is read; return whether it was received before.
+
+        Parked records that were skipped have been deleted: they are completed.
+        """
+        before, self.position = self.position, offset + 1
+        if before is None or offset < before:
+            return False
+        is_known = self.tracker.precedes(offset)
+        if before < offset:
+            for gone in [each for each in self.parked if before <= each < offset]:
+                self.parked.discard(gone)
+                self.tracker.complete(gone)
+                self.is_dirty = True
+        return is_known
 
 
 class Assignment:

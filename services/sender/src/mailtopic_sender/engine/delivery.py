@@ -54,24 +54,22 @@ class Delivery:
         self._legacy = policy.legacy
         self._ledger = ledger
         self._keyring = keyring
-        self._flood = flood
         self._refusals = refusals
         self._teller = teller
         self._metrics = metrics
         self._clock = clock
         self._usefulness = Usefulness(policy.superseding_purposes, clock=clock)
-        self._in_hand = MailsInHand()
+        self._in_hand = MailsInHand(flood)
         self._endings = Endings(
             recorder, policy, flood=flood, refusals=refusals, teller=teller, clock=clock
         )
         self.begin = Express(
             mailer,
-            self._endings.batches,
+            self._endings,
             ledger=ledger,
             usefulness=self._usefulness,
             in_hand=self._in_hand,
             keyring=keyring,
-            flood=flood,
             refusals=refusals,
             teller=teller,
         ).begin
@@ -103,7 +101,6 @@ class Delivery:
             else:  # `Express` has checked everything that `_judge` checks
                 await self._deliver_or_report(incoming, incoming.mail, lease, result)
         finally:
-            self._flood.end()
             self._in_hand.release(incoming.mail_id)
 
     async def handle(self, incoming: Incoming, lease: Lease) -> None:
@@ -111,10 +108,10 @@ class Delivery:
 
         Raises:
             Abandoned: the lease ended while the mail waited; nothing was decided.
+            Parked: the DLQ takes nothing now; nothing was recorded.
         """
         with self._teller.span(incoming):
             await self._in_hand.wait(incoming.mail_id, lease)
-            self._flood.begin()
             await self.go_on(incoming, lease, None)
 
     def close(self) -> None:
@@ -159,7 +156,7 @@ class Delivery:
             result = await self._answer(incoming, mail, lease, result)
         except (SealingError, TemplateError) as error:
             reason = "sealing" if isinstance(error, SealingError) else "template"
-            await self._endings.bury(incoming, lease, reason, poison_error(error))
+            await self._endings.bury(incoming, lease, reason, poison_error(error), may_park=True)
         except (MemoryError, Abandoned):
             raise
         except Exception as error:  # noqa: BLE001 - a bug must cost one mail, not the consumer

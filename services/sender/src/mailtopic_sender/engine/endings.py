@@ -91,8 +91,7 @@ class Endings:
         if reply is ReplyClass.ACCEPTED:
             seconds = self._teller.delivered(mail)
             await self.batches.record(incoming, result)
-            self._flood.went_on()
-            self._teller.accepted(incoming, mail, result, seconds)
+            self.stored(incoming, mail, result, seconds)
         elif reply.bounces or (
             reply is ReplyClass.MAILBOX_FULL and incoming.attempt >= _FULL_ATTEMPTS
         ):
@@ -103,6 +102,13 @@ class Endings:
             await self.bury(incoming, lease, reply.value, reply_error(result), result)
         else:
             await self._defer(incoming, mail, reply_error(result), result)
+
+    def stored(
+        self, incoming: Incoming, mail: MailRecord, result: DeliveryResult, seconds: float
+    ) -> None:
+        """End a mail whose delivery is stored, so many seconds after it was accepted."""
+        self._flood.went_on()
+        self._teller.accepted(incoming, mail, result, seconds)
 
     async def _bounce(self, incoming: Incoming, mail: MailRecord, result: DeliveryResult) -> None:
         await self.finish(incoming, Outcome.BOUNCED, result)
@@ -165,11 +171,11 @@ class Endings:
             # Garbage never becomes a mail, so holding it would only delay others. A version that is
             # unknown to this sender may be readable for a newer one.
             if error.reason == "unknown-version":
-                await self._flood.admit(error.reason, lease)
-            await self._bury_now(incoming, error.reason, poison_error(error))
+                await self._admit(incoming, error.reason, lease)
+            await self._bury_now(incoming, error.reason, poison_error(error), may_park=True)
         elif error is not None:
             self._log.error("mail.bug", id=str(incoming.mail_id), exc_info=error)
-            await self.bury(incoming, lease, "bug", bug_error(error))
+            await self.bury(incoming, lease, "bug", bug_error(error), may_park=True)
 
     async def bury(
         self,
@@ -178,14 +184,24 @@ class Endings:
         reason: str,
         error: ErrorInfo,
         result: DeliveryResult | None = None,
+        *,
+        may_park: bool = False,
     ) -> None:
         """Bury a record, later if too many die at once.
 
+        A record that no relay has seen may be parked (see `DlqGate.store`): judging it again when
+        the DLQ takes records changes nothing.
+
         Raises:
             Abandoned: the lease ended before its turn came.
+            Parked: see `Recorder.bury`.
         """
-        await self._flood.admit(reason, lease)
-        await self._bury_now(incoming, reason, error, result)
+        await self._admit(incoming, reason, lease)
+        await self._bury_now(incoming, reason, error, result, may_park=may_park)
+
+    async def _admit(self, incoming: Incoming, reason: str, lease: Lease) -> None:
+        if not incoming.was_parked:  # then it has been admitted, and counted
+            await self._flood.admit(reason, lease)
 
     async def _bury_now(
         self,
@@ -193,8 +209,10 @@ class Endings:
         reason: str,
         error: ErrorInfo,
         result: DeliveryResult | None = None,
+        *,
+        may_park: bool,
     ) -> None:
-        await self._recorder.bury(incoming, error, reason=reason, result=result)
+        await self._recorder.bury(incoming, error, reason=reason, result=result, may_park=may_park)
         self._teller.ended(incoming, Outcome.DEAD, result, reason=reason)
 
     async def _hold(self, incoming: Incoming, result: DeliveryResult) -> None:

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from mailtopic_contract import KeyRing, MailRecord, open_variables
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.domain.templates import TemplateError
-from mailtopic_sender.engine.batches import DeliveryBatches
-from mailtopic_sender.engine.flood_gate import FloodGate
+from mailtopic_sender.engine.endings import Endings
 from mailtopic_sender.engine.in_hand import MailsInHand
 from mailtopic_sender.engine.incoming import Incoming
 from mailtopic_sender.engine.lease import Lease
@@ -58,30 +57,28 @@ class Dispatch:
 class Express:
     """Starts mails that only need to be sent.
 
-    A started mail holds its place in `MailsInHand` and counts as under way in the `FloodGate` until
-    its outcome is stored, or until the task that continues it has released both.
+    A started mail holds its place in `MailsInHand` until its outcome is stored, or until the task
+    that continues it has released it.
     """
 
     def __init__(
         self,
         mailer: Mailer,
-        batches: DeliveryBatches,
+        endings: Endings,
         *,
         ledger: Ledger,
         usefulness: Usefulness,
         in_hand: MailsInHand,
         keyring: KeyRing | None,
-        flood: FloodGate,
         refusals: RefusalGate,
         teller: Teller,
     ) -> None:
         self._mailer = mailer
-        self._batches = batches
+        self._endings = endings
         self._ledger = ledger
         self._usefulness = usefulness
         self._in_hand = in_hand
         self._keyring = keyring
-        self._flood = flood
         self._refusals = refusals
         self._teller = teller
 
@@ -94,7 +91,6 @@ class Express:
         mail = incoming.mail
         if mail is None or not self._is_plain(incoming, mail) or not self._in_hand.take(mail.id):
             return False
-        self._flood.begin()
         try:
             self._mailer.offer(
                 outgoing_mail(mail, self._keyring),
@@ -102,7 +98,6 @@ class Express:
                 is_fresh=incoming.attempt == 1,
             )
         except Exception:  # noqa: BLE001 - `Delivery` meets the same error, and handles it
-            self._flood.end()
             self._in_hand.release(mail.id)
             return False
         return True
@@ -123,13 +118,11 @@ class Express:
         self._refusals.accepted(result)
         dispatch.result = result
         dispatch.seconds = self._teller.delivered(dispatch.mail)
-        self._batches.add(dispatch)
+        self._endings.batches.add(dispatch)
 
     def stored(self, dispatch: Dispatch) -> None:
         """End a mail after its delivery is stored."""
-        self._flood.went_on()
-        self._teller.accepted(dispatch.incoming, dispatch.mail, dispatch.result, dispatch.seconds)
-        self._flood.end()
+        self._endings.stored(dispatch.incoming, dispatch.mail, dispatch.result, dispatch.seconds)
         self._in_hand.release(dispatch.mail.id)
         dispatch.ended(True, None)
 

@@ -3,15 +3,17 @@
 import asyncio
 from uuid import UUID
 
+from mailtopic_sender.engine.flood_gate import FloodGate
 from mailtopic_sender.engine.lease import Lease
 
 _LOOK_S = 60.0
 
 
 class MailsInHand:
-    """Lets only one record of a mail be handled at a time."""
+    """Lets only one record of a mail be handled at a time; meanwhile it counts in `FloodGate`."""
 
-    def __init__(self) -> None:
+    def __init__(self, flood: FloodGate) -> None:
+        self._flood = flood
         # An event only where a task waits, which is rare. Keyed by the id's number, because a
         # UUID's own hash is a call in Python.
         self._taken: dict[int, asyncio.Event | None] = {}
@@ -21,6 +23,7 @@ class MailsInHand:
         if mail_id.int in self._taken:
             return False
         self._taken[mail_id.int] = None
+        self._flood.begin()
         return True
 
     async def wait(self, mail_id: UUID, lease: Lease) -> None:
@@ -36,6 +39,7 @@ class MailsInHand:
 
     def release(self, mail_id: UUID) -> None:
         """Let the next record of the mail be handled."""
+        self._flood.end()
         released = self._taken.pop(mail_id.int)
         if released is not None:
             released.set()

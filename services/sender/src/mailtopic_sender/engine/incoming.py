@@ -34,6 +34,7 @@ class Incoming(NamedTuple):
         origin: where the record was first stored.
         mail: None if the record isn't a mail.
         error: why not; None for a mail.
+        was_parked: whether it was read before, when the DLQ didn't take it.
     """
 
     record: ConsumedRecord
@@ -43,6 +44,7 @@ class Incoming(NamedTuple):
     origin: RecordOrigin
     mail: MailRecord | None = None
     error: Exception | None = None
+    was_parked: bool = False
 
     @property
     def mail_id(self) -> UUID:

@@ -7,6 +7,7 @@ from functools import partial
 from mailtopic_runtime import Logger
 from mailtopic_sender.engine.assignment import Job
 from mailtopic_sender.engine.delivery import Delivery
+from mailtopic_sender.engine.dlq_gate import Parked
 from mailtopic_sender.engine.lanes import Lanes, Slots
 from mailtopic_sender.engine.lease import Abandoned
 from mailtopic_sender.mail_ports import DeliveryResult
@@ -99,6 +100,8 @@ class JobRunner:
             with suppress(Abandoned):
                 await self._handle(job, handling)
                 self._complete(job)
+        except Parked:
+            job.partition.park(job.incoming.record.offset, job.tracker)
         finally:
             self._leave(job)
 
@@ -107,7 +110,7 @@ class JobRunner:
         while True:
             try:
                 await handling
-            except (Abandoned, MemoryError):
+            except (Abandoned, Parked, MemoryError):
                 raise
             except Exception as error:  # noqa: BLE001 - a bug must not cost the record
                 self._log.error("record.stuck", offset=job.incoming.record.offset, exc_info=error)

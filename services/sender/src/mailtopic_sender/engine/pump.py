@@ -11,6 +11,7 @@ from mailtopic_sender.engine.assignment import Assignment, Job
 from mailtopic_sender.engine.batches import SLICE
 from mailtopic_sender.engine.committer import Committer
 from mailtopic_sender.engine.delivery import Delivery
+from mailtopic_sender.engine.dlq_gate import DlqGate
 from mailtopic_sender.engine.jobs import JobRunner
 from mailtopic_sender.engine.lag import LagMeter
 from mailtopic_sender.engine.lanes import Slots
@@ -19,9 +20,7 @@ from mailtopic_sender.engine.pace_carrier import PaceCarrier
 from mailtopic_sender.engine.preparing import Preparer
 from mailtopic_sender.engine.progress import Progress
 from mailtopic_sender.engine.tiers import RetryHold
-from mailtopic_sender.engine.watermark import (
-    WINDOW,
-)
+from mailtopic_sender.engine.watermark import WINDOW
 from mailtopic_sender.metrics import SenderMetrics
 from mailtopic_sender.ports import (
     ConsumedRecord,
@@ -33,6 +32,9 @@ from mailtopic_sender.ports import (
 _MAX_POLL_RECORDS = 500
 _WINDOW_FULL = WINDOW - 2 * _MAX_POLL_RECORDS
 _WINDOW_ROOM = WINDOW * 3 // 4
+MAX_PARKED = 4 * WINDOW
+"""When more records wait for the DLQ, partitions with such records are paused: some 20 MB."""
+
 _HALF = 0.5
 _RETRY_S = 1.0
 _FINAL_COMMIT_S = 4.0
@@ -77,6 +79,7 @@ class Pump:
         *,
         hold: RetryHold,
         ledger: Ledger,
+        dlq: DlqGate,
         slots: Slots,
         settings: PumpSettings,
         progress: Progress,
@@ -89,6 +92,7 @@ class Pump:
         self._delivery = delivery
         self._hold = hold
         self._ledger = ledger
+        self._dlq = dlq
         self._slots = slots
         self._settings = settings
         self._progress = progress
@@ -208,6 +212,7 @@ class Pump:
         assignment.fence()
         self._ledger.forget(self._settings.name)
         self._lag.forget(assignment.places)
+        self._metrics.parks(self._settings.name, 0)
         if self._assignment is assignment:
             self._assignment = None
 
@@ -237,6 +242,7 @@ class Pump:
     async def _step(self) -> None:
         await self._prepare()
         await self._wait_for_room()
+        self._read_parked_again()
         self._apply_pauses()
         room = self._settings.max_held_records - self._held_records
         records = await self._source.poll(
@@ -271,6 +277,12 @@ class Pump:
             partition = assignment.partitions.get(record.place)
             if partition is None:
                 continue
+            if partition.move_to(record.offset):
+                if record.offset in partition.parked:
+                    partition.parked.discard(record.offset)
+                    partition.read_again.add(record.offset)
+                    self._hold.admit(record, now_ms)
+                continue
             if partition.tracker.precedes(record.offset):
                 self._log.warning("log.replaced", topic=record.topic, partition=record.partition)
                 partition.restart()
@@ -294,6 +306,9 @@ class Pump:
         self._held_records += 1
         self._held_bytes += size
         incoming = self._delivery.prepare(record)
+        if record.offset in partition.read_again:
+            partition.read_again.discard(record.offset)
+            incoming = incoming._replace(was_parked=True)
         self._jobs.put(Job(incoming, assignment, partition, partition.tracker, size))
 
     async def _wait_for_room(self) -> None:
@@ -311,15 +326,27 @@ class Pump:
         records = self._held_records / self._settings.max_held_records
         return max(records, self._held_bytes / self._settings.max_held_bytes)
 
+    def _read_parked_again(self) -> None:
+        assignment = self._assignment
+        if assignment is None or assignment.lease.is_over:
+            return
+        for place, partition in assignment.partitions.items():
+            offset = partition.go_back() if self._dlq.is_open(place.partition) else None
+            if offset is not None:
+                self._source.go_back(place, offset)
+
     def _apply_pauses(self) -> None:
         assignment = self._assignment
         if assignment is None:
             return
         wanted = set(assignment.places) if self._is_full else set(self._hold.holding)
         wanted |= assignment.waiting.keys()
+        is_too_many = sum(len(each.parked) for each in assignment.partitions.values()) > MAX_PARKED
         for place, partition in assignment.partitions.items():
+            if partition.is_reading_again:
+                continue
             limit = _WINDOW_ROOM if place in self._paused else _WINDOW_FULL
-            if partition.tracker.window >= limit:
+            if partition.tracker.window >= limit or (is_too_many and partition.parked):
                 wanted.add(place)
         self._source.pause(wanted - self._paused)
         self._source.resume(self._paused - wanted)
@@ -348,6 +375,8 @@ class Pump:
     async def _show(self, assignment: Assignment) -> None:
         self._metrics.in_flight.set(self._slots.running)
         self._metrics.holds(self._settings.name, self._held_records)
+        parked = sum(len(each.parked) for each in assignment.partitions.values())
+        self._metrics.parks(self._settings.name, parked)
         unread = await self._source.unread(assignment.places)
         if not assignment.is_fenced:
             self._lag.show(assignment.partitions.values(), unread)

@@ -5,6 +5,7 @@ Nothing is complete before its outcome is acknowledged, so every write is repeat
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from typing import TypeVar
 
@@ -28,6 +29,7 @@ from mailtopic_contract import (
     encode_outcome,
 )
 from mailtopic_runtime import Clock, StateLog, get_logger
+from mailtopic_sender.engine.dlq_gate import DlqGate
 from mailtopic_sender.engine.incoming import Incoming
 from mailtopic_sender.engine.ledger import Ledger
 from mailtopic_sender.engine.telling import trace_of
@@ -46,12 +48,14 @@ _Stored = TypeVar("_Stored")
 class Recorder:
     """Records outcomes. Its methods return when the broker has stored what they wrote.
 
-    They wait as long as that takes. After a crash between two writes of one method, the record is
-    delivered again: a deferral resumes with its second write, a burial starts over.
+    They wait as long as that takes, except that `bury` may raise `Parked`. After a crash between
+    two writes of one method, the record is delivered again: a deferral resumes with its second
+    write, a burial starts over.
 
     Args:
         broker_answers: whether the broker is known to be reachable; while it isn't, that has been
             logged already, and waiting outcomes aren't worth a line of their own.
+        dlq: lets letters through.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Recorder:
         ledger: Ledger,
         metrics: SenderMetrics,
         clock: Clock,
+        dlq: DlqGate,
         broker_answers: Callable[[], bool] = lambda: True,
     ) -> None:
         self._broker = broker
@@ -70,6 +75,7 @@ class Recorder:
         self._ledger = ledger
         self._metrics = metrics
         self._clock = clock
+        self._dlq = dlq
         # One for each topic: N.status takes outcomes while a retry topic may refuse its records.
         self._publishing: dict[str, StateLog] = {}
 
@@ -192,25 +198,41 @@ class Recorder:
         reason: str,
         outcome: Outcome = Outcome.DEAD,
         result: DeliveryResult | None = None,
+        may_park: bool = False,
     ) -> None:
         """Write a record to the DLQ unchanged, then record its outcome.
 
         If the record is too large for the DLQ, that gets a digest of the value, the key if it is
-        short, and no foreign headers.
+        short, and no foreign headers. `may_park` is explained at `DlqGate.store`.
+
+        Raises:
+            Parked: the DLQ takes nothing now, and the record may be parked.
         """
+        await self._dlq.store(
+            incoming.record, lambda: self._write_letters(incoming, error), may_park=may_park
+        )
+        self._metrics.dead_letter(reason)
+        await self.settle(incoming, outcome, result)
+
+    async def _write_letters(self, incoming: Incoming, error: ErrorInfo) -> None:
+        """Write the record, or a digest if it is too large."""
         # Foreign headers are taken from the record, null values and all.
         ours = self._headers(incoming, error)._replace(others=()).encode()
         # What can't be decoded is kept unchanged; of two headers, the later one counts.
         names = () if isinstance(incoming.error, HeaderError) else {name for name, _ in ours}
         kept = [header for header in incoming.record.headers if header[0] not in names]
         record = incoming.record
-        try:
-            await self._write_letter(record, [*kept, *ours], raises_too_large=True)
-        except RecordRefused:
-            stub, unread = _without_value(record)
-            await self._write_letter(stub, [*unread.encode(), *ours], raises_too_large=False)
-        self._metrics.dead_letter(reason)
-        await self.settle(incoming, outcome, result)
+        stub, unread = _without_value(record)
+        letters = ((record, [*kept, *ours]), (stub, [*unread.encode(), *ours]))
+        while True:
+            for letter, headers in letters:
+                with suppress(RecordRefused):
+                    await self._write_letter(letter, headers)
+                    self._dlq.took(record.partition)
+                    return
+            # When it takes more again, that may be enough for the whole record.
+            self._dlq.refused(record.partition, "not even a digest is small enough")
+            await asyncio.sleep(_LONGEST_RETRY_S)
 
     def _event(
         self, incoming: Incoming, outcome: Outcome, result: DeliveryResult | None
@@ -267,9 +289,7 @@ class Recorder:
             trace=trace_of(incoming.headers),
         )
 
-    async def _write_letter(
-        self, record: ConsumedRecord, headers: HeaderList, *, raises_too_large: bool
-    ) -> None:
+    async def _write_letter(self, record: ConsumedRecord, headers: HeaderList) -> None:
         await self._publish(
             self._names.dlq,
             # A record with neither key nor value can't be published: an empty key represents none.
@@ -277,7 +297,7 @@ class Recorder:
             value=record.value,
             headers=headers,
             partition=record.partition,
-            raises_too_large=raises_too_large,
+            raises_too_large=True,
         )
 
     async def _publish(
@@ -290,12 +310,16 @@ class Recorder:
         partition: int,
         raises_too_large: bool = False,
     ) -> RecordMetadata:
+        def report(reason: str) -> None:
+            self._dlq.refused(partition, reason)
+
         return await self._until_stored(
             topic,
             lambda: self._broker.publish(
                 topic, key=key, value=value, headers=headers, partition=partition
             ),
             raises_too_large=raises_too_large,
+            refused=report if topic == self._names.dlq else None,
         )
 
     async def _until_stored(
@@ -304,6 +328,7 @@ class Recorder:
         publish: Callable[[], Awaitable[_Stored]],
         *,
         raises_too_large: bool = False,
+        refused: Callable[[str], None] | None = None,
     ) -> _Stored:
         state = self._publishing.get(topic)
         if state is None:
@@ -316,7 +341,9 @@ class Recorder:
             except PublishError as error:
                 if raises_too_large and _is_too_large(error):
                     raise
-                if self._broker_answers():
+                if refused is not None:
+                    refused(str(error))
+                elif self._broker_answers():
                     state.down(f"{error}: outcomes wait")
                 await asyncio.sleep(delay_s)
                 delay_s = min(delay_s * 2, _LONGEST_RETRY_S)

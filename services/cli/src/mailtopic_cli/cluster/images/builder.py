@@ -1,4 +1,4 @@
-"""Builds the images that aren't what their sources are any more."""
+"""Builds the images with changed sources."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def archive_of(name: str) -> Path:
 
 
 def recall(image: Image, wanted: str) -> Built | None:
-    """Return what was built before, if it is the same and still there."""
+    """Return the earlier build, if it is unchanged and still there."""
     try:
         built = Built(**json.loads(_note_of(image.name).read_text("utf-8")))
         is_whole = built.archive.stat().st_size == built.archive_bytes
@@ -108,7 +108,7 @@ def build(
         with engines[engine].opened(report) as opened:
             builder = Builder(opened)
             for image in changed:
-                # The process that had the engine before may have built the very same.
+                # Another process may have built the same image during the wait for the engine.
                 one = known(image) or builder.build(image, wanted[image.name])
                 found[image.name] = one
                 report(f"{one}, built" + (f" in {one.took_s:.1f} s" if one.took_s else ""))
@@ -123,7 +123,7 @@ class Builder:
         self._base_arguments: Mapping[str, str] | None = None
 
     def build(self, image: Image, wanted: str) -> Built:
-        """Build one image, whatever was there before.
+        """Build one image, even if it exists.
 
         Raises:
             ClusterError: it can't be built.

@@ -1,4 +1,4 @@
-"""The images: their names, and what each of them is built from."""
+"""The images: their names and sources."""
 
 import tomllib
 from dataclasses import dataclass
@@ -22,17 +22,17 @@ class Image:
 
     @property
     def reference(self) -> str:
-        """The full name, under which a cluster finds it without asking a registry."""
+        """The full name, under which a cluster finds it without a registry."""
         return f"{REGISTRY}/{self.repository}:{self.tag}"
 
     @property
     def short_reference(self) -> str:
-        """The name as people and charts write it."""
+        """The name as used in commands and charts."""
         return f"{self.repository}:{self.tag}"
 
     @property
     def is_kafka(self) -> bool:
-        """Whether it is the broker, whose context is made of Maven's files."""
+        """Whether it is the broker, with a build context made from Maven's files."""
         return self.name == "kafka"
 
 

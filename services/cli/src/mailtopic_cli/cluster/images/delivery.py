@@ -12,24 +12,24 @@ from .builder import Built
 
 
 class Deliveries:
-    """Which images the running cluster has got, by what was loaded into it.
+    """The images in the running cluster, by what was loaded into it.
 
-    An image that was loaded is not loaded again. It does not look into the cluster: what was
-    removed there by hand stays away until the image changes.
+    An image that was loaded is not loaded again. It does not inspect the cluster: an image
+    removed there by hand is loaded again only when it changes.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._note = settings.delivered_file
-        # Every cluster has keys of its own, so this also tells it from those before it.
+        # Every cluster has its own keys, so this also distinguishes it from earlier ones.
         self._identity = hashlib.sha256(settings.kubeconfig.read_bytes()).hexdigest()
 
     def missing(self, built: Sequence[Built]) -> list[Built]:
-        """The images that the cluster hasn't got in this form."""
+        """The images that the cluster doesn't have in this version."""
         delivered = self._delivered()
         return [one for one in built if delivered.get(one.name) != one.fingerprint]
 
     def note(self, built: Sequence[Built]) -> None:
-        """Remember what the cluster has got."""
+        """Record what the cluster has."""
         images = {**self._delivered(), **{one.name: one.fingerprint for one in built}}
         document = {"cluster": self._identity, "images": images}
         self._note.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
@@ -45,7 +45,7 @@ class Deliveries:
 def deliver(
     built: Sequence[Built], cluster: Cluster | None, settings: Settings, report: Report
 ) -> None:
-    """Load what the cluster hasn't got; say so if there is none that takes images.
+    """Load the missing images; report it if no cluster can take them.
 
     Raises:
         ClusterError: the cluster doesn't take them.

@@ -1,4 +1,4 @@
-"""Reads a Dockerfile as far as its inputs and its rules need it."""
+"""Parses Dockerfiles as far as the builders and the tests need it."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What builds an image: Docker or Podman, whose command lines agree in what is needed here."""
+"""Image builders: Docker or Podman, with the options that both command lines share."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ class Engine(Protocol):
     """Builds and exports images. Nothing about caching is promised beyond the engine's own."""
 
     def base_arguments(self, log: Path) -> Mapping[str, str]:
-        """Make the base images if they are this engine's to make; return arguments for builds."""
+        """Make the base images, if this engine makes its own; return arguments for builds."""
 
     def build(
         self,
@@ -33,13 +33,13 @@ class Engine(Protocol):
         """Build one image and name it `reference`."""
 
     def size_bytes(self, reference: str) -> int:
-        """The size of the image's files, unpacked, the base's among them."""
+        """The size of the image's unpacked files, including the base's."""
 
     def save(self, reference: str, archive: Path, log: Path) -> None:
         """Write the image to a tar that container engines and containerd load."""
 
     def remove(self, reference: str) -> None:
-        """Take the name away, and the image if it has no other."""
+        """Remove the name, and the image if it has no other."""
 
 
 class DockerLike:
@@ -81,7 +81,7 @@ class DockerLike:
         run_logged(self.name, "save", "--output", archive, reference, log=log)
 
     def remove(self, reference: str) -> None:
-        """Take the name away, and the image if it has no other."""
+        """Remove the name, and the image if it has no other."""
         output_of(self.name, "rmi", reference)
 
 
@@ -100,9 +100,9 @@ class EngineChoice:
     """An engine that may be there.
 
     Attributes:
-        problem: returns what keeps it from working on this machine, None if nothing does.
+        problem: returns why it doesn't work on this machine, None if it does.
         opened: holds the engine for as long as it is used; gets a line for what takes long.
-        facts: returns what its images depend on beside their sources.
+        facts: returns what its images depend on in addition to their sources.
     """
 
     problem: Callable[[], str | None]

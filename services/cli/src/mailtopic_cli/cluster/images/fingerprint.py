@@ -1,4 +1,4 @@
-"""What an image is made of, as one number: the same number means that it need not be built."""
+"""A hash of an image's inputs: if it is unchanged, the image need not be built."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -28,7 +28,7 @@ def fingerprint(root: Path, sources: Iterable[str], *facts: str) -> str:
 
 
 def _add(digest: "hashlib._Hash", part: bytes) -> None:
-    # With its length in front, so that no two lists of parts look alike.
+    # Length-prefixed, so that different lists of parts can't have the same hash.
     digest.update(len(part).to_bytes(8, "big") + part)
 
 

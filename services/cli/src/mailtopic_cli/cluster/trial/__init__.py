@@ -1,1 +1,1 @@
-"""MailTopic installed into the local cluster, with ports that lead to it."""
+"""MailTopic installed into the local cluster, with port-forwards."""

@@ -1,4 +1,4 @@
-"""Ports of this machine that lead into the cluster, for as long as the trial runs."""
+"""Port-forwards into the cluster for the duration of the trial."""
 
 import asyncio
 import contextlib
@@ -16,19 +16,19 @@ _PROBE_EVERY_S = 2.0
 _PROBE_TIMEOUT_S = 5.0
 _AGAIN_AFTER_S = 1.0
 _END_TIMEOUT_S = 5.0
-# One lost answer may be the pod's; kubectl notices by itself only if a connection fails.
+# One lost answer may be the pod's fault; kubectl itself notices only failed connections.
 _PROBES_IN_VAIN = 2
 
 
 @dataclass
 class Forward:
-    """One `kubectl port-forward`, started again whenever it no longer leads anywhere.
+    """One `kubectl port-forward`, restarted whenever it stops working.
 
     Attributes:
-        name: what it leads to, in words.
+        name: its target, in words.
         command: the program and its arguments.
-        port: where it listens on this machine; what is behind it answers HTTP.
-        say: gets a line when it is lost and when it is back.
+        port: the local port; the target must answer HTTP.
+        say: receives a line when it is lost and when it is back.
         is_up: set while answers come.
     """
 
@@ -43,7 +43,7 @@ class Forward:
         """Run until it is cancelled; then the program has ended."""
         while True:
             process = await asyncio.create_subprocess_exec(
-                # It must not outlive us, whatever ends us, and Ctrl-C is ours alone to handle.
+                # It must not outlive this process, and only this process handles Ctrl-C.
                 *(sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), *self.command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""Install the charts for a trial, and tell how it goes."""
+"""Install the charts for a trial, and report progress."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +20,7 @@ RELEASE = "mailtopic"
 _CRDS = "mailtopic-crds"
 _INSTANCE = "app.kubernetes.io/instance"
 _LOOK_EVERY_S = 1
-# The values of a cluster that has its images from `make images`; a given one pulls them.
+# Values for a cluster with images from `make images`; a given one pulls them.
 _LOADED = "local-values.yaml"
 
 
@@ -29,7 +29,7 @@ class Installation:
     """A release of charts/mailtopic in a cluster.
 
     Attributes:
-        values: files of the person's own, over those that the cluster needs.
+        values: the user's own files, which override those for the cluster.
         wait_s: how long it may take until everything is ready.
     """
 
@@ -73,7 +73,7 @@ class Installation:
     def _install_crds(self) -> None:
         if (CHARTS / _CRDS / "Chart.yaml").is_file():
             self.say("installing the CRDs")
-            # They are the cluster's: an earlier install, or kustomize, may have brought them.
+            # CRDs are cluster-wide: an earlier install, or kustomize, may have created them.
             self._helm(_CRDS, CHARTS / _CRDS, "--take-ownership")
 
     def _install_release(self) -> None:
@@ -84,7 +84,7 @@ class Installation:
         installing.result()
 
     def _apply_sample(self) -> None:
-        """Let the operator, where the charts bring one, make topics and senders of a MailTopic."""
+        """Apply a sample MailTopic, if the charts install an operator."""
         found = self.clients.get("deployments", namespace=self.namespace)["items"]
         if f"{RELEASE}-operator" not in {each["metadata"]["name"] for each in found}:
             return
@@ -101,7 +101,7 @@ class Installation:
         files = [] if mode == "given" else [CHARTS / RELEASE / "ci" / _LOADED]
         yield from (f"--values={file}" for file in [*files, *self.values])
         yield "--set=operator.enabled=true"
-        # The two pages link to each other, as this machine's browser sees them.
+        # The two pages link to each other by their ports on this machine.
         yield f"--set=signup.pages.inboxUrl=http://{HOST}:{self.ports.inbox}/"
         yield f"--set=inbox.signupUrl=http://{HOST}:{self.ports.signup}/"
 
@@ -113,7 +113,7 @@ class Installation:
         )
 
     def _watch(self, installing: "Future[None]") -> None:
-        """Say what changes while Helm waits."""
+        """Report changes while Helm waits."""
         before: list[str] = []
         while not wait_for([installing], timeout=_LOOK_EVERY_S).done:
             now = self._state()
@@ -126,7 +126,7 @@ class Installation:
         try:
             found = self.clients.get("pods", namespace=self.namespace)["items"]
         except ClientError:
-            return []  # the API is busy; Helm tells if it stays so
+            return []  # the API is busy; Helm reports it if that lasts
         return [pod for pod in found if pod["metadata"].get("labels", {}).get(_INSTANCE) == RELEASE]
 
     def _state(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The ports that lead into an installed MailTopic, until they are closed."""
+"""The port-forwards into an installed MailTopic."""
 
 import asyncio
 import signal
@@ -16,7 +16,7 @@ _REACHED_TIMEOUT_S = 60
 
 
 def lead(installation: Installation, *, forward: bool) -> None:
-    """Forward the ports until Ctrl-C, or only print the commands that would.
+    """Forward the ports until Ctrl-C, or only print the commands for it.
 
     Raises:
         ClusterError: nothing answers behind them.
@@ -86,7 +86,7 @@ MailTopic runs in the namespace {installation.namespace}.
   Read mail  http://{HOST}:{ports.inbox}/   the code is in there; enter it on the signup page
   Look       export KUBECONFIG={settings.kubeconfig} PATH="{settings.bin}:$PATH"
              kubectl --namespace {installation.namespace} get pods
-Ctrl-C ends these two ports; what runs in the cluster goes on."""
+Ctrl-C ends these two port-forwards; MailTopic keeps running in the cluster."""
 
 
 def _commands(installation: Installation) -> str:

@@ -1,4 +1,4 @@
-"""What the pods of a release do, in words."""
+"""The state of a release's pods, in words."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -6,9 +6,9 @@ from typing import Any
 
 Pod = dict[str, Any]
 
-# Nothing gets better by waiting, or not soon.
+# Waiting won't fix these, or not soon.
 _HOPELESS = {
-    "CrashLoopBackOff": "kubectl logs --previous tells why",
+    "CrashLoopBackOff": "kubectl logs --previous shows why",
     "CreateContainerConfigError": "",
     "ErrImageNeverPull": "`make images` builds and loads it",
     "ErrImagePull": "`make images` builds and loads ours; others come from a registry",
@@ -31,20 +31,20 @@ def summary(pods: Iterable[Pod]) -> str:
 
 
 def is_ready(pod: Pod) -> bool:
-    """Whether Kubernetes takes a pod for ready."""
+    """Whether Kubernetes considers a pod ready."""
     conditions = pod["status"].get("conditions", [])
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
 def problems(pods: Iterable[Pod]) -> list[str]:
-    """Return a line for each pod that needs a person to look at it."""
+    """Return a line for each pod that needs attention."""
     return [f"{pod['metadata']['name']}: {text}" for pod in pods for text in _problems(pod)]
 
 
 def _problems(pod: Pod) -> Iterator[str]:
     for condition in pod["status"].get("conditions", []):
         if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
-            # What the scheduler tried beyond that is of no help.
+            # The scheduler's further attempts don't help the user.
             yield f"no node takes it: {condition.get('message', '').partition('. ')[0]}"
     for kind in ("initContainerStatuses", "containerStatuses"):
         for container in pod["status"].get(kind, []):

@@ -1,4 +1,4 @@
-"""The ports of this machine that a trial takes."""
+"""The local ports used by a trial."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ _HIGHEST = 65_535
 
 @dataclass(frozen=True)
 class Ports:
-    """Where this machine reaches the signup page and the inbox."""
+    """The local ports of the signup page and the inbox."""
 
     signup: int = 8080
     inbox: int = 8025
@@ -55,7 +55,7 @@ class Ports:
 
 def _listen_once(port: int) -> None:
     with socket.socket() as probe:
-        # Connections of an earlier run that are still dying do not matter.
+        # Closing connections of an earlier run (TIME_WAIT) do not matter.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((HOST, port))
         probe.listen(1)

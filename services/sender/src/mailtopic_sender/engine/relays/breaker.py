@@ -39,6 +39,10 @@ class RelayBreaker:
     success closes the breaker; if a transaction was refused (a login required at MAIL, a quota used
     up), one mail has to pass first. Another refusal of a recipient that was refused before proves
     nothing, so the next mail is tried at once. Opening writes one log line, and so does closing.
+
+    Attributes:
+        state: the current state.
+        last_answer: the reply that keeps it open; None while it is closed.
     """
 
     def __init__(
@@ -49,18 +53,16 @@ class RelayBreaker:
         clock: Clock,
         backoff: Backoff,
         on_change: Callable[[], None],
-        relay: str,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Start closed.
 
         Args:
             probe: opens a session and returns None, or the reply that refused it.
-            state_log: gets one line on each change.
+            state_log: gets one line on each change; it names the relay.
             clock: used to recognize outdated replies.
             backoff: the pauses between probes.
             on_change: called whenever `admits` may have changed.
-            relay: the relay's name.
             sleep: returns after this many seconds, or when a probe may do better than the last.
         """
         self._probe = probe
@@ -68,41 +70,30 @@ class RelayBreaker:
         self._clock = clock
         self._backoff = backoff
         self._on_change = on_change
-        self._relay = relay
         self._sleep = sleep
         self._blame = Blame()
         self._share = 1.0
         self._pauses_without_share = False
-        self._state = BreakerState.CLOSED
+        self.state = BreakerState.CLOSED
         self._trial_runs = False
         self._failures = 0
         self._closed_at_s = float("-inf")
-        self._last: DeliveryResult | None = None
+        self.last_answer: DeliveryResult | None = None
         self._prober: asyncio.Task[None] | None = None
         self._is_stopped = False
 
     @property
-    def state(self) -> BreakerState:
-        """The current state."""
-        return self._state
-
-    @property
     def admits(self) -> bool:
         """Whether `enter` would let a mail through now."""
-        return self._state is BreakerState.CLOSED or (
-            self._state is BreakerState.HALF_OPEN and not self._trial_runs
+        return self.state is BreakerState.CLOSED or (
+            self.state is BreakerState.HALF_OPEN and not self._trial_runs
         )
-
-    @property
-    def last_answer(self) -> DeliveryResult | None:
-        """The reply that keeps it open; None while it is closed."""
-        return self._last
 
     def enter(self) -> Admission | None:
         """Admit a mail; None if it must stay out. `leave` must follow an admission."""
         if not self.admits:
             return None
-        is_trial = self._state is BreakerState.HALF_OPEN
+        is_trial = self.state is BreakerState.HALF_OPEN
         if is_trial:
             self._trial_runs = True
             self._on_change()
@@ -127,7 +118,7 @@ class RelayBreaker:
         else:
             if answer.reply_class is ReplyClass.ACCEPTED:
                 self._blame.taken(recipient, admission.entered_at_s)
-            if admission.is_trial and self._state is BreakerState.HALF_OPEN:
+            if admission.is_trial and self.state is BreakerState.HALF_OPEN:
                 self._close()
         if admission.is_trial:
             self._on_change()
@@ -138,12 +129,12 @@ class RelayBreaker:
 
     def trip(self, answer: DeliveryResult) -> None:
         """Open, and start probing; no effect if it is open already."""
-        if self._state is BreakerState.OPEN or self._is_stopped:
+        if self.state is BreakerState.OPEN or self._is_stopped:
             return
-        self._state = BreakerState.OPEN
-        self._last = answer
+        self.state = BreakerState.OPEN
+        self.last_answer = answer
         self._failures += 1
-        self._report_down(answer)
+        self._state_log.down(_reason(answer))
         self._on_change()
         self._begin_to_probe()
 
@@ -167,11 +158,11 @@ class RelayBreaker:
 
     def _begin_to_probe(self) -> None:
         self._pauses_without_share = False
-        self._prober = asyncio.create_task(self._keep_probing(), name=f"probe {self._relay}")
+        self._prober = asyncio.create_task(self._keep_probing(), name="probe of a relay")
 
     async def _keep_probing(self) -> None:
-        while self._last is not None:
-            last = self._last
+        while self.last_answer is not None:
+            last = self.last_answer
             self._pauses_without_share = self._share <= 0
             await self._sleep(
                 self._backoff.pause_s(
@@ -187,28 +178,27 @@ class RelayBreaker:
             if refused is None:
                 break
             self._failures += 1
-            self._last = refused
-        if self._last is None or self._last.phase in SESSION_PHASES:
+            self.last_answer = refused
+        if self.last_answer is None or self.last_answer.phase in SESSION_PHASES:
             self._close()
         else:
-            self._state = BreakerState.HALF_OPEN
+            self.state = BreakerState.HALF_OPEN
         self._on_change()
 
     def _close(self) -> None:
-        self._state = BreakerState.CLOSED
-        self._last = None
+        self.state = BreakerState.CLOSED
+        self.last_answer = None
         self._failures = 0
         self._closed_at_s = self._clock.monotonic_s()
-        self._state_log.up(relay=self._relay)
+        self._state_log.up()
 
-    def _report_down(self, answer: DeliveryResult) -> None:
-        words = _SESSION_WORDS if answer.phase in SESSION_PHASES else _WORDS
-        if answer.smtp is None:
-            reason = answer.detail or words.get(answer.reply_class, answer.reply_class.value)
-        else:
-            # The reply's own text is left out: its codes give the kind.
-            reason = f"{words.get(answer.reply_class, 'refused')} ({answer.smtp})"
-        self._state_log.down(reason, relay=self._relay)
+
+def _reason(answer: DeliveryResult) -> str:
+    words = _SESSION_WORDS if answer.phase in SESSION_PHASES else _WORDS
+    if answer.smtp is None:
+        return answer.detail or words.get(answer.reply_class, answer.reply_class.value)
+    # The reply's own text is left out: its codes give the kind.
+    return f"{words.get(answer.reply_class, 'refused')} ({answer.smtp})"
 
 
 _WORDS = {

@@ -1,7 +1,6 @@
 """One relay as the engine sees it: its waiting mails, its breaker, and its pace."""
 
 import sys
-from typing import Protocol
 
 from mailtopic_runtime import Clock, StateLog, get_logger
 from mailtopic_sender.domain.pace import (
@@ -15,6 +14,7 @@ from mailtopic_sender.domain.pace import (
 from mailtopic_sender.domain.replies import ReplyClass
 from mailtopic_sender.engine.relays.backoff import Backoff
 from mailtopic_sender.engine.relays.breaker import BreakerState, RelayBreaker
+from mailtopic_sender.engine.relays.order import PATIENCE_S, RelayOrder
 from mailtopic_sender.engine.relays.paced_queue import PacedQueue
 from mailtopic_sender.engine.relays.patience import Patience
 from mailtopic_sender.engine.relays.port import Offer, Place, Relay
@@ -25,30 +25,11 @@ _MOST_CLOSINGS = 20
 """Consecutive connections that may end for unrelated reasons."""
 
 
-class Others(Protocol):
-    """Takes mails that a relay won't accept, or not soon."""
-
-    def decided(self, offer: Offer, result: DeliveryResult, by: "Channel") -> None:
-        """Take a mail and its result, which isn't ACCEPTED and which waiting wouldn't improve."""
-        ...
-
-    def move(self, offer: Offer, wait_s: float, away: "Channel") -> bool:
-        """Take a mail that would wait for wait_s seconds, if another relay takes it much sooner."""
-        ...
-
-    def look_around(self, channel: "Channel") -> None:
-        """Move mails that would wait for long; called regularly while mails wait."""
-        ...
-
-    def note_change(self) -> None:
-        """Check `admits` again."""
-        ...
-
-
 class Channel:
     """Feeds one relay: a `Feed` that gives it mails when breaker and pace allow.
 
-    A mail that waits holds no connection and no task.
+    A mail that waits holds no connection and no task. It has many methods because it has three
+    sides, the mailer's, the queue's and the relay's, which share one breaker and one pace.
     """
 
     def __init__(
@@ -58,7 +39,7 @@ class Channel:
         clock: Clock,
         backoff: Backoff,
         patience: Patience,
-        others: "Others",
+        others: RelayOrder,
     ) -> None:
         """Attach to the relay; nothing is opened yet.
 
@@ -89,11 +70,10 @@ class Channel:
         self._learning = LearnedLog(relay.name)
         self._breaker = RelayBreaker(
             self._probe,
-            state_log=StateLog(self._log, "relay"),
+            state_log=StateLog(self._log.bind(relay=relay.name), "relay"),
             clock=clock,
             backoff=backoff,
             on_change=self._note_change,
-            relay=relay.name,
             sleep=relay.pause,
         )
         relay.attach(self)
@@ -156,12 +136,6 @@ class Channel:
         """Notify the tickets of all waiting mails that aren't wanted any more."""
         self._queue.recall()
 
-    def move_late(self, patience_s: float) -> None:
-        """Move the mails that will wait for longer than this, in seconds, to other relays."""
-        self._queue.move_late(
-            patience_s, lambda offer, wait_s: self._others.move(offer, wait_s, self)
-        )
-
     async def close(self) -> None:
         """Stop probing, close the connections, and notify waiting mails that the relay is gone."""
         self._is_closed = True
@@ -190,7 +164,10 @@ class Channel:
     def look_around(self) -> None:
         """See `Gatekeeper.look_around`."""
         self._learning.show(self._pace.learned, self._clock.monotonic_s())
-        self._others.look_around(self)
+        if len(self._others.channels) > 1:
+            self._queue.move_late(
+                PATIENCE_S, lambda offer, wait_s: self._others.move(offer, wait_s, self)
+            )
 
     # --- the feed: for the relay ---------------------------------------------------------------
 

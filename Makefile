@@ -95,7 +95,7 @@ test-cluster: setup ## Try images, charts and operator on a Kubernetes (20 minut
 
 .PHONY: test-kind
 test-kind: setup ## Try kind itself, where Docker or Podman runs (ten minutes)
-	$(BIN)/python -m pytest -m kind $(or $(TEST_ARGS),tests/cluster/test_kind.py)
+	$(BIN)/python -m pytest -m kind $(or $(TEST_ARGS),tests/cluster)
 
 .PHONY: bench
 bench: setup ## Measure ours beside others (an hour; BENCH_ARGS=--quick: minutes)

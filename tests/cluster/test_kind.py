@@ -4,7 +4,6 @@
 """
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,43 +16,21 @@ import pytest
 
 from localcluster.client import ClusterClient
 from localcluster.fixtures import environment_for, localcluster
-from mailtopic_cli.cluster.choice import running_engine
 from mailtopic_cli.cluster.programs import run
 from mailtopic_cli.cluster.settings import Settings
-from support.requirements import require
+from support.kind_clusters import containers, kind_settings
 
 _CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 
 pytestmark = [pytest.mark.kind, pytest.mark.timeout(600)]
 
 
-@pytest.fixture(scope="module")
-def engine() -> str:
-    """The container engine that runs here."""
-    found = running_engine()
-    if found is None:
-        require("kind", "neither Docker nor Podman runs here")
-    if shutil.which("kind") is None:
-        require("kind", "kind is not installed")
-    return found
-
-
 @pytest.fixture
-def settings(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    """A folder for one cluster; what a failed test leaves is taken down."""
+def settings(engine: str, tmp_path: Path) -> Iterator[Settings]:
+    """A folder for one cluster."""
     assert engine
-    for variable in ("KUBECONFIG", "MAILTOPIC_TEST_KUBECONFIG"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("MAILTOPIC_CLUSTER_MODE", "kind")
-    (tmp_path / "cluster").mkdir()
-    made = Settings(tmp_path / "cluster")
-    yield made
-    assert localcluster("down", settings=made).returncode == 0
-
-
-def containers(engine: str, settings: Settings) -> list[str]:
-    label = f"label=io.x-k8s.kind.cluster={settings.name}"
-    return run(engine, "ps", "--all", "--quiet", "--filter", label).stdout.split()
+    with kind_settings(tmp_path / "cluster") as settings:
+        yield settings
 
 
 def ready_zones(settings: Settings) -> set[str]:

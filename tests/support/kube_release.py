@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,9 +171,18 @@ class Release:
         (code,) = re.findall(r"\b[0-9]{6}\b", text)
         return str(code)
 
-    def load(self, name: str, *, rate_per_s: float) -> "Load":
+    def load(
+        self,
+        name: str,
+        *,
+        rate_per_s: float,
+        clients: int = 8,
+        node_selector: Mapping[str, str] | None = None,
+    ) -> "Load":
         """Start a pod that signs users up until it is stopped, then counts their mails."""
-        self.cluster.apply(*_load_objects(self.name, name, rate_per_s), namespace=self.namespace)
+        config, pod = _load_objects(self.name, name, rate_per_s, clients)
+        pod["spec"]["nodeSelector"] = dict(node_selector or {})
+        self.cluster.apply(config, pod, namespace=self.namespace)
         return Load(self, name)
 
 
@@ -192,7 +201,7 @@ class Load:
         )
 
     def end(self, *, timeout_s: float = 300) -> dict[str, Any]:
-        """Stop signing up; return asked, accepted, lost, twice and answers.
+        """Stop signing up; return asked, accepted, lost, twice, answers, and pauses.
 
         Raises:
             AssertionError: it had ended by itself, so its figures are incomplete.
@@ -232,14 +241,14 @@ def _kill_processes_of(pod_uid: str) -> int:
     return killed
 
 
-def _load_objects(release: str, name: str, rate_per_s: float) -> list[dict[str, Any]]:
+def _load_objects(release: str, name: str, rate_per_s: float, clients: int) -> list[dict[str, Any]]:
     environment = {
         "SIGNUP_URL": f"http://{release}-signup:8080",
         "INBOX_URL": f"http://{release}-inbox:8025",
         "PREFIX": name,
         "MOST": "20000",
         "STOP_FILE": _STOP_FILE,
-        "CLIENTS": "8",
+        "CLIENTS": str(clients),
         "RATE_PER_S": str(rate_per_s),
         "DELIVERY_TIMEOUT_S": "240",
     }

@@ -18,6 +18,8 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -86,16 +88,20 @@ class Load:
         except (OSError, ValueError) as error:
             return type(error).__name__
 
-    def received(self) -> Counter[str]:
-        """How many mails each of the addresses has in the inbox."""
-        found: Counter[str] = Counter()
+    def received(self) -> dict[str, list[float]]:
+        """When the mails of each of the addresses came into the inbox, in Unix seconds."""
+        found: dict[str, list[float]] = {}
         start = 0
         while True:
             page = self._messages(start)
-            found.update(mail["To"][0]["Address"] for mail in page)
+            for mail in page:
+                address = mail["To"][0]["Address"]
+                if address in self.accepted:
+                    came = datetime.fromisoformat(mail["Created"]).timestamp()
+                    found.setdefault(address, []).append(came)
             start += len(page)
             if len(page) < PAGE:
-                return Counter({a: n for a, n in found.items() if a in self.accepted})
+                return found
 
     def _messages(self, start: int) -> list[dict[str, Any]]:
         url = f"{self.inbox_url}/api/v1/messages?start={start}&limit={PAGE}"
@@ -120,18 +126,25 @@ def main() -> None:
         asked=load.asked,
         accepted=len(load.accepted),
         lost=len(load.accepted) - len(received),
-        twice=sum(1 for count in received.values() if count > 1),
+        twice=sum(1 for times in received.values() if len(times) > 1),
         answers=dict(load.answers),
         slowest_s=round(load.slowest_s, 1),
+        longest_pause_s=round(longest_pause_s(received), 1),
     )
 
 
-def _received_or_none(load: Load) -> Counter[str]:
+def longest_pause_s(received: dict[str, list[float]]) -> float:
+    """Return the longest time in which no mail came, between the first and the last one."""
+    times = sorted(time for times in received.values() for time in times)
+    return max((later - earlier for earlier, later in pairwise(times)), default=0.0)
+
+
+def _received_or_none(load: Load) -> dict[str, list[float]]:
     # The inbox may be the pod that was killed just now.
     try:
         return load.received()
     except (OSError, ValueError):
-        return Counter()
+        return {}
 
 
 def say(**facts: Any) -> None:

@@ -104,8 +104,9 @@ def needed(folder: Path) -> set[Path]:
     found = {folder}
     for dependency in project["dependencies"]:
         if dependency.startswith("mailtopic-"):
-            name = dependency.removeprefix("mailtopic-").partition("[")[0]
-            found |= needed(member_folder(name))
+            name = re.match("[a-z]+", dependency.removeprefix("mailtopic-"))
+            assert name
+            found |= needed(member_folder(name[0]))
     return found
 
 

@@ -123,7 +123,7 @@ def test_known_series_are_there_at_0_before_anything_happens() -> None:
     assert list(values(sender(), "mailtopic_mails_total")) == [0] * 2 * 8
     assert list(values(sender(), "mailtopic_dead_letters_total")) == [0] * 15
     assert len(list(values(sender(), "mailtopic_stage_seconds_count"))) == 4
-    assert len(list(values(operator(), "mailtopic_operator_mailtopics"))) == 27
+    assert len(list(values(operator(), "mailtopic_operator_mailtopics"))) == 30
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="unit: only Linux tells of a process in /proc")

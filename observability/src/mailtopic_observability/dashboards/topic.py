@@ -215,11 +215,14 @@ _BACKLOG: Final = Row(
                 "In memory",
                 "suffix:mails",
                 "In flight: on their way to a relay. Held: wait for a lane or for their time. "
-                "Window: from the oldest without an outcome to the newest read.",
+                "Window: from the oldest without an outcome to the newest read. Parked: left in "
+                "their partition while the DLQ takes nothing.",
+                ("MailTopicDlqRefuses",),
             ),
             Query(f"sum(mailtopic_in_flight{{{TOPIC}}})", "in flight"),
             Query(f"sum(mailtopic_held_records{{{TOPIC}}})", "held"),
             Query(f"sum(mailtopic_window_offsets{{{CONSUMED}}})", "window"),
+            Query(f"sum(mailtopic_parked_records{{{CONSUMED}}})", "parked"),
             width=8,
         ),
     ),

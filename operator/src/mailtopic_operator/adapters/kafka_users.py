@@ -109,8 +109,8 @@ class ConfluentUsers:
     async def _hindrance(self) -> KafkaProblem | None:
         """Return what is missing to describe and alter users; None if nothing is.
 
-        librdkafka 2.16 must not be refused: it reports ACLs as an empty list, and for users it
-        aborts the process.
+        librdkafka 2.16 must not be refused: it reports ACLs as an empty list, and for users it was
+        seen to abort the process.
         """
         answers = await self._client.ask(
             "describe_cluster",

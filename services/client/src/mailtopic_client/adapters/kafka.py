@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, NoReturn
 
 import aiokafka
@@ -120,7 +120,9 @@ class KafkaClient:
         async with self._in_time():
             if partition is not None:
                 await self._know(topic, partition)
-            return await self._repeat(lambda producer: producer.send_and_wait(topic, **record))
+            return await self._repeat(
+                lambda producer: _sent(lambda: producer.send(topic, **record))
+            )
 
     async def publish_batch(
         self, topic: str, partition: int, records: Sequence[OutgoingRecord]
@@ -214,7 +216,7 @@ class KafkaClient:
             nonlocal count
             batch = producer.create_batch()
             count = fill(batch, records, max_record_bytes=self._max_request_bytes)
-            return await (await producer.send_batch(batch, topic, partition=partition))
+            return await _sent(lambda: producer.send_batch(batch, topic, partition=partition))
 
         first = await self._repeat(send)
         return range(first.offset, first.offset + count)
@@ -288,6 +290,20 @@ class KafkaClient:
             if self._producer is spoiled:
                 self._producer = None
         await _stop_quietly(spoiled)
+
+
+async def _sent(
+    queue: Callable[[], Awaitable[Awaitable[aiokafka.structs.RecordMetadata]]],
+) -> aiokafka.structs.RecordMetadata:
+    """Queue records, however long those before them take, and wait until they are stored."""
+    while True:
+        try:
+            queued = await queue()
+        except errors.KafkaTimeoutError:
+            # Nothing was queued. During an outage aiokafka 0.14 gives up within seconds: each time
+            # that another batch takes the free place, it subtracts the whole wait once more.
+            continue
+        return await queued
 
 
 def _keep_for_ever(producer: aiokafka.AIOKafkaProducer) -> None:

@@ -73,6 +73,33 @@ def test_a_chart_has_the_defaults_of_its_service(service: str) -> None:
     assert compared >= {"signup": 15, "sender": 20, "inbox": 2}[service]
 
 
+REQUIRED = {
+    "MAILTOPIC_KAFKA__BOOTSTRAP_SERVERS": "kafka:9092",
+    "MAILTOPIC_TOPIC": "mails",
+    "MAILTOPIC_FROM__ADDRESS": "noreply@example.com",
+    "MAILTOPIC_SMTP__HOST": "smtp.example.com",
+    "MAILTOPIC_PEPPER__KEYS_FILE": "pepper-keys.json",
+}
+
+
+@pytest.mark.parametrize("service", ["signup", "sender", "inbox"])
+def test_a_service_takes_each_of_its_defaults_as_the_text_of_a_variable(
+    monkeypatch: pytest.MonkeyPatch, service: str
+) -> None:
+    for name, value in REQUIRED.items():
+        monkeypatch.setenv(name, value)
+    taken = 0
+    for setting in walk_settings(SETTINGS[service]):
+        default = default_of(setting)
+        if setting.name in REQUIRED or not isinstance(default, bool | int | float | str):
+            continue
+        with monkeypatch.context() as one:
+            one.setenv(setting.name, str(default))
+            SETTINGS[service]()
+            taken += 1
+    assert taken >= {"signup": 30, "sender": 30, "inbox": 5}[service]
+
+
 def everything_set(helm: Helm) -> list[Manifest]:
     """Both services with the settings that are otherwise left empty."""
     relay = {"host": "smtp.example.com", "username": "mailer", "existingSecret": "relay"}

@@ -2,9 +2,9 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
 from mailtopic_client import KafkaSettings
 from mailtopic_contract import ContractError, SealVersion, TopicNames
@@ -138,6 +138,11 @@ class PepperSettings(SettingsGroup):
     """JSON file: {"active": "p1", "keys": {"p1": "<base64, at least 16 bytes>"}}."""
 
 
+def _number(value: object) -> object:
+    # A Literal of numbers doesn't take the text of an environment variable.
+    return int(value) if isinstance(value, str) and value in {"1", "2"} else value
+
+
 class SealingSettings(SettingsGroup):
     """Whether codes travel encrypted; below MAILTOPIC_SEALING__."""
 
@@ -147,7 +152,7 @@ class SealingSettings(SettingsGroup):
     keys_file: Path | None = None
     """JSON file: {"active": "k1", "keys": {"k1": "<base64 of 32 bytes>"}}; needed for sealing."""
 
-    version: SealVersion = 2
+    version: Annotated[SealVersion, BeforeValidator(_number)] = 2
     """The version in which mails are sealed. In 1, which is for senders of earlier releases only,
     a code can be sent elsewhere by anyone with Read and Write on the topic."""
 

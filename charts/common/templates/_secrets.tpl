@@ -1,7 +1,16 @@
 {{/*
 Secrets that Helm makes once. `lookup` finds nothing where Helm doesn't talk to the cluster
-(`helm template`, some GitOps tools): there every render makes new values, so name existing Secrets.
+(`helm template`, Argo CD): there every render would make new values, hence global.generateSecrets.
 */}}
+
+{{/*
+common.makesSecrets: "true" unless global.generateSecrets is false: then Secrets of the same names
+are there already, and nothing that is rendered is random. Takes "context".
+*/}}
+{{- define "common.makesSecrets" -}}
+{{- $global := .context.Values.global | default dict -}}
+{{- if ne (toString $global.generateSecrets) "false" }}true{{ end -}}
+{{- end -}}
 
 {{/*
 common.keptValue: what key "key" of Secret "secret" holds in the cluster, or "new" if there is none
@@ -34,6 +43,7 @@ upgrades. "values" maps each key to its first value; "" means 32 random letters 
 Takes "context" and "component".
 */}}
 {{- define "common.keptSecret" -}}
+{{- if include "common.makesSecrets" . -}}
 apiVersion: v1
 kind: Secret
 metadata:
@@ -58,4 +68,5 @@ data:
   {{- range $key, $new := .values }}
   {{ $key }}: {{ include "common.keptValue" (dict "context" $.context "secret" $.name "key" $key "new" $new "generation" $.generation) | b64enc | quote }}
   {{- end }}
+{{- end -}}
 {{- end -}}

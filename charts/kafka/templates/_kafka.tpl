@@ -65,8 +65,8 @@ As YAML: id, quorum.
 {{- end -}}
 {{- if not (hasKey .Values "__id") -}}
 {{- /* 16 bytes as URL-safe base64 without padding: 21 characters are free, the last carries 2 bits.
-Kafka refuses ids that begin with a dash; letters and digits are all we draw from. */ -}}
-{{- $new := printf "%s%s" (randAlphaNum 21) (index (list "A" "Q" "g" "w") (randInt 0 4)) -}}
+The same for each render, and again for volumes that an uninstall left. */ -}}
+{{- $new := printf "%s/%s" .Release.Namespace $facts.fullname | sha256sum | trunc 21 | printf "%sA" -}}
 {{- $_ := set .Values "__id" ($kept.id | default .Values.clusterId | default $new) -}}
 {{- end -}}
 {{- toYaml (dict "id" .Values.__id "quorum" $quorum) -}}

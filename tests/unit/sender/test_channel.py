@@ -64,14 +64,14 @@ async def test_what_a_relay_gives_back_during_its_outage_goes_by_another(report:
         await _turns()
         relay.feed.answered(relay.pulled[0], AWAY, Place(1))
         report(relay.feed, relay.pulled[1])
-        results = await asyncio.wait_for(asyncio.gather(*sending), 2)
+        results = await asyncio.wait_for(asyncio.gather(*sending), 10)
     assert [result.relay for result in results] == ["other", "other"]
 
 
 async def test_a_mail_offered_after_the_end_is_told_so() -> None:
     async with mailer_to(MemoryRelay()) as mailer:
         await mailer.close()
-        result = await asyncio.wait_for(mailer.send(mail()), 2)
+        result = await asyncio.wait_for(mailer.send(mail()), 10)
     assert result.reply_class is ReplyClass.TRANSPORT
 
 
@@ -85,13 +85,13 @@ async def test_a_mail_is_withdrawn_while_another_tries_the_relay(
         await mailer.send(mail())
         relay.recover()
         relay.gate.clear()
-        await asyncio.wait_for(mailer.wait_available(), 2)
+        await asyncio.wait_for(mailer.wait_available(), 10)
         trial = asyncio.create_task(mailer.send(mail()))
         waiting = asyncio.create_task(mailer.send(mail(), is_wanted=lambda: wanted))
         await asyncio.sleep(0.1)  # several sweeps' time
         wanted = False
         with pytest.raises(Withdrawn):
-            await asyncio.wait_for(waiting, 2)
+            await asyncio.wait_for(waiting, 10)
         assert not trial.done()
         relay.gate.set()
         assert (await trial).reply_class is ReplyClass.ACCEPTED
@@ -118,7 +118,7 @@ async def test_a_mail_that_the_relay_was_not_asked_about_proves_nothing() -> Non
     async with mailer_to(relay) as mailer:
         await mailer.send(mail())
         relay.recover()
-        await asyncio.wait_for(mailer.wait_available(), 2)
+        await asyncio.wait_for(mailer.wait_available(), 10)
         assert (await mailer.send(mail())).reply_class is ReplyClass.CONTENT
         assert mailer.relays[0].breaker.value == BreakerState.HALF_OPEN.value
         assert (await mailer.send(mail())).reply_class is ReplyClass.ACCEPTED
@@ -155,7 +155,7 @@ async def test_a_bug_in_a_probe_does_not_close_a_relay_for_ever() -> None:
     relay = FailsOnce([AWAY])
     async with mailer_to(relay) as mailer:
         await mailer.send(mail())
-        await asyncio.wait_for(mailer.wait_available(), 2)
+        await asyncio.wait_for(mailer.wait_available(), 10)
         assert (await mailer.send(mail())).reply_class is ReplyClass.ACCEPTED
 
 

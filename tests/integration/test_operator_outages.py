@@ -143,6 +143,7 @@ async def test_a_frozen_leader_that_wakes_up_does_nothing_and_ends(
     assert second.exit_code is None
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("policy", ["Retain", "Delete"])
 async def test_killed_before_any_of_its_actions_it_ends_in_the_same_state(
     mail_operators: Operators, topic: str, policy: str, figure: Figure

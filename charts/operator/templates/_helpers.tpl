@@ -35,7 +35,7 @@ operator.managesUsers: "true" if MailTopics get users of their own in Kafka, els
 {{- if and $enabled (not $canLogIn) -}}
 {{- include "common.refuse" (dict "context" .context "value" "kafkaUsers.enabled" "problem" "needs logins by SCRAM (kafka.securityProtocol, kafka.saslMechanism)") -}}
 {{- end -}}
-{{- if kindIs "bool" $enabled | ternary $enabled (and $canLogIn (ne $own.sibling "")) -}}true{{- end -}}
+{{- if $enabled -}}true{{- end -}}
 {{- end -}}
 
 {{/*
